@@ -96,14 +96,14 @@ const JsonValue *ConfigReader::read(const std::string &key) const {
 const JsonValue *ConfigReader::require(const std::string &key, const std::string &expected) const {
   const JsonValue *value = read(key);
   if (!value && object)
-    document->errors.push_back(absl::StrCat(document->fileName, ": key ", quoted(path + key),
+    document->errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(path + key),
                                             " is missing: expects ", expected,
                                             "; the file is incomplete or of another model family"));
   return value;
 }
 
 void ConfigReader::mismatch(const std::string &key, const JsonValue &value, const std::string &expected) const {
-  document->errors.push_back(absl::StrCat(document->fileName, ": key ", quoted(path + key), ": expects ", expected,
+  document->errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(path + key), ": expects ", expected,
                                           ", found ", describe(value)));
 }
 
@@ -256,7 +256,7 @@ void ConfigReader::ignore(const std::string &key) const { read(key); }
 
 void ConfigReader::fail(const std::string &key, const std::string &message) const {
   const JsonValue *value = read(key);
-  document->errors.push_back(absl::StrCat(document->fileName, ": key ", quoted(path + key), " is ",
+  document->errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(path + key), " is ",
                                           value ? describe(*value) : "absent", ": ", message));
 }
 
@@ -279,7 +279,7 @@ absl::Status ConfigReader::finish(const std::vector<std::string> &harmless) cons
       if (document->entered.contains(&value))
         open.emplace_back(full + ".", &value);
       else if (!document->read.contains(&value))
-        errors.push_back(absl::StrCat(document->fileName, ": key ", quoted(full), " with value ", describe(value),
+        errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(full), " with value ", describe(value),
                                       " is not known for this model family and could change its results: remove "
                                       "the key if it has no effect, else the model is not supported"));
     }

@@ -49,7 +49,7 @@ public:
   bool key(std::string &text) {
     // Readers differ in which of two equal keys wins, so a file with both means nothing.
     if (!openKeys.back().insert(text).second) {
-      status = absl::InvalidArgumentError(absl::StrCat("the key ", quoted(text), " occurs twice in one object"));
+      status = absl::InvalidArgumentError(absl::StrCat("the key ", inQuotes(text), " occurs twice in one object"));
       return false;
     }
     return send({JsonKind::Key, false, 0, 0, std::move(text)});
@@ -65,7 +65,7 @@ public:
     size_t from = at > 20 ? at - 20 : 0;
     status = absl::InvalidArgumentError(absl::StrCat(
         "JSON syntax error at byte ", at, at == input.size() ? ", where the text ends" : "", ", after ",
-        quoted(input.substr(from, at - from))));
+        inQuotes(input.substr(from, at - from))));
     return false;
   }
 
@@ -104,7 +104,7 @@ void append(const JsonValue &value, std::string &out) {
     out += value.text;
     return;
   case JsonKind::String:
-    out += quoted(value.text);
+    out += inQuotes(value.text);
     return;
   case JsonKind::BeginArray:
     out += "[";
@@ -118,7 +118,7 @@ void append(const JsonValue &value, std::string &out) {
     out += "{";
     for (size_t i = 0; i < value.members.size() && out.size() <= kMessageBytes; ++i) {
       out += i ? ", " : "";
-      out += quoted(value.members[i].first) + ": ";
+      out += inQuotes(value.members[i].first) + ": ";
       append(value.members[i].second, out);
     }
     out += "}";
@@ -180,7 +180,7 @@ absl::StatusOr<JsonValue> parseJsonTree(std::string_view text, int maxDepth) {
   return root;
 }
 
-std::string quoted(std::string_view text) {
+std::string inQuotes(std::string_view text) {
   std::string out = "\"";
   std::string_view head = text.substr(0, kMessageBytes);
   for (unsigned char c : head) {
@@ -211,7 +211,7 @@ std::string describe(const JsonEvent &event) {
     return event.text.substr(0, kMessageBytes);
   case JsonKind::String:
   case JsonKind::Key:
-    return quoted(event.text);
+    return inQuotes(event.text);
   case JsonKind::BeginObject:
     return "an object";
   case JsonKind::BeginArray:

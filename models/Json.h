@@ -22,7 +22,7 @@ struct JsonEvent {
   bool boolean = false;
   int64_t integer = 0; ///< Integer: a number without fraction or exponent that fits.
   double number = 0;   ///< Integer and Number; integers beyond int64 are Numbers.
-  std::string text;    ///< String and Key: the text; Integer and Number: as written.
+  std::string text = {}; ///< String and Key: the text; Integer and Number: as written.
 };
 
 /// Walks `text`, calling `visit` for every event until it returns an error, which is then returned unchanged.
@@ -46,7 +46,7 @@ struct JsonValue {
 absl::StatusOr<JsonValue> parseJsonTree(std::string_view text, int maxDepth);
 
 /// For messages: in double quotes, control characters escaped, cut after 100 bytes.
-std::string quoted(std::string_view text);
+std::string inQuotes(std::string_view text);
 
 /// For messages: the value as JSON, cut after 100 bytes ("found ...").
 std::string describe(const JsonValue &value);

@@ -115,7 +115,7 @@ std::string readKind(const ConfigReader &parameters) {
   std::string older = parameters.getStringOr("type", "default");
   std::string kind = parameters.getStringOr("rope_type", older);
   if (parameters.has("type") && kind != older)
-    parameters.fail("type", absl::StrCat("rope_type says ", quoted(kind), "; keep one of the two"));
+    parameters.fail("type", absl::StrCat("rope_type says ", inQuotes(kind), "; keep one of the two"));
   return kind;
 }
 
@@ -173,6 +173,8 @@ RopeScaling readRopeScaling(const ConfigReader &config, int64_t headDim) {
   } else {
     parameters->fail(parameters->presentKey({"rope_type", "type"}),
                      "this kind of rotary scaling is not supported; default, linear, llama3 and yarn are");
+    for (const char *key : {"factor", "original_max_position_embeddings", "long_factor", "short_factor"})
+      parameters->ignore(key); // one error is enough
   }
   return rope;
 }

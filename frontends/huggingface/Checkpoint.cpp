@@ -58,7 +58,7 @@ public:
 private:
   absl::Status addFile(JsonEvent &event) {
     if (event.kind != JsonKind::String)
-      return absl::InvalidArgumentError(absl::StrCat("\"weight_map\": tensor ", quoted(tensor),
+      return absl::InvalidArgumentError(absl::StrCat("\"weight_map\": tensor ", inQuotes(tensor),
                                                      ": expects the name of a file, found ", describe(event)));
     const std::string &file = event.text;
     // A name must not lead out of the directory.
@@ -66,9 +66,9 @@ private:
                  file.find_first_of("/\\") == std::string::npos &&
                  std::none_of(file.begin(), file.end(), [](unsigned char c) { return c < 0x20; });
     if (!plain)
-      return absl::InvalidArgumentError(absl::StrCat("\"weight_map\": tensor ", quoted(tensor),
+      return absl::InvalidArgumentError(absl::StrCat("\"weight_map\": tensor ", inQuotes(tensor),
                                                      ": expects the name of a file in the same directory, found ",
-                                                     quoted(file)));
+                                                     inQuotes(file)));
     files.emplace(std::move(tensor), std::move(event.text));
     return absl::OkStatus();
   }
@@ -181,14 +181,14 @@ absl::Status Checkpoint::openShards(const std::string &directory) {
   absl::flat_hash_map<std::string, size_t> where;
   for (const CheckpointTensor &tensor : entries)
     if (auto [other, isNew] = where.emplace(tensor.name, tensor.shard); !isNew)
-      return absl::InvalidArgumentError(absl::StrCat(directory, ": tensor ", quoted(tensor.name), " is in two files, ",
+      return absl::InvalidArgumentError(absl::StrCat(directory, ": tensor ", inQuotes(tensor.name), " is in two files, ",
                                                      paths[other->second], " and ", paths[tensor.shard],
                                                      ": remove files that do not belong to this checkpoint"));
   for (const auto &[tensor, file] : *index) {
     auto found = where.find(tensor);
     if (found == where.end() || found->second != shards[file])
       return absl::InvalidArgumentError(absl::StrCat(
-          indexPath, ": tensor ", quoted(tensor), ": expects it in ", file, ", found it in ",
+          indexPath, ": tensor ", inQuotes(tensor), ": expects it in ", file, ", found it in ",
           found == where.end() ? "none of the files" : paths[found->second], ": download the checkpoint again"));
   }
   return absl::OkStatus();
@@ -203,7 +203,7 @@ const CheckpointTensor *Checkpoint::find(const std::string &name) const {
 absl::StatusOr<const CheckpointTensor *> Checkpoint::tensor(const std::string &name) const {
   if (const CheckpointTensor *found = find(name))
     return found;
-  return absl::NotFoundError(absl::StrCat(directory, ": the checkpoint has no tensor ", quoted(name)));
+  return absl::NotFoundError(absl::StrCat(directory, ": the checkpoint has no tensor ", inQuotes(name)));
 }
 
 absl::Status Checkpoint::check(const std::vector<TensorSpec> &expected,
@@ -228,7 +228,7 @@ absl::Status Checkpoint::check(const std::vector<TensorSpec> &expected,
   for (const CheckpointTensor &tensor : entries) {
     auto ignores = [&](const std::function<bool(const std::string &)> &predicate) { return predicate(tensor.name); };
     if (!known.contains(tensor.name) && std::none_of(ignored.begin(), ignored.end(), ignores))
-      unexpected.push_back(absl::StrCat(quoted(tensor.name), " ", typeName(tensor.type), " ", shapeText(tensor.shape)));
+      unexpected.push_back(absl::StrCat(inQuotes(tensor.name), " ", typeName(tensor.type), " ", shapeText(tensor.shape)));
   }
   if (missing.empty() && misshaped.empty() && mistyped.empty() && unexpected.empty())
     return absl::OkStatus();

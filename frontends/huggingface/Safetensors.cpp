@@ -38,7 +38,7 @@ std::optional<StoredType> typeNamed(const std::string &text) {
 }
 
 absl::Status tensorError(const std::string &tensor, const std::string &message) {
-  return absl::InvalidArgumentError(absl::StrCat("tensor ", quoted(tensor), ": ", message));
+  return absl::InvalidArgumentError(absl::StrCat("tensor ", inQuotes(tensor), ": ", message));
 }
 
 /// Takes the events of the header; what is expected next depends on the open objects.
@@ -112,7 +112,7 @@ private:
       return absl::OkStatus();
     }
     if (event.kind != JsonKind::String)
-      return absl::InvalidArgumentError(absl::StrCat("\"__metadata__\": the value of ", quoted(metadata.back().first),
+      return absl::InvalidArgumentError(absl::StrCat("\"__metadata__\": the value of ", inQuotes(metadata.back().first),
                                                      ": expects a string, found ", describe(event)));
     metadata.back().second = std::move(event.text);
     return absl::OkStatus();
@@ -129,7 +129,7 @@ private:
     field = event.text == "dtype" ? kType : event.text == "shape" ? kShape : kOffsets;
     if (field == kOffsets && event.text != "data_offsets")
       return tensorError(tensors.back().name,
-                         absl::StrCat("expects the keys dtype, shape and data_offsets, found ", quoted(event.text)));
+                         absl::StrCat("expects the keys dtype, shape and data_offsets, found ", inQuotes(event.text)));
     fieldsSeen |= field;
     offsetCount = 0;
     place = field == kType ? Place::Type : Place::ListStart;
@@ -219,7 +219,7 @@ absl::Status checkLayout(std::vector<SafetensorsTensor> &tensors, uint64_t heade
                                                    " (data_offsets ", tensor.begin, " to ", tensor.end, ")"));
     if (tensor.begin < covered)
       return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin, " of the data, inside tensor ",
-                                                   quoted(previous->name), ", which ends at ", covered));
+                                                   inQuotes(previous->name), ", which ends at ", covered));
     if (tensor.begin > covered)
       return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin, " of the data, expects ", covered,
                                                    ": the bytes between belong to no tensor"));
@@ -269,7 +269,7 @@ absl::StatusOr<std::string_view> findHeader(std::string_view file) {
   if (header.empty() || header[0] != '{')
     return absl::InvalidArgumentError(
         absl::StrCat("header at byte 8: expects \"{\", found ",
-                     header.empty() ? std::string("a header of no bytes") : quoted(header.substr(0, 1)), ": ",
+                     header.empty() ? std::string("a header of no bytes") : inQuotes(header.substr(0, 1)), ": ",
                      guess(file)));
   return header;
 }
