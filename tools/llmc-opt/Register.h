@@ -6,7 +6,7 @@
 #include "passes/Pipelines.h"
 
 namespace llmc {
-inline void registerDialects(mlir::DialectRegistry &registry) { registry.insert<llm::LlmDialect>(); }
+inline void registerDialects(mlir::DialectRegistry &registry) { registry.insert<llm::LlmDialect, plan::PlanDialect>(); }
 inline void registerAllPasses() {
   registerLlmcPasses();
   registerPipelines();
