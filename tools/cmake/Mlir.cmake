@@ -1,6 +1,9 @@
 # Finds the packaged LLVM/MLIR 22 and defines what the compiler folders share: the precompiled header and
 # llmc_compiler_library(NAME sources...), a static library that uses it.
-find_package(MLIR 22 REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/mlir)
+find_package(MLIR REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/mlir)
+if(NOT LLVM_VERSION_MAJOR EQUAL 22)
+  message(FATAL_ERROR "llmc needs LLVM/MLIR 22, found ${LLVM_PACKAGE_VERSION}: run tools/setup")
+endif()
 list(APPEND CMAKE_MODULE_PATH ${MLIR_CMAKE_DIR} ${LLVM_CMAKE_DIR})
 include(TableGen)
 include(AddLLVM)

@@ -1,0 +1,37 @@
+// The llm dialect's C++ face: its types and ops.
+#pragma once
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "dialect/llm/LlmDialect.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialect/llm/LlmTypes.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/llm/MathOps.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/llm/NormOps.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/llm/MixerOps.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/llm/RoutingOps.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/llm/DecodingOps.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/llm/DispatchOps.h.inc"
+
+namespace llmc::llm {
+
+/// Columns of an activation `[T, N]`, or the length of a vector.
+inline int64_t columns(mlir::Value v) { return llvm::cast<mlir::RankedTensorType>(v.getType()).getShape().back(); }
+
+/// Number of elements of a statically shaped tensor (a weight whose exact rank does not matter).
+inline int64_t elements(mlir::Value v) { return llvm::cast<mlir::RankedTensorType>(v.getType()).getNumElements(); }
+
+} // namespace llmc::llm

@@ -1,0 +1,36 @@
+// Verifiers of norms and rotary positions.
+#include "dialect/llm/LlmDialect.h"
+#include "mlir/IR/Builders.h"
+#define GET_OP_CLASSES
+#include "dialect/llm/NormOps.cpp.inc"
+
+using namespace mlir;
+namespace llmc::llm {
+
+LogicalResult RmsNormOp::verify() {
+  if (columns(getX()) % elements(getWeight()) != 0)
+    return emitOpError("expects a weight length that divides ") << columns(getX()) << ", got " << getWeight().getType();
+  if (getX().getType() != getResult().getType() || (getGate() && getGate().getType() != getX().getType()))
+    return emitOpError("expects input, gate and result of one type");
+  return success();
+}
+
+LogicalResult L2NormOp::verify() {
+  if (getHeads() == 0 || columns(getX()) % (int64_t)getHeads() != 0)
+    return emitOpError("expects heads that divide ") << columns(getX()) << ", got " << getHeads();
+  return success();
+}
+
+LogicalResult RotaryTableOp::verify() {
+  if (columns(getResult()) != 2 * (int64_t)getFrequencies().size())
+    return emitOpError("expects ") << 2 * getFrequencies().size() << " columns, got " << columns(getResult());
+  return success();
+}
+
+LogicalResult RotaryOp::verify() {
+  if (columns(getX()) != columns(getTable()) * (int64_t)getHeads())
+    return emitOpError("expects ") << getHeads() << " heads of " << columns(getTable()) << " columns, got " << columns(getX());
+  return success();
+}
+
+} // namespace llmc::llm

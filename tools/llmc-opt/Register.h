@@ -1,0 +1,14 @@
+// The one place that lists llmc's dialects and pass libraries for the tools.
+#pragma once
+#include "dialect/llm/LlmDialect.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "passes/Passes.h"
+#include "passes/Pipelines.h"
+
+namespace llmc {
+inline void registerDialects(mlir::DialectRegistry &registry) { registry.insert<llm::LlmDialect>(); }
+inline void registerAllPasses() {
+  registerLlmcPasses();
+  registerPipelines();
+}
+} // namespace llmc
