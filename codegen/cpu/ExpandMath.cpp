@@ -23,12 +23,12 @@ public:
 
   Value exp(Value x) { return isF32(x) ? expF32(x) : expF64(x); }
   Value exp2(Value x) {
-    if (!isF32(x))
-      return expF64(mul(x, 0.6931471805599453));
-    Value clamped = clamp(x, -150.0, 129.0);
-    Value shifted = add(clamped, kMagicF32);
-    Value fraction = sub(clamped, sub(shifted, kMagicF32));
-    return scale(expPolynomialF32(mul(fraction, 0.693147180559945)), shifted);
+    bool isSingle = isF32(x);
+    double magic = isSingle ? kMagicF32 : kMagicF64;
+    Value clamped = isSingle ? clamp(x, -150.0, 129.0) : clamp(x, -1076.0, 1025.0);
+    Value shifted = add(clamped, magic);
+    Value r = mul(sub(clamped, sub(shifted, magic)), 0.6931471805599453);
+    return scale(isSingle ? expPolynomialF32(r) : expPolynomialF64(r), shifted);
   }
   Value log(Value x) {
     // x = 2^k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
@@ -177,11 +177,15 @@ private:
     Value k = sub(shifted, kMagicF64);
     Value r = fma(k, splat(x, -6.93147180369123816490e-01), x);
     r = fma(k, splat(x, -1.90821492927058770002e-10), r);
+    return scale(expPolynomialF64(r), shifted);
+  }
+  /// Maclaurin series; the first term left out is below 1e-17 for |r| <= ln(2) / 2.
+  Value expPolynomialF64(Value r) {
     SmallVector<double> series = {1.0};
     for (int n = 1; n <= 13; ++n)
       series.push_back(series.back() / n);
     std::reverse(series.begin(), series.end());
-    return scale(polynomial(r, series), shifted);
+    return polynomial(r, series);
   }
 
   /// value * 2^k, k in the low bits of `shifted`. Two factors, so that denormal results round once and k = 128 overflows.

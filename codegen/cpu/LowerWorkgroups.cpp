@@ -2,7 +2,7 @@
 //
 //   void K(ptr buffers, ptr dims, i64 workgroup)   loads the pointers and the dims, calls K.body
 //   void K.body(ptr noalias a0, ..., i64 T, ..., i64 workgroup)   descriptors, then the body of the scf.forall
-//   i64  K.grid(ptr dims)                          product of the forall's trip counts
+//   i64  K.grid(ptr dims)                          product of the forall's trip counts; 1 when there is no forall
 //
 // A written buffer overlaps no other argument of the call; that is what makes `noalias` true.
 #include "codegen/cpu/Passes.h"
@@ -69,11 +69,9 @@ private:
   LogicalResult readKernel() {
     for (auto op : kernel.getBody().front().getOps<scf::ForallOp>()) {
       if (forall)
-        return error(op, "expects exactly one scf.forall at top level, got a second one");
+        return error(op, "expects one scf.forall at top level, got a second one");
       forall = op;
     }
-    if (!forall)
-      return error(kernel, "expects exactly one scf.forall at top level, got none");
     for (BlockArgument arg : kernel.getArguments()) {
       auto type = dyn_cast<MemRefType>(arg.getType());
       if (!type || !type.getLayout().isIdentity())
@@ -160,8 +158,12 @@ private:
     for (unsigned i = 0; i < numArgs; ++i)
       mapping.map(kernel.getArgument(i), makeBuffer(i, body.getArgument(i), symbols, converter));
     for (Operation &op : kernel.getBody().front().without_terminator())
-      if (&op != forall.getOperation())
+      if (!forall || &op != forall.getOperation())
         b.clone(op, mapping);
+    if (!forall) { // simplified away: a single workgroup
+      func::ReturnOp::create(b, loc);
+      return;
+    }
     Value rest = toIndex(body.getArguments().back());
     for (int i = forall.getRank() - 1; i >= 0; --i) {
       Value position = rest;
@@ -200,7 +202,7 @@ private:
     SmallVector<Value> symbols = loadSymbols(grid.getArgument(0));
     IRMapping mapping;
     for (Operation &op : kernel.getBody().front()) {
-      if (&op == forall.getOperation())
+      if (!forall || &op == forall.getOperation())
         break;
       if (auto dim = dyn_cast<memref::DimOp>(op)) {
         auto arg = dyn_cast<BlockArgument>(dim.getSource());
@@ -213,12 +215,14 @@ private:
       if (known && llvm::none_of(op.getResultTypes(), llvm::IsaPred<MemRefType>))
         b.clone(op, mapping);
     }
-    for (auto bounds : {forall.getMixedUpperBound(), forall.getMixedLowerBound(), forall.getMixedStep()})
-      for (OpFoldResult bound : bounds)
-        if (auto value = dyn_cast<Value>(bound); value && !mapping.contains(value) && !getConstantIntValue(bound))
-          return error(forall, "a bound of the scf.forall is not computed from constants and dims of arguments");
+    unsigned rank = forall ? forall.getRank() : 0;
+    if (forall)
+      for (auto bounds : {forall.getMixedUpperBound(), forall.getMixedLowerBound(), forall.getMixedStep()})
+        for (OpFoldResult bound : bounds)
+          if (auto value = dyn_cast<Value>(bound); value && !mapping.contains(value) && !getConstantIntValue(bound))
+            return error(forall, "a bound of the scf.forall is not computed from constants and dims of arguments");
     Value total = constant(1);
-    for (unsigned i = 0; i < forall.getRank(); ++i)
+    for (unsigned i = 0; i < rank; ++i)
       total = arith::MulIOp::create(b, loc, total, tripCount(i, mapping));
     Value result = arith::IndexCastOp::create(b, loc, b.getI64Type(), total);
     func::ReturnOp::create(b, loc, result);

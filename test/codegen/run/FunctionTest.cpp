@@ -69,7 +69,7 @@ struct Case {
 TEST(Function, AccuracyOverTheWholeRange) {
   const Case cases[] = {
       {"exp", -110, 90, {-kInf, kInf, NAN, -1000, 1000, 0, -0.0}, [](long double x) { return std::exp(x); }, 2, 2},
-      {"exp2", -155, 130, {-kInf, kInf, NAN, -1000, 1000, 0}, [](long double x) { return std::exp2(x); }, 2, 64},
+      {"exp2", -155, 130, {-kInf, kInf, NAN, -1000, 1000, 0}, [](long double x) { return std::exp2(x); }, 2, 2},
       {"expm1", -110, 88, {-kInf, kInf, NAN, 0}, [](long double x) { return std::expm1(x); }, 1, 4},
       {"log", 0, 1000, {kInf, NAN, -1, -kInf, 1e30, 1}, [](long double x) { return std::log(x); }, 1, 2},
       {"log2", 0, 1000, {kInf, NAN, -1, 1e30}, [](long double x) { return std::log2(x); }, 1, 4},
@@ -78,7 +78,8 @@ TEST(Function, AccuracyOverTheWholeRange) {
       {"sin", -40, 40, {100000, 1e6, -123456.7, NAN}, [](long double x) { return std::sin(x); }, 1, 2},
       {"cos", -40, 40, {100000, 1e6, -123456.7, NAN}, [](long double x) { return std::cos(x); }, 1, 2},
       {"erf", -7, 7, {-kInf, kInf, NAN}, [](long double x) { return std::erf(x); }, 1, 4},
-      {"erfc", -7, 10, {-kInf, kInf, NAN}, [](long double x) { return std::erfc(x); }, 1, 64},
+      // In f64 the rounding of x * x in the exponent costs erfc some digits, which f32 does not see.
+      {"erfc", -7, 10, {-kInf, kInf, NAN}, [](long double x) { return std::erfc(x); }, 1, 256},
       {"rsqrt", 0, 1000, {kInf, NAN, 1e30}, [](long double x) { return 1 / std::sqrt(x); }, 2, 2},
       {"sqrt", 0, 1000, {kInf, NAN, 1e30}, [](long double x) { return std::sqrt(x); }, 0.501, 0.501},
       {"floor", -10, 10, {kInf, 1e30}, [](long double x) { return std::floor(x); }, 0, 0},
