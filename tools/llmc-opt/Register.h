@@ -1,5 +1,6 @@
 // The one place that lists llmc's dialects and pass libraries for the tools.
 #pragma once
+#include "codegen/cpu/CpuTarget.h"
 #include "dialect/llm/LlmDialect.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "passes/Passes.h"
@@ -10,5 +11,6 @@ inline void registerDialects(mlir::DialectRegistry &registry) { registry.insert<
 inline void registerAllPasses() {
   registerLlmcPasses();
   registerPipelines();
+  registerCpuTarget();
 }
 } // namespace llmc
