@@ -279,12 +279,17 @@ absl::Status ConfigReader::finish(const std::vector<std::string> &harmless) cons
       if (document->entered.contains(&value))
         open.emplace_back(full + ".", &value);
       else if (!document->read.contains(&value))
-        errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(full), " with value ", describe(value),
-                                      " is not known for this model family and could change its results: remove "
-                                      "the key if it has no effect, else the model is not supported"));
+        errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(full),
+                                      " is not known for this model family, found ", describe(value)));
     }
   }
-  return errors.empty() ? absl::OkStatus() : absl::InvalidArgumentError(joinErrors(errors));
+  if (errors.empty())
+    return absl::OkStatus();
+  const char *advice = errors.size() == document->errors.size()
+                           ? ""
+                           : "\nkeys that are not known could change the results: remove those without effect, else "
+                             "the model is not supported";
+  return absl::InvalidArgumentError(absl::StrCat(joinErrors(errors), advice));
 }
 
 const std::vector<std::string> &commonHarmlessKeys() {

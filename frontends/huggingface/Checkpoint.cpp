@@ -104,7 +104,7 @@ void appendSection(const std::vector<std::string> &lines, const std::string &tit
 
 std::string withoutWeights(const std::string &directory) {
   const char *advice = "download the checkpoint completely";
-  if (fileExists(directory + "/pytorch_model.bin") || fileExists(directory + "/pytorch_model.bin.index.json"))
+  if (fileExists(pathIn(directory, "pytorch_model.bin")) || fileExists(pathIn(directory, "pytorch_model.bin.index.json")))
     advice = "the weights are there as a pickle of PyTorch; convert them to safetensors";
   return absl::StrCat(directory, ": expects ", kSingleFile, " or ", kIndexFile, ", found neither: ", advice);
 }
@@ -121,9 +121,9 @@ absl::StatusOr<Checkpoint> Checkpoint::open(const std::string &directory) {
   Checkpoint checkpoint;
   checkpoint.directory = directory;
   absl::Status status;
-  if (std::string single = absl::StrCat(directory, "/", kSingleFile); fileExists(single))
+  if (std::string single = pathIn(directory, kSingleFile); fileExists(single))
     status = checkpoint.addFile(single);
-  else if (fileExists(absl::StrCat(directory, "/", kIndexFile)))
+  else if (fileExists(pathIn(directory, kIndexFile)))
     status = checkpoint.openShards(directory);
   else
     status = absl::NotFoundError(withoutWeights(directory));
@@ -150,7 +150,7 @@ absl::Status Checkpoint::addFile(const std::string &path) {
 }
 
 absl::Status Checkpoint::openShards(const std::string &directory) {
-  std::string indexPath = absl::StrCat(directory, "/", kIndexFile);
+  std::string indexPath = pathIn(directory, kIndexFile);
   absl::StatusOr<WeightMap> index = readIndex(indexPath);
   if (!index.ok())
     return index.status();
@@ -163,7 +163,7 @@ absl::Status Checkpoint::openShards(const std::string &directory) {
 
   std::vector<std::string> missing;
   for (const auto &[file, number] : shards)
-    if (!fileExists(absl::StrCat(directory, "/", file)))
+    if (!fileExists(pathIn(directory, file)))
       missing.push_back(file);
   if (!missing.empty()) {
     std::string message = absl::StrCat(directory, ": the checkpoint is incomplete, ", kIndexFile, " names files that "
@@ -174,7 +174,7 @@ absl::Status Checkpoint::openShards(const std::string &directory) {
 
   for (auto &[file, number] : shards) {
     number = paths.size();
-    if (absl::Status status = addFile(absl::StrCat(directory, "/", file)); !status.ok())
+    if (absl::Status status = addFile(pathIn(directory, file)); !status.ok())
       return status;
   }
 

@@ -106,6 +106,11 @@ absl::StatusOr<std::string> readFile(const std::string &path, size_t maxBytes) {
   return content;
 }
 
+std::string pathIn(const std::string &directory, const std::string &file) {
+  bool ends = !directory.empty() && directory.back() == '/';
+  return absl::StrCat(directory, ends ? "" : "/", file);
+}
+
 bool fileExists(const std::string &path) {
   struct stat info;
   // A dangling link is a file that is wanted and missing; opening it says so.

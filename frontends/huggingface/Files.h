@@ -33,6 +33,9 @@ private:
 /// The content of a regular file of at most `maxBytes`.
 absl::StatusOr<std::string> readFile(const std::string &path, size_t maxBytes);
 
+/// "directory/file", with one slash also when the directory was given with one.
+std::string pathIn(const std::string &directory, const std::string &file);
+
 bool fileExists(const std::string &path);
 
 /// An error when `directory` is absent or something else.

@@ -56,7 +56,7 @@ TEST(Config, finds_the_name_that_is_present) {
 
 TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
   ConfigReader config = configOf(
-      R"({"hidden_size":"big","heads":0,"eps":2.0,"tie":1,"act":null,"layers":[1,-2],"size":1.5,"o":[],"huge":99999999999999999999,"names":[1]})");
+      R"({"hidden_size":"big","heads":0,"eps":2.0,"tie":1,"act":null,"layers":[1,-2],"size":1.5,"o":[],"huge":99999999999999999999,"many":9,"names":[1]})");
   EXPECT_EQ(config.getInt("hidden_size"), 1);
   EXPECT_EQ(config.getInt("heads", {1, 4096}), 1);
   EXPECT_EQ(config.getFloat("eps", {1e-12, 1.0}), 1e-12);
@@ -66,6 +66,7 @@ TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
   EXPECT_EQ(config.getIntOr("size", 3, {2, 8}), 2);
   EXPECT_EQ(config.getObject("o").getInt("inner"), 1); // the object's own error is enough
   EXPECT_EQ(config.getInt("huge"), 1);
+  EXPECT_EQ(config.getInt("many", {1, 8}), 1);
   EXPECT_TRUE(config.getStringsOr("names", {"x"}).empty());
   EXPECT_EQ(config.getInt("vocab_size"), 1);
   config.fail("heads", "expects a divisor of hidden_size");
@@ -80,6 +81,7 @@ TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
             "c: key \"size\": expects an integer from 2 to 8, found 1.5\n"
             "c: key \"o\": expects an object, found []\n"
             "c: key \"huge\": expects an integer of at least 1, found 99999999999999999999\n"
+            "c: key \"many\": expects an integer from 1 to 8, found 9\n"
             "c: key \"names\": expects a list of strings, found [1]\n"
             "c: key \"vocab_size\" is missing: expects an integer of at least 1; the file is incomplete or of another "
             "model family\n"
@@ -94,12 +96,12 @@ TEST(Config, reports_keys_that_nobody_knows) {
   config.getInt("hidden_size");
   config.ignore("sliding_window");
   config.getObject("linear").getInt("heads");
-  const std::string kAdvice = " is not known for this model family and could change its results: remove the key if it "
-                              "has no effect, else the model is not supported";
   EXPECT_EQ(std::string(config.finish({"fine", "linear.quiet", "task"}).message()),
-            "c: key \"logit_cap\" with value 30.0" + kAdvice + "\n" +
-                "c: key \"quantization_config\" with value {\"bits\": 4}" + kAdvice + "\n" +
-                "c: key \"linear.gate\" with value \"exp\"" + kAdvice);
+            "c: key \"logit_cap\" is not known for this model family, found 30.0\n"
+            "c: key \"quantization_config\" is not known for this model family, found {\"bits\": 4}\n"
+            "c: key \"linear.gate\" is not known for this model family, found \"exp\"\n"
+            "keys that are not known could change the results: remove those without effect, else the model is not "
+            "supported");
   EXPECT_TRUE(config.status().ok());
 }
 
@@ -109,7 +111,7 @@ TEST(Config, cuts_long_lists_of_errors_and_long_values) {
     text += ",\"k" + std::to_string(i) + "\":0";
   ConfigReader config = configOf(text + "}");
   std::string message(config.finish().message());
-  EXPECT_EQ(message.substr(message.size() - 16), "\n... and 11 more");
+  EXPECT_NE(message.find("\n... and 11 more\nkeys that"), std::string::npos) << message;
   EXPECT_LT(message.size(), 5000u);
 }
 
@@ -149,6 +151,7 @@ TEST(Config, reads_the_directory) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->getString("model_type"), "llama");
   EXPECT_EQ(config->fileName(), directory / "config.json");
+  EXPECT_EQ(readConfig(directory.path + "/")->fileName(), directory / "config.json");
   directory.write("config.json", std::string(5 << 20, ' '));
   EXPECT_EQ(std::string(readConfig(directory.path).status().message()),
             directory / "config.json: expects at most 4194304 bytes, found 5242880");

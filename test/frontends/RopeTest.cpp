@@ -67,7 +67,7 @@ TEST(Rope, matches_the_table_of_transformers) {
       EXPECT_EQ(static_cast<int64_t>(found.size()), (headDim + 1) / 2) << name;
     }
   }
-  EXPECT_EQ(cases, 15);
+  EXPECT_EQ(cases, 16);
 }
 
 std::string messageFor(const std::string &text, int64_t headDim = 64) {
@@ -121,8 +121,9 @@ TEST(Rope, refuses_values_out_of_range) {
   EXPECT_EQ(messageFor(R"({"rope_scaling":{"type":"yarn","factor":4,"original_max_position_embeddings":-1}})"),
             "c: key \"rope_scaling.original_max_position_embeddings\": expects an integer of at least 1, found -1");
   EXPECT_EQ(messageFor(R"({"rope_scaling":{"type":"linear","factor":2,"short_factor":[1.0]}})"),
-            "c: key \"rope_scaling.short_factor\" with value [1.0] is not known for this model family and could change "
-            "its results: remove the key if it has no effect, else the model is not supported");
+            "c: key \"rope_scaling.short_factor\" is not known for this model family, found [1.0]\n"
+            "keys that are not known could change the results: remove those without effect, else the model is not "
+            "supported");
 }
 
 } // namespace
