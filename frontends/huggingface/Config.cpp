@@ -41,7 +41,8 @@ absl::StatusOr<ConfigReader> readConfig(const std::string &directory) {
   return readJsonFile(path);
 }
 
-absl::StatusOr<GenerationConfig> readGenerationConfig(const std::string &directory, const ConfigReader &config) {
+absl::StatusOr<GenerationConfig> readGenerationConfig(const std::string &directory,
+                                                      const ConfigReader &config) {
   GenerationConfig result;
   if (std::string path = pathIn(directory, "generation_config.json"); fileExists(path)) {
     absl::StatusOr<ConfigReader> generation = readJsonFile(path);

@@ -122,7 +122,8 @@ absl::Status checkDirectory(const std::string &directory) {
   if (::stat(directory.c_str(), &info) != 0)
     return systemError(directory, "open the directory");
   if (!S_ISDIR(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(directory, ": expects a directory with a Hugging Face checkpoint"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": expects a directory with a Hugging Face checkpoint"));
   return absl::OkStatus();
 }
 

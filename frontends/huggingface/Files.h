@@ -10,8 +10,8 @@
 
 namespace llmc {
 
-/// A read-only mapping of a whole regular file. The file must not shrink while it is mapped: the kernel answers
-/// a read behind its new end with SIGBUS, which no check made earlier can prevent.
+/// A read-only mapping of a whole regular file. The file must not shrink while it is mapped: the kernel
+/// answers a read behind its new end with SIGBUS, which no check made earlier can prevent.
 class MappedFile {
 public:
   static absl::StatusOr<MappedFile> open(const std::string &path);
