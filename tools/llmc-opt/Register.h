@@ -2,8 +2,13 @@
 #pragma once
 #include "dialect/llm/LlmDialect.h"
 #include "mlir/IR/DialectRegistry.h"
+#include "passes/Passes.h"
+#include "passes/Pipelines.h"
 
 namespace llmc {
 inline void registerDialects(mlir::DialectRegistry &registry) { registry.insert<llm::LlmDialect>(); }
-inline void registerAllPasses() {}
+inline void registerAllPasses() {
+  registerLlmcPasses();
+  registerPipelines();
+}
 } // namespace llmc
