@@ -102,9 +102,10 @@ const JsonValue *ConfigReader::require(const std::string &key, const std::string
   return value;
 }
 
-void ConfigReader::mismatch(const std::string &key, const JsonValue &value, const std::string &expected) const {
-  document->errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(path + key), ": expects ", expected,
-                                          ", found ", describe(value)));
+void ConfigReader::mismatch(const std::string &key, const JsonValue &value,
+                            const std::string &expected) const {
+  document->errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(path + key), ": expects ",
+                                          expected, ", found ", describe(value)));
 }
 
 int64_t ConfigReader::toInt(const std::string &key, const JsonValue &value, IntRange range) const {
@@ -136,7 +137,8 @@ std::string ConfigReader::toString(const std::string &key, const JsonValue &valu
   return "";
 }
 
-std::vector<int64_t> ConfigReader::toInts(const std::string &key, const JsonValue &value, IntRange elements) const {
+std::vector<int64_t> ConfigReader::toInts(const std::string &key, const JsonValue &value,
+                                          IntRange elements) const {
   std::vector<int64_t> result;
   bool good = value.kind == JsonKind::BeginArray;
   for (const JsonValue &item : value.items) {
@@ -217,7 +219,8 @@ std::vector<int64_t> ConfigReader::getIntOrInts(const std::string &key, IntRange
   return {toInt(key, *value, elements)};
 }
 
-std::vector<std::string> ConfigReader::getStringsOr(const std::string &key, std::vector<std::string> fallback) const {
+std::vector<std::string> ConfigReader::getStringsOr(const std::string &key,
+                                                    std::vector<std::string> fallback) const {
   const JsonValue *value = read(key);
   if (!value)
     return fallback;
@@ -261,7 +264,8 @@ void ConfigReader::fail(const std::string &key, const std::string &message) cons
 }
 
 absl::Status ConfigReader::status() const {
-  return document->errors.empty() ? absl::OkStatus() : absl::InvalidArgumentError(joinErrors(document->errors));
+  return document->errors.empty() ? absl::OkStatus()
+                                  : absl::InvalidArgumentError(joinErrors(document->errors));
 }
 
 absl::Status ConfigReader::finish(const std::vector<std::string> &harmless) const {
@@ -279,22 +283,52 @@ absl::Status ConfigReader::finish(const std::vector<std::string> &harmless) cons
       if (document->entered.contains(&value))
         open.emplace_back(full + ".", &value);
       else if (!document->read.contains(&value))
-        errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(full), " with value ", describe(value),
-                                      " is not known for this model family and could change its results: remove "
-                                      "the key if it has no effect, else the model is not supported"));
+        errors.push_back(absl::StrCat(document->fileName, ": key ", inQuotes(full),
+                                      " is not known for this model family, found ", describe(value)));
     }
   }
-  return errors.empty() ? absl::OkStatus() : absl::InvalidArgumentError(joinErrors(errors));
+  if (errors.empty())
+    return absl::OkStatus();
+  const char *advice =
+      errors.size() == document->errors.size()
+          ? ""
+          : "\nkeys that are not known could change the results: remove those without effect, else "
+            "the model is not supported";
+  return absl::InvalidArgumentError(absl::StrCat(joinErrors(errors), advice));
 }
 
 const std::vector<std::string> &commonHarmlessKeys() {
-  static const std::vector<std::string> kKeys = {
-      "_name_or_path", "architectures", "auto_map", "attention_dropout", "bos_token_id", "chunk_size_feed_forward",
-      "classifier_dropout", "dtype", "embd_pdrop", "eos_token_id", "finetuning_task", "hidden_dropout",
-      "id2label", "initializer_range", "is_decoder", "label2id", "model_type", "output_attentions",
-      "output_hidden_states", "output_router_logits", "pad_token_id", "pretraining_tp", "resid_pdrop",
-      "return_dict", "router_aux_loss_coef", "task_specific_params", "torch_dtype", "transformers_version",
-      "unsloth_fixed", "unsloth_version", "use_cache"};
+  static const std::vector<std::string> kKeys = {"_name_or_path",
+                                                 "architectures",
+                                                 "auto_map",
+                                                 "attention_dropout",
+                                                 "bos_token_id",
+                                                 "chunk_size_feed_forward",
+                                                 "classifier_dropout",
+                                                 "dtype",
+                                                 "embd_pdrop",
+                                                 "eos_token_id",
+                                                 "finetuning_task",
+                                                 "hidden_dropout",
+                                                 "id2label",
+                                                 "initializer_range",
+                                                 "is_decoder",
+                                                 "label2id",
+                                                 "model_type",
+                                                 "output_attentions",
+                                                 "output_hidden_states",
+                                                 "output_router_logits",
+                                                 "pad_token_id",
+                                                 "pretraining_tp",
+                                                 "resid_pdrop",
+                                                 "return_dict",
+                                                 "router_aux_loss_coef",
+                                                 "task_specific_params",
+                                                 "torch_dtype",
+                                                 "transformers_version",
+                                                 "unsloth_fixed",
+                                                 "unsloth_version",
+                                                 "use_cache"};
   return kKeys;
 }
 

@@ -26,8 +26,9 @@ struct FloatRange {
   double max = std::numeric_limits<double>::max();
 };
 
-/// A view of one object of the file. Getters return a value that is always in range and collect what is wrong;
-/// `finish` reports all of it at once, so a family reads its whole configuration first and checks once:
+/// A view of one object of the file. Getters return a value that is always in range and collect what is
+/// wrong; `finish` reports all of it at once, so a family reads its whole configuration first and checks
+/// once:
 ///
 ///     ModelConfig c;
 ///     c.hidden = config.getInt("hidden_size");
@@ -35,7 +36,8 @@ struct FloatRange {
 ///     ...
 ///     if (absl::Status status = config.finish({"head_dim"}); !status.ok()) return status;
 ///
-/// A key whose value is null counts as absent. Copies and nested views share one record of errors and of keys read.
+/// A key whose value is null counts as absent. Copies and nested views share one record of errors and of keys
+/// read.
 class ConfigReader {
 public:
   /// `fileName` is used in messages only. Errors: not JSON, not an object, over 4 MiB.
@@ -48,8 +50,8 @@ public:
   /// The first of `keys` that is present, else the first: for families that name one thing differently.
   std::string presentKey(const std::vector<std::string> &keys) const;
 
-  /// Without a fallback an absent key is an error. After an error: the value nearest to 0 in `range` (element lists:
-  /// empty, strings: empty, booleans: false), so that arithmetic before `finish` stays defined.
+  /// Without a fallback an absent key is an error. After an error: the value nearest to 0 in `range` (element
+  /// lists: empty, strings: empty, booleans: false), so that arithmetic before `finish` stays defined.
   int64_t getInt(const std::string &key, IntRange range = {}) const;
   int64_t getIntOr(const std::string &key, int64_t fallback, IntRange range = {}) const;
   std::optional<int64_t> getOptionalInt(const std::string &key, IntRange range = {}) const;
@@ -61,12 +63,14 @@ public:
   std::string getString(const std::string &key) const;
   std::string getStringOr(const std::string &key, const std::string &fallback) const;
   std::vector<int64_t> getInts(const std::string &key, IntRange elements = {}) const;
-  std::vector<int64_t> getIntsOr(const std::string &key, std::vector<int64_t> fallback, IntRange elements = {}) const;
+  std::vector<int64_t> getIntsOr(const std::string &key, std::vector<int64_t> fallback,
+                                 IntRange elements = {}) const;
   /// One integer or a list of them (eos_token_id); empty when absent.
   std::vector<int64_t> getIntOrInts(const std::string &key, IntRange elements = {}) const;
   std::vector<std::string> getStringsOr(const std::string &key, std::vector<std::string> fallback) const;
 
-  /// A nested object, whose keys are then reported as "key.inner". Absent without error only in the second form.
+  /// A nested object, whose keys are then reported as "key.inner". Absent without error only in the second
+  /// form.
   ConfigReader getObject(const std::string &key) const;
   std::optional<ConfigReader> getOptionalObject(const std::string &key) const;
 
@@ -79,8 +83,8 @@ public:
   /// Everything wrong so far, except unread keys.
   absl::Status status() const;
   /// `status`, and an error for every key that nobody read and that is neither in `commonHarmlessKeys` nor in
-  /// `harmless`: it could change the mathematics. Nested keys are written "outer.inner"; a harmless object covers
-  /// what is in it.
+  /// `harmless`: it could change the mathematics. Nested keys are written "outer.inner"; a harmless object
+  /// covers what is in it.
   absl::Status finish(const std::vector<std::string> &harmless = {}) const;
 
 private:
@@ -102,8 +106,8 @@ private:
   std::string path;        // "" or "outer."
 };
 
-/// Keys that Hugging Face writes into config.json for every family and that inference does not depend on, or that
-/// the frontend itself reads (model_type, token ids).
+/// Keys that Hugging Face writes into config.json for every family and that inference does not depend on, or
+/// that the frontend itself reads (model_type, token ids).
 const std::vector<std::string> &commonHarmlessKeys();
 
 } // namespace llmc

@@ -1,4 +1,5 @@
-// The strict JSON reader. The only file that includes nlohmann-json, whose SAX parser neither recurses nor throws.
+// The strict JSON reader. The only file that includes nlohmann-json, whose SAX parser neither recurses nor
+// throws.
 #include "models/Json.h"
 
 #include "absl/container/flat_hash_set.h"
@@ -49,7 +50,8 @@ public:
   bool key(std::string &text) {
     // Readers differ in which of two equal keys wins, so a file with both means nothing.
     if (!openKeys.back().insert(text).second) {
-      status = absl::InvalidArgumentError(absl::StrCat("the key ", inQuotes(text), " occurs twice in one object"));
+      status =
+          absl::InvalidArgumentError(absl::StrCat("the key ", inQuotes(text), " occurs twice in one object"));
       return false;
     }
     return send({JsonKind::Key, false, 0, 0, std::move(text)});
@@ -63,9 +65,9 @@ public:
       return false;
     }
     size_t from = at > 20 ? at - 20 : 0;
-    status = absl::InvalidArgumentError(absl::StrCat(
-        "JSON syntax error at byte ", at, at == input.size() ? ", where the text ends" : "", ", after ",
-        inQuotes(input.substr(from, at - from))));
+    status = absl::InvalidArgumentError(absl::StrCat("JSON syntax error at byte ", at,
+                                                     at == input.size() ? ", where the text ends" : "",
+                                                     ", after ", inQuotes(input.substr(from, at - from))));
     return false;
   }
 
@@ -130,7 +132,8 @@ void append(const JsonValue &value, std::string &out) {
 
 } // namespace
 
-absl::Status parseJson(std::string_view text, int maxDepth, absl::FunctionRef<absl::Status(JsonEvent &)> visit) {
+absl::Status parseJson(std::string_view text, int maxDepth,
+                       absl::FunctionRef<absl::Status(JsonEvent &)> visit) {
   // nlohmann takes a zero byte for the end of the input; what stands behind it would go unread.
   if (size_t zero = text.find('\0'); zero != std::string_view::npos)
     return absl::InvalidArgumentError(absl::StrCat("JSON syntax error at byte ", zero, ": a zero byte"));

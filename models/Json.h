@@ -1,5 +1,5 @@
-// Reading JSON that came from outside: strict, bounded in depth, without duplicate keys and without exceptions.
-// Events for large files (safetensors headers), a tree for small ones (config.json).
+// Reading JSON that came from outside: strict, bounded in depth, without duplicate keys and without
+// exceptions. Events for large files (safetensors headers), a tree for small ones (config.json).
 #pragma once
 
 #include "absl/functional/function_ref.h"
@@ -14,20 +14,32 @@
 
 namespace llmc {
 
-enum class JsonKind { Null, Boolean, Integer, Number, String, Key, BeginObject, EndObject, BeginArray, EndArray };
+enum class JsonKind {
+  Null,
+  Boolean,
+  Integer,
+  Number,
+  String,
+  Key,
+  BeginObject,
+  EndObject,
+  BeginArray,
+  EndArray
+};
 
 /// One step through a JSON text. `text` may be moved from.
 struct JsonEvent {
   JsonKind kind;
   bool boolean = false;
-  int64_t integer = 0; ///< Integer: a number without fraction or exponent that fits.
-  double number = 0;   ///< Integer and Number; integers beyond int64 are Numbers.
+  int64_t integer = 0;   ///< Integer: a number without fraction or exponent that fits.
+  double number = 0;     ///< Integer and Number; integers beyond int64 are Numbers.
   std::string text = {}; ///< String and Key: the text; Integer and Number: as written.
 };
 
 /// Walks `text`, calling `visit` for every event until it returns an error, which is then returned unchanged.
 /// Own errors say what and where ("JSON syntax error at byte 12 ..."), without the name of the file.
-absl::Status parseJson(std::string_view text, int maxDepth, absl::FunctionRef<absl::Status(JsonEvent &)> visit);
+absl::Status parseJson(std::string_view text, int maxDepth,
+                       absl::FunctionRef<absl::Status(JsonEvent &)> visit);
 
 /// A value with everything below it. Members keep the order of the file.
 struct JsonValue {

@@ -1,5 +1,5 @@
-// Rotary embedding parameters. Formulas: "YaRN: Efficient Context Window Extension of Large Language Models" (Peng et
-// al., 2023) sections 3.2 to 3.4, and the Llama 3.1 model card's frequency interpolation.
+// Rotary embedding parameters. Formulas: "YaRN: Efficient Context Window Extension of Large Language Models"
+// (Peng et al., 2023) sections 3.2 to 3.4, and the Llama 3.1 model card's frequency interpolation.
 #include "models/Rope.h"
 
 #include "models/Json.h"
@@ -39,7 +39,8 @@ float llama3Frequency(float frequency, const RopeScaling &rope) {
     return frequency;
   if (wavelength > static_cast<float>(rope.originalPositions / rope.lowFreqFactor))
     return frequency / factor;
-  float smooth = ((1.0f / wavelength) * positions - low) / static_cast<float>(rope.highFreqFactor - rope.lowFreqFactor);
+  float smooth =
+      ((1.0f / wavelength) * positions - low) / static_cast<float>(rope.highFreqFactor - rope.lowFreqFactor);
   return (1.0f - smooth) * frequency / factor + smooth * frequency;
 }
 

@@ -1,4 +1,5 @@
-// What a model family expects to find among a checkpoint's tensors. Plain data, shared by families and frontends.
+// What a model family expects to find among a checkpoint's tensors. Plain data, shared by families and
+// frontends.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Finds the files of a checkpoint, reads the index of a sharded one, and compares tensors with a model's needs.
+// Finds the files of a checkpoint, reads the index of a sharded one, and compares tensors with a model's
+// needs.
 #include "frontends/huggingface/Checkpoint.h"
 
 #include "models/Json.h"
@@ -59,16 +60,17 @@ private:
   absl::Status addFile(JsonEvent &event) {
     if (event.kind != JsonKind::String)
       return absl::InvalidArgumentError(absl::StrCat("\"weight_map\": tensor ", inQuotes(tensor),
-                                                     ": expects the name of a file, found ", describe(event)));
+                                                     ": expects the name of a file, found ",
+                                                     describe(event)));
     const std::string &file = event.text;
     // A name must not lead out of the directory.
     bool plain = !file.empty() && file.size() <= 255 && file[0] != '.' && !absl::StrContains(file, "..") &&
                  file.find_first_of("/\\") == std::string::npos &&
                  std::none_of(file.begin(), file.end(), [](unsigned char c) { return c < 0x20; });
     if (!plain)
-      return absl::InvalidArgumentError(absl::StrCat("\"weight_map\": tensor ", inQuotes(tensor),
-                                                     ": expects the name of a file in the same directory, found ",
-                                                     inQuotes(file)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"weight_map\": tensor ", inQuotes(tensor),
+                       ": expects the name of a file in the same directory, found ", inQuotes(file)));
     files.emplace(std::move(tensor), std::move(event.text));
     return absl::OkStatus();
   }
@@ -83,11 +85,13 @@ absl::StatusOr<WeightMap> readIndex(const std::string &path) {
   if (!text.ok())
     return text.status();
   IndexReader reader;
-  absl::Status status = parseJson(*text, kMaxIndexDepth, [&](JsonEvent &event) { return reader.take(event); });
+  absl::Status status =
+      parseJson(*text, kMaxIndexDepth, [&](JsonEvent &event) { return reader.take(event); });
   if (status.ok() && !reader.found)
     status = absl::InvalidArgumentError("key \"weight_map\" is missing");
   if (!status.ok())
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message(), ": download the file again"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": ", status.message(), ": download the file again"));
   return std::move(reader.files);
 }
 
@@ -104,7 +108,8 @@ void appendSection(const std::vector<std::string> &lines, const std::string &tit
 
 std::string withoutWeights(const std::string &directory) {
   const char *advice = "download the checkpoint completely";
-  if (fileExists(directory + "/pytorch_model.bin") || fileExists(directory + "/pytorch_model.bin.index.json"))
+  if (fileExists(pathIn(directory, "pytorch_model.bin")) ||
+      fileExists(pathIn(directory, "pytorch_model.bin.index.json")))
     advice = "the weights are there as a pickle of PyTorch; convert them to safetensors";
   return absl::StrCat(directory, ": expects ", kSingleFile, " or ", kIndexFile, ", found neither: ", advice);
 }
@@ -121,9 +126,9 @@ absl::StatusOr<Checkpoint> Checkpoint::open(const std::string &directory) {
   Checkpoint checkpoint;
   checkpoint.directory = directory;
   absl::Status status;
-  if (std::string single = absl::StrCat(directory, "/", kSingleFile); fileExists(single))
+  if (std::string single = pathIn(directory, kSingleFile); fileExists(single))
     status = checkpoint.addFile(single);
-  else if (fileExists(absl::StrCat(directory, "/", kIndexFile)))
+  else if (fileExists(pathIn(directory, kIndexFile)))
     status = checkpoint.openShards(directory);
   else
     status = absl::NotFoundError(withoutWeights(directory));
@@ -150,7 +155,7 @@ absl::Status Checkpoint::addFile(const std::string &path) {
 }
 
 absl::Status Checkpoint::openShards(const std::string &directory) {
-  std::string indexPath = absl::StrCat(directory, "/", kIndexFile);
+  std::string indexPath = pathIn(directory, kIndexFile);
   absl::StatusOr<WeightMap> index = readIndex(indexPath);
   if (!index.ok())
     return index.status();
@@ -163,10 +168,11 @@ absl::Status Checkpoint::openShards(const std::string &directory) {
 
   std::vector<std::string> missing;
   for (const auto &[file, number] : shards)
-    if (!fileExists(absl::StrCat(directory, "/", file)))
+    if (!fileExists(pathIn(directory, file)))
       missing.push_back(file);
   if (!missing.empty()) {
-    std::string message = absl::StrCat(directory, ": the checkpoint is incomplete, ", kIndexFile, " names files that "
+    std::string message = absl::StrCat(directory, ": the checkpoint is incomplete, ", kIndexFile,
+                                       " names files that "
                                        "are not there: download them");
     appendSection(missing, absl::StrCat("of ", shards.size(), " missing"), message);
     return absl::NotFoundError(message);
@@ -174,29 +180,31 @@ absl::Status Checkpoint::openShards(const std::string &directory) {
 
   for (auto &[file, number] : shards) {
     number = paths.size();
-    if (absl::Status status = addFile(absl::StrCat(directory, "/", file)); !status.ok())
+    if (absl::Status status = addFile(pathIn(directory, file)); !status.ok())
       return status;
   }
 
   absl::flat_hash_map<std::string, size_t> where;
   for (const CheckpointTensor &tensor : entries)
     if (auto [other, isNew] = where.emplace(tensor.name, tensor.shard); !isNew)
-      return absl::InvalidArgumentError(absl::StrCat(directory, ": tensor ", inQuotes(tensor.name), " is in two files, ",
-                                                     paths[other->second], " and ", paths[tensor.shard],
-                                                     ": remove files that do not belong to this checkpoint"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          directory, ": tensor ", inQuotes(tensor.name), " is in two files, ", paths[other->second], " and ",
+          paths[tensor.shard], ": remove files that do not belong to this checkpoint"));
   for (const auto &[tensor, file] : *index) {
     auto found = where.find(tensor);
     if (found == where.end() || found->second != shards[file])
-      return absl::InvalidArgumentError(absl::StrCat(
-          indexPath, ": tensor ", inQuotes(tensor), ": expects it in ", file, ", found it in ",
-          found == where.end() ? "none of the files" : paths[found->second], ": download the checkpoint again"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(indexPath, ": tensor ", inQuotes(tensor), ": expects it in ", file, ", found it in ",
+                       found == where.end() ? "none of the files" : paths[found->second],
+                       ": download the checkpoint again"));
   }
   return absl::OkStatus();
 }
 
 const CheckpointTensor *Checkpoint::find(const std::string &name) const {
-  auto found = std::lower_bound(entries.begin(), entries.end(), name,
-                                [](const CheckpointTensor &tensor, const std::string &key) { return tensor.name < key; });
+  auto found = std::lower_bound(
+      entries.begin(), entries.end(), name,
+      [](const CheckpointTensor &tensor, const std::string &key) { return tensor.name < key; });
   return found != entries.end() && found->name == name ? &*found : nullptr;
 }
 
@@ -218,17 +226,21 @@ absl::Status Checkpoint::check(const std::vector<TensorSpec> &expected,
         missing.push_back(absl::StrCat(spec.name, " ", shapeText(spec.shape)));
       continue;
     }
-    if (tensor->shape != spec.shape && std::find(spec.alternatives.begin(), spec.alternatives.end(), tensor->shape) ==
-                                           spec.alternatives.end())
+    if (tensor->shape != spec.shape && std::find(spec.alternatives.begin(), spec.alternatives.end(),
+                                                 tensor->shape) == spec.alternatives.end())
       misshaped.push_back(
           absl::StrCat(spec.name, ": expects ", shapeText(spec.shape), ", found ", shapeText(tensor->shape)));
     if (!isWeightType(tensor->type))
-      mistyped.push_back(absl::StrCat(spec.name, ": expects F32, BF16 or F16, found ", typeName(tensor->type)));
+      mistyped.push_back(
+          absl::StrCat(spec.name, ": expects F32, BF16 or F16, found ", typeName(tensor->type)));
   }
   for (const CheckpointTensor &tensor : entries) {
-    auto ignores = [&](const std::function<bool(const std::string &)> &predicate) { return predicate(tensor.name); };
+    auto ignores = [&](const std::function<bool(const std::string &)> &predicate) {
+      return predicate(tensor.name);
+    };
     if (!known.contains(tensor.name) && std::none_of(ignored.begin(), ignored.end(), ignores))
-      unexpected.push_back(absl::StrCat(inQuotes(tensor.name), " ", typeName(tensor.type), " ", shapeText(tensor.shape)));
+      unexpected.push_back(
+          absl::StrCat(inQuotes(tensor.name), " ", typeName(tensor.type), " ", shapeText(tensor.shape)));
   }
   if (missing.empty() && misshaped.empty() && mistyped.empty() && unexpected.empty())
     return absl::OkStatus();

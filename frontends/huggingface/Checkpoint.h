@@ -34,13 +34,15 @@ public:
   const CheckpointTensor *find(const std::string &name) const;
   absl::StatusOr<const CheckpointTensor *> tensor(const std::string &name) const;
 
-  /// Compares with what a model needs and lists everything missing, unexpected, of another shape, or of a type other
-  /// than F32, BF16 and F16 in one error. Tensors for which one of `ignored` is true may be there unexpectedly.
+  /// Compares with what a model needs and lists everything missing, unexpected, of another shape, or of a
+  /// type other than F32, BF16 and F16 in one error. Tensors for which one of `ignored` is true may be there
+  /// unexpectedly.
   absl::Status check(const std::vector<TensorSpec> &expected,
                      const std::vector<std::function<bool(const std::string &)>> &ignored = {}) const;
 
-  /// Hands the bytes of `tensor` to `take` in pieces of `pieceBytes` (the last may be shorter) and drops each from
-  /// memory afterwards, so that a checkpoint larger than memory can be read; stops at the first error of `take`.
+  /// Hands the bytes of `tensor` to `take` in pieces of `pieceBytes` (the last may be shorter) and drops each
+  /// from memory afterwards, so that a checkpoint larger than memory can be read; stops at the first error of
+  /// `take`.
   absl::Status stream(const CheckpointTensor &tensor, size_t pieceBytes,
                       absl::FunctionRef<absl::Status(absl::Span<const uint8_t>)> take) const;
 

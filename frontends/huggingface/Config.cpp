@@ -34,16 +34,17 @@ absl::Status readOptionalFile(const std::string &path, size_t maxBytes, std::opt
 absl::StatusOr<ConfigReader> readConfig(const std::string &directory) {
   if (absl::Status status = checkDirectory(directory); !status.ok())
     return status;
-  std::string path = absl::StrCat(directory, "/config.json");
+  std::string path = pathIn(directory, "config.json");
   if (!fileExists(path))
     return absl::NotFoundError(
         absl::StrCat(directory, ": expects config.json, found none: download the checkpoint completely"));
   return readJsonFile(path);
 }
 
-absl::StatusOr<GenerationConfig> readGenerationConfig(const std::string &directory, const ConfigReader &config) {
+absl::StatusOr<GenerationConfig> readGenerationConfig(const std::string &directory,
+                                                      const ConfigReader &config) {
   GenerationConfig result;
-  if (std::string path = absl::StrCat(directory, "/generation_config.json"); fileExists(path)) {
+  if (std::string path = pathIn(directory, "generation_config.json"); fileExists(path)) {
     absl::StatusOr<ConfigReader> generation = readJsonFile(path);
     if (!generation.ok())
       return generation.status();
@@ -78,7 +79,7 @@ absl::StatusOr<TokenizerFiles> readTokenizerFiles(const std::string &directory) 
                       {"tokenizer_config.json", 64 * kMebibyte, files.tokenizerConfig},
                       {"chat_template.jinja", 4 * kMebibyte, files.chatTemplate}};
   for (const auto &file : kFiles) {
-    absl::Status status = readOptionalFile(absl::StrCat(directory, "/", file.name), file.maxBytes, file.content);
+    absl::Status status = readOptionalFile(pathIn(directory, file.name), file.maxBytes, file.content);
     if (!status.ok())
       return status;
   }

@@ -1,4 +1,5 @@
-// The small files of a Hugging Face directory: config.json, generation_config.json, and the tokenizer's, as bytes.
+// The small files of a Hugging Face directory: config.json, generation_config.json, and the tokenizer's, as
+// bytes.
 #pragma once
 
 #include "models/Config.h"
@@ -24,9 +25,10 @@ struct GenerationConfig {
   std::optional<int64_t> topK; ///< 0: no limit.
 };
 
-/// `generation_config.json`, which may be absent; token ids that it does not give are taken from `config`. Keys it has
-/// beyond those above are passed over: they concern the sampling of other programs.
-absl::StatusOr<GenerationConfig> readGenerationConfig(const std::string &directory, const ConfigReader &config);
+/// `generation_config.json`, which may be absent; token ids that it does not give are taken from `config`.
+/// Keys it has beyond those above are passed over: they concern the sampling of other programs.
+absl::StatusOr<GenerationConfig> readGenerationConfig(const std::string &directory,
+                                                      const ConfigReader &config);
 
 /// Contents of the tokenizer's files, uninterpreted; absent files are not set.
 struct TokenizerFiles {

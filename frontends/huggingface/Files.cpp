@@ -106,6 +106,11 @@ absl::StatusOr<std::string> readFile(const std::string &path, size_t maxBytes) {
   return content;
 }
 
+std::string pathIn(const std::string &directory, const std::string &file) {
+  bool ends = !directory.empty() && directory.back() == '/';
+  return absl::StrCat(directory, ends ? "" : "/", file);
+}
+
 bool fileExists(const std::string &path) {
   struct stat info;
   // A dangling link is a file that is wanted and missing; opening it says so.
@@ -117,7 +122,8 @@ absl::Status checkDirectory(const std::string &directory) {
   if (::stat(directory.c_str(), &info) != 0)
     return systemError(directory, "open the directory");
   if (!S_ISDIR(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(directory, ": expects a directory with a Hugging Face checkpoint"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": expects a directory with a Hugging Face checkpoint"));
   return absl::OkStatus();
 }
 

@@ -10,8 +10,8 @@
 
 namespace llmc {
 
-/// A read-only mapping of a whole regular file. The file must not shrink while it is mapped: the kernel answers
-/// a read behind its new end with SIGBUS, which no check made earlier can prevent.
+/// A read-only mapping of a whole regular file. The file must not shrink while it is mapped: the kernel
+/// answers a read behind its new end with SIGBUS, which no check made earlier can prevent.
 class MappedFile {
 public:
   static absl::StatusOr<MappedFile> open(const std::string &path);
@@ -32,6 +32,9 @@ private:
 
 /// The content of a regular file of at most `maxBytes`.
 absl::StatusOr<std::string> readFile(const std::string &path, size_t maxBytes);
+
+/// "directory/file", with one slash also when the directory was given with one.
+std::string pathIn(const std::string &directory, const std::string &file);
 
 bool fileExists(const std::string &path);
 

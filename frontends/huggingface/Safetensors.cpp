@@ -1,5 +1,6 @@
-// The safetensors header parser. Numbers from the file are compared and multiplied with checks, never added raw, and
-// nothing is allocated by them: all memory used is in proportion to bytes of the header that are really there.
+// The safetensors header parser. Numbers from the file are compared and multiplied with checks, never added
+// raw, and nothing is allocated by them: all memory used is in proportion to bytes of the header that are
+// really there.
 #include "frontends/huggingface/Safetensors.h"
 
 #include "models/Json.h"
@@ -26,9 +27,10 @@ struct TypeInfo {
   int64_t bits;
 };
 constexpr TypeInfo kTypes[] = { // in the order of StoredType
-    {"BOOL", 8}, {"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8}, {"I8", 8}, {"F8_E5M2", 8}, {"F8_E4M3", 8},
-    {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16},
-    {"I32", 32}, {"U32", 32}, {"F32", 32}, {"C64", 64}, {"F64", 64}, {"I64", 64}, {"U64", 64}};
+    {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},
+    {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},        {"U32", 32},        {"F32", 32},
+    {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64}};
 
 std::optional<StoredType> typeNamed(const std::string &text) {
   for (size_t i = 0; i < std::size(kTypes); ++i)
@@ -87,7 +89,8 @@ private:
   static absl::Status expect(const JsonEvent &event, JsonKind kind, const char *what, const char *expected) {
     if (event.kind == kind)
       return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(what, ": expects ", expected, ", found ", describe(event)));
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": expects ", expected, ", found ", describe(event)));
   }
 
   absl::Status takeKey(JsonEvent &event) {
@@ -112,7 +115,8 @@ private:
       return absl::OkStatus();
     }
     if (event.kind != JsonKind::String)
-      return absl::InvalidArgumentError(absl::StrCat("\"__metadata__\": the value of ", inQuotes(metadata.back().first),
+      return absl::InvalidArgumentError(absl::StrCat("\"__metadata__\": the value of ",
+                                                     inQuotes(metadata.back().first),
                                                      ": expects a string, found ", describe(event)));
     metadata.back().second = std::move(event.text);
     return absl::OkStatus();
@@ -128,8 +132,9 @@ private:
     }
     field = event.text == "dtype" ? kType : event.text == "shape" ? kShape : kOffsets;
     if (field == kOffsets && event.text != "data_offsets")
-      return tensorError(tensors.back().name,
-                         absl::StrCat("expects the keys dtype, shape and data_offsets, found ", inQuotes(event.text)));
+      return tensorError(
+          tensors.back().name,
+          absl::StrCat("expects the keys dtype, shape and data_offsets, found ", inQuotes(event.text)));
     fieldsSeen |= field;
     offsetCount = 0;
     place = field == kType ? Place::Type : Place::ListStart;
@@ -140,8 +145,9 @@ private:
     place = Place::Tensor;
     std::optional<StoredType> type = event.kind == JsonKind::String ? typeNamed(event.text) : std::nullopt;
     if (!type)
-      return tensorError(tensors.back().name,
-                         absl::StrCat("\"dtype\": expects a type of the format (such as BF16), found ", describe(event)));
+      return tensorError(
+          tensors.back().name,
+          absl::StrCat("\"dtype\": expects a type of the format (such as BF16), found ", describe(event)));
     tensors.back().type = *type;
     return absl::OkStatus();
   }
@@ -171,10 +177,12 @@ private:
   }
 
   absl::Status listError(const JsonEvent &event) const {
-    const char *expected = field == kShape ? "\"shape\": expects a list of integers from 0 to 2^63-1, found "
-                                           : "\"data_offsets\": expects two integers from 0 to 2^63-1, found ";
+    const char *expected = field == kShape
+                               ? "\"shape\": expects a list of integers from 0 to 2^63-1, found "
+                               : "\"data_offsets\": expects two integers from 0 to 2^63-1, found ";
     bool tooMany = field == kOffsets && offsetCount == 2 && event.kind == JsonKind::Integer;
-    return tensorError(tensors.back().name, absl::StrCat(expected, tooMany ? "a third, " : "", describe(event)));
+    return tensorError(tensors.back().name,
+                       absl::StrCat(expected, tooMany ? "a third, " : "", describe(event)));
   }
 
   Place place = Place::Outside;
@@ -191,11 +199,13 @@ absl::StatusOr<uint64_t> sizeInBytes(const SafetensorsTensor &tensor) {
     overflow |= __builtin_mul_overflow(size, static_cast<uint64_t>(dim), &size);
   overflow |= __builtin_mul_overflow(size, static_cast<uint64_t>(typeBits(tensor.type)), &size);
   if (overflow)
-    return tensorError(tensor.name, absl::StrCat("the shape ", shapeText(tensor.shape), " of ", typeName(tensor.type),
-                                                 " has more bits than 64-bit numbers count"));
+    return tensorError(tensor.name,
+                       absl::StrCat("the shape ", shapeText(tensor.shape), " of ", typeName(tensor.type),
+                                    " has more bits than 64-bit numbers count"));
   if (size % 8 != 0)
-    return tensorError(tensor.name, absl::StrCat("the shape ", shapeText(tensor.shape), " of ", typeName(tensor.type),
-                                                 " is ", size, " bits, not a whole number of bytes"));
+    return tensorError(tensor.name,
+                       absl::StrCat("the shape ", shapeText(tensor.shape), " of ", typeName(tensor.type),
+                                    " is ", size, " bits, not a whole number of bytes"));
   return size / 8;
 }
 
@@ -208,21 +218,23 @@ absl::Status checkLayout(std::vector<SafetensorsTensor> &tensors, uint64_t heade
   const SafetensorsTensor *previous = nullptr;
   for (const SafetensorsTensor &tensor : tensors) {
     if (tensor.begin > tensor.end)
-      return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin, " of the data and ends before, at ",
-                                                   tensor.end));
+      return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin,
+                                                   " of the data and ends before, at ", tensor.end));
     absl::StatusOr<uint64_t> size = sizeInBytes(tensor);
     if (!size.ok())
       return size.status();
     if (*size != tensor.end - tensor.begin)
-      return tensorError(tensor.name, absl::StrCat("the shape ", shapeText(tensor.shape), " of ", typeName(tensor.type),
-                                                   " expects ", *size, " bytes, found ", tensor.end - tensor.begin,
-                                                   " (data_offsets ", tensor.begin, " to ", tensor.end, ")"));
+      return tensorError(tensor.name,
+                         absl::StrCat("the shape ", shapeText(tensor.shape), " of ", typeName(tensor.type),
+                                      " expects ", *size, " bytes, found ", tensor.end - tensor.begin,
+                                      " (data_offsets ", tensor.begin, " to ", tensor.end, ")"));
     if (tensor.begin < covered)
-      return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin, " of the data, inside tensor ",
-                                                   inQuotes(previous->name), ", which ends at ", covered));
+      return tensorError(tensor.name,
+                         absl::StrCat("begins at byte ", tensor.begin, " of the data, inside tensor ",
+                                      inQuotes(previous->name), ", which ends at ", covered));
     if (tensor.begin > covered)
-      return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin, " of the data, expects ", covered,
-                                                   ": the bytes between belong to no tensor"));
+      return tensorError(tensor.name, absl::StrCat("begins at byte ", tensor.begin, " of the data, expects ",
+                                                   covered, ": the bytes between belong to no tensor"));
     covered = tensor.end;
     previous = &tensor;
   }
@@ -232,9 +244,9 @@ absl::Status checkLayout(std::vector<SafetensorsTensor> &tensors, uint64_t heade
                                             " bytes, its header describes ", headerEnd + covered,
                                             " bytes: download it again"));
   if (covered < dataBytes)
-    return absl::InvalidArgumentError(absl::StrCat("the file is ", headerEnd + dataBytes,
-                                                   " bytes, its header describes ", headerEnd + covered,
-                                                   " bytes: the rest belongs to no tensor; download it again"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the file is ", headerEnd + dataBytes, " bytes, its header describes ",
+                     headerEnd + covered, " bytes: the rest belongs to no tensor; download it again"));
   return absl::OkStatus();
 }
 
@@ -254,23 +266,25 @@ std::string guess(std::string_view file) {
 
 absl::StatusOr<std::string_view> findHeader(std::string_view file) {
   if (file.size() < kLengthBytes)
-    return absl::DataLossError(absl::StrCat("truncated: the file is ", file.size(), " bytes, expects at least ",
-                                            kLengthBytes, ": download it again"));
+    return absl::DataLossError(absl::StrCat("truncated: the file is ", file.size(),
+                                            " bytes, expects at least ", kLengthBytes,
+                                            ": download it again"));
   uint64_t length = 0;
   for (int i = kLengthBytes - 1; i >= 0; --i)
     length = length << 8 | static_cast<unsigned char>(file[i]);
   if (length > kMaxHeaderBytes)
-    return absl::InvalidArgumentError(absl::StrCat("header length at byte 0: expects at most ", kMaxHeaderBytes,
-                                                   ", found ", length, ": ", guess(file)));
+    return absl::InvalidArgumentError(absl::StrCat("header length at byte 0: expects at most ",
+                                                   kMaxHeaderBytes, ", found ", length, ": ", guess(file)));
   if (length > file.size() - kLengthBytes)
-    return absl::DataLossError(absl::StrCat("truncated: the file is ", file.size(), " bytes, its header ends at byte ",
-                                            kLengthBytes + length, ": download it again"));
+    return absl::DataLossError(absl::StrCat("truncated: the file is ", file.size(),
+                                            " bytes, its header ends at byte ", kLengthBytes + length,
+                                            ": download it again"));
   std::string_view header = file.substr(kLengthBytes, length);
   if (header.empty() || header[0] != '{')
     return absl::InvalidArgumentError(
         absl::StrCat("header at byte 8: expects \"{\", found ",
-                     header.empty() ? std::string("a header of no bytes") : inQuotes(header.substr(0, 1)), ": ",
-                     guess(file)));
+                     header.empty() ? std::string("a header of no bytes") : inQuotes(header.substr(0, 1)),
+                     ": ", guess(file)));
   return header;
 }
 
@@ -284,9 +298,12 @@ const char *typeName(StoredType type) { return kTypes[static_cast<size_t>(type)]
 
 int64_t typeBits(StoredType type) { return kTypes[static_cast<size_t>(type)].bits; }
 
-std::string shapeText(const std::vector<int64_t> &shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
+std::string shapeText(const std::vector<int64_t> &shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
 
-absl::StatusOr<SafetensorsFile> SafetensorsFile::parse(absl::Span<const uint8_t> file, const std::string &fileName) {
+absl::StatusOr<SafetensorsFile> SafetensorsFile::parse(absl::Span<const uint8_t> file,
+                                                       const std::string &fileName) {
   std::string_view text(reinterpret_cast<const char *>(file.data()), file.size());
   absl::StatusOr<std::string_view> header = findHeader(text);
   if (!header.ok())

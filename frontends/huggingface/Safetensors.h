@@ -1,5 +1,6 @@
-// The safetensors format: 8 bytes of header length (little endian), a JSON header, then the tensors' bytes. Every rule
-// of the format is checked before a tensor is handed out, so a reader of the result needs no bounds checks.
+// The safetensors format: 8 bytes of header length (little endian), a JSON header, then the tensors' bytes.
+// Every rule of the format is checked before a tensor is handed out, so a reader of the result needs no
+// bounds checks.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -14,8 +15,28 @@ namespace llmc {
 
 /// Element types of the format, named as in the files.
 enum class StoredType {
-  BOOL, F4, F6_E2M3, F6_E3M2, U8, I8, F8_E5M2, F8_E4M3, F8_E8M0, F8_E4M3FNUZ, F8_E5M2FNUZ,
-  I16, U16, F16, BF16, I32, U32, F32, C64, F64, I64, U64
+  BOOL,
+  F4,
+  F6_E2M3,
+  F6_E3M2,
+  U8,
+  I8,
+  F8_E5M2,
+  F8_E4M3,
+  F8_E8M0,
+  F8_E4M3FNUZ,
+  F8_E5M2FNUZ,
+  I16,
+  U16,
+  F16,
+  BF16,
+  I32,
+  U32,
+  F32,
+  C64,
+  F64,
+  I64,
+  U64
 };
 
 const char *typeName(StoredType type);

@@ -1,4 +1,5 @@
-// Checkpoint directories: single files, shards, everything that can be wrong with them, and reading in bounded memory.
+// Checkpoint directories: single files, shards, everything that can be wrong with them, and reading in
+// bounded memory.
 #include "frontends/huggingface/Checkpoint.h"
 #include "test/frontends/TempDirectory.h"
 
@@ -15,7 +16,8 @@ namespace {
 std::string fileWith(const std::string &names, const std::string &type = "BF16") {
   std::string header = "{", data;
   for (char name : names) {
-    header += (data.empty() ? "" : ",") + entry(std::string(1, name), type, "[1]", data.size(), data.size() + 2);
+    header +=
+        (data.empty() ? "" : ",") + entry(std::string(1, name), type, "[1]", data.size(), data.size() + 2);
     data += std::string(2, name);
   }
   return safetensors(header + "}", data);
@@ -70,12 +72,14 @@ TEST(Checkpoint, takes_tensors_that_the_index_does_not_name) {
 
 TEST(Checkpoint, names_what_is_missing) {
   TempDirectory directory;
-  EXPECT_EQ(openError(directory), directory.path + ": expects model.safetensors or model.safetensors.index.json, found "
-                                                   "neither: download the checkpoint completely");
+  EXPECT_EQ(openError(directory), directory.path +
+                                      ": expects model.safetensors or model.safetensors.index.json, found "
+                                      "neither: download the checkpoint completely");
   directory.write("pytorch_model.bin", "");
   EXPECT_EQ(openError(directory),
-            directory.path + ": expects model.safetensors or model.safetensors.index.json, found neither: the weights "
-                             "are there as a pickle of PyTorch; convert them to safetensors");
+            directory.path +
+                ": expects model.safetensors or model.safetensors.index.json, found neither: the weights "
+                "are there as a pickle of PyTorch; convert them to safetensors");
   EXPECT_EQ(std::string(Checkpoint::open(directory / "none").status().message()),
             directory / "none: cannot open the directory: No such file or directory");
   EXPECT_EQ(std::string(Checkpoint::open(directory / "pytorch_model.bin").status().message()),
@@ -94,7 +98,8 @@ TEST(Checkpoint, rejects_what_is_not_a_regular_file) {
   std::filesystem::create_symlink("blob", path);
   EXPECT_EQ(openError(directory), path + ": cannot open: No such file or directory");
   directory.write("blob", "");
-  EXPECT_EQ(openError(directory), path + ": truncated: the file is 0 bytes, expects at least 8: download it again");
+  EXPECT_EQ(openError(directory),
+            path + ": truncated: the file is 0 bytes, expects at least 8: download it again");
   directory.write("blob", fileWith("a"));
   EXPECT_TRUE(Checkpoint::open(directory.path).ok());
 }
@@ -109,14 +114,17 @@ TEST(Checkpoint, rejects_broken_indices) {
       {R"({"metadata":{"weight_map":{}}})", "key \"weight_map\" is missing"},
       {R"({"weight_map":["a"]})", "\"weight_map\": expects an object of file names, found a list"},
       {R"({"weight_map":{"a":1}})", "\"weight_map\": tensor \"a\": expects the name of a file, found 1"},
-      {R"({"weight_map":{"a":{"b":"c"}}})", "\"weight_map\": tensor \"a\": expects the name of a file, found an object"},
+      {R"({"weight_map":{"a":{"b":"c"}}})",
+       "\"weight_map\": tensor \"a\": expects the name of a file, found an object"},
       {R"({"weight_map":{"a":"x","a":"y"}})", "the key \"a\" occurs twice in one object"},
-      {R"({"weight_map":{"a":"/etc/passwd"}})",
-       "\"weight_map\": tensor \"a\": expects the name of a file in the same directory, found \"/etc/passwd\""},
+      {R"({"weight_map":{"a":"/etc/passwd"}})", "\"weight_map\": tensor \"a\": expects the name of a file in "
+                                                "the same directory, found \"/etc/passwd\""},
       {R"({"weight_map":{"a":"../m.safetensors"}})",
-       "\"weight_map\": tensor \"a\": expects the name of a file in the same directory, found \"../m.safetensors\""},
+       "\"weight_map\": tensor \"a\": expects the name of a file in the same directory, found "
+       "\"../m.safetensors\""},
       {R"({"weight_map":{"a":"sub/m.safetensors"}})",
-       "\"weight_map\": tensor \"a\": expects the name of a file in the same directory, found \"sub/m.safetensors\""},
+       "\"weight_map\": tensor \"a\": expects the name of a file in the same directory, found "
+       "\"sub/m.safetensors\""},
       {R"({"weight_map":{"a":".."}})",
        "\"weight_map\": tensor \"a\": expects the name of a file in the same directory, found \"..\""},
       {R"({"weight_map":{"a":""}})",
@@ -137,9 +145,10 @@ TEST(Checkpoint, names_missing_shards) {
   TempDirectory directory;
   directory.write("m1", fileWith("a"));
   directory.write("model.safetensors.index.json", R"({"weight_map":{"a":"m1","b":"m2","c":"m3"}})");
-  EXPECT_EQ(openError(directory), directory.path + ": the checkpoint is incomplete, model.safetensors.index.json names "
-                                                   "files that are not there: download them\n"
-                                                   "  2 of 3 missing:\n    m2\n    m3");
+  EXPECT_EQ(openError(directory), directory.path +
+                                      ": the checkpoint is incomplete, model.safetensors.index.json names "
+                                      "files that are not there: download them\n"
+                                      "  2 of 3 missing:\n    m2\n    m3");
 }
 
 TEST(Checkpoint, rejects_shards_that_disagree_with_the_index) {
@@ -148,14 +157,17 @@ TEST(Checkpoint, rejects_shards_that_disagree_with_the_index) {
   directory.write("m1", fileWith("ab"));
   directory.write("m2", fileWith("c"));
   directory.write("model.safetensors.index.json", R"({"weight_map":{"a":"m1","b":"m2"}})");
-  EXPECT_EQ(openError(directory), index + ": tensor \"b\": expects it in m2, found it in " + (directory / "m1") +
-                                      ": download the checkpoint again");
+  EXPECT_EQ(openError(directory), index + ": tensor \"b\": expects it in m2, found it in " +
+                                      (directory / "m1") + ": download the checkpoint again");
   directory.write("model.safetensors.index.json", R"({"weight_map":{"a":"m1","d":"m2"}})");
-  EXPECT_EQ(openError(directory),
-            index + ": tensor \"d\": expects it in m2, found it in none of the files: download the checkpoint again");
+  EXPECT_EQ(
+      openError(directory),
+      index +
+          ": tensor \"d\": expects it in m2, found it in none of the files: download the checkpoint again");
   directory.write("m2", fileWith("bc"));
-  EXPECT_EQ(openError(directory), directory.path + ": tensor \"b\" is in two files, " + (directory / "m1") + " and " +
-                                      (directory / "m2") + ": remove files that do not belong to this checkpoint");
+  EXPECT_EQ(openError(directory), directory.path + ": tensor \"b\" is in two files, " + (directory / "m1") +
+                                      " and " + (directory / "m2") +
+                                      ": remove files that do not belong to this checkpoint");
   directory.write("m2", fileWith("c").substr(0, 30));
   EXPECT_EQ(openError(directory),
             directory / "m2: truncated: the file is 30 bytes, its header ends at byte 63: download it again");
@@ -166,20 +178,22 @@ TEST(Checkpoint, check_accepts_what_fits) {
   directory.write("model.safetensors", fileWith("abc"));
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(directory.path);
   ASSERT_TRUE(checkpoint.ok());
-  std::vector<TensorSpec> expected = {{"a", {1}, false, {}}, {"b", {1, 1}, false, {{2}, {1}}}, {"lm_head", {1}, true, {}}};
+  std::vector<TensorSpec> expected = {
+      {"a", {1}, false, {}}, {"b", {1, 1}, false, {{2}, {1}}}, {"lm_head", {1}, true, {}}};
   absl::Status status = checkpoint->check(expected, {[](const std::string &name) { return name == "c"; }});
   EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST(Checkpoint, check_lists_everything_that_does_not_fit) {
   TempDirectory directory;
-  directory.write("model.safetensors",
-                  safetensors("{" + entry("a", "BF16", "[2,3]", 0, 12) + "," + entry("extra", "F32", "[]", 12, 16) + "," +
-                                  entry("q", "I8", "[4]", 16, 20) + "}",
-                              std::string(20, 'x')));
+  directory.write("model.safetensors", safetensors("{" + entry("a", "BF16", "[2,3]", 0, 12) + "," +
+                                                       entry("extra", "F32", "[]", 12, 16) + "," +
+                                                       entry("q", "I8", "[4]", 16, 20) + "}",
+                                                   std::string(20, 'x')));
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(directory.path);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  absl::Status status = checkpoint->check({{"a", {3, 2}, false, {}}, {"b", {7}, false, {}}, {"q", {4}, false, {}}});
+  absl::Status status =
+      checkpoint->check({{"a", {3, 2}, false, {}}, {"b", {7}, false, {}}, {"q", {4}, false, {}}});
   EXPECT_EQ(std::string(status.message()),
             directory.path + ": the tensors are not those of the model in config.json\n"
                              "  1 missing:\n    b [7]\n"
@@ -218,7 +232,8 @@ TEST(Checkpoint, streams_in_bounded_memory) {
   TempDirectory directory;
   directory.write("model.safetensors", safetensors("{" + entry("a", "U8", "[268435456]", 0, kBytes) + "}"));
   std::filesystem::resize_file(directory / "model.safetensors",
-                               std::filesystem::file_size(directory / "model.safetensors") + kBytes); // sparse: zeros
+                               std::filesystem::file_size(directory / "model.safetensors") +
+                                   kBytes); // sparse: zeros
   absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(directory.path);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   size_t before = residentFileBytes(), peak = 0, read = 0, sum = 0;

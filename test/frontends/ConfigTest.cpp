@@ -56,7 +56,8 @@ TEST(Config, finds_the_name_that_is_present) {
 
 TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
   ConfigReader config = configOf(
-      R"({"hidden_size":"big","heads":0,"eps":2.0,"tie":1,"act":null,"layers":[1,-2],"size":1.5,"o":[],"huge":99999999999999999999,"names":[1]})");
+      R"({"hidden_size":"big","heads":0,"eps":2.0,"tie":1,"act":null,"layers":[1,-2],"size":1.5,"o":[],
+          "huge":99999999999999999999,"many":9,"names":[1]})");
   EXPECT_EQ(config.getInt("hidden_size"), 1);
   EXPECT_EQ(config.getInt("heads", {1, 4096}), 1);
   EXPECT_EQ(config.getFloat("eps", {1e-12, 1.0}), 1e-12);
@@ -66,6 +67,7 @@ TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
   EXPECT_EQ(config.getIntOr("size", 3, {2, 8}), 2);
   EXPECT_EQ(config.getObject("o").getInt("inner"), 1); // the object's own error is enough
   EXPECT_EQ(config.getInt("huge"), 1);
+  EXPECT_EQ(config.getInt("many", {1, 8}), 1);
   EXPECT_TRUE(config.getStringsOr("names", {"x"}).empty());
   EXPECT_EQ(config.getInt("vocab_size"), 1);
   config.fail("heads", "expects a divisor of hidden_size");
@@ -80,8 +82,10 @@ TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
             "c: key \"size\": expects an integer from 2 to 8, found 1.5\n"
             "c: key \"o\": expects an object, found []\n"
             "c: key \"huge\": expects an integer of at least 1, found 99999999999999999999\n"
+            "c: key \"many\": expects an integer from 1 to 8, found 9\n"
             "c: key \"names\": expects a list of strings, found [1]\n"
-            "c: key \"vocab_size\" is missing: expects an integer of at least 1; the file is incomplete or of another "
+            "c: key \"vocab_size\" is missing: expects an integer of at least 1; the file is incomplete or "
+            "of another "
             "model family\n"
             "c: key \"heads\" is 0: expects a divisor of hidden_size\n"
             "c: key \"gone\" is absent: expects something");
@@ -90,16 +94,18 @@ TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
 TEST(Config, reports_keys_that_nobody_knows) {
   ConfigReader config = configOf(
       R"({"hidden_size":8,"use_cache":true,"transformers_version":"5","logit_cap":30.0,"nothing":null,"sliding_window":4096,
-          "fine":1,"linear":{"heads":2,"gate":"exp","quiet":1},"quantization_config":{"bits":4},"task":{"a":{}}})");
+          "fine":1,"linear":{"heads":2,"gate":"exp","quiet":1},
+          "quantization_config":{"bits":4},"task":{"a":{}}})");
   config.getInt("hidden_size");
   config.ignore("sliding_window");
   config.getObject("linear").getInt("heads");
-  const std::string kAdvice = " is not known for this model family and could change its results: remove the key if it "
-                              "has no effect, else the model is not supported";
-  EXPECT_EQ(std::string(config.finish({"fine", "linear.quiet", "task"}).message()),
-            "c: key \"logit_cap\" with value 30.0" + kAdvice + "\n" +
-                "c: key \"quantization_config\" with value {\"bits\": 4}" + kAdvice + "\n" +
-                "c: key \"linear.gate\" with value \"exp\"" + kAdvice);
+  EXPECT_EQ(
+      std::string(config.finish({"fine", "linear.quiet", "task"}).message()),
+      "c: key \"logit_cap\" is not known for this model family, found 30.0\n"
+      "c: key \"quantization_config\" is not known for this model family, found {\"bits\": 4}\n"
+      "c: key \"linear.gate\" is not known for this model family, found \"exp\"\n"
+      "keys that are not known could change the results: remove those without effect, else the model is not "
+      "supported");
   EXPECT_TRUE(config.status().ok());
 }
 
@@ -109,7 +115,7 @@ TEST(Config, cuts_long_lists_of_errors_and_long_values) {
     text += ",\"k" + std::to_string(i) + "\":0";
   ConfigReader config = configOf(text + "}");
   std::string message(config.finish().message());
-  EXPECT_EQ(message.substr(message.size() - 16), "\n... and 11 more");
+  EXPECT_NE(message.find("\n... and 11 more\nkeys that"), std::string::npos) << message;
   EXPECT_LT(message.size(), 5000u);
 }
 
@@ -117,19 +123,23 @@ TEST(Config, rejects_text_that_is_not_a_configuration) {
   struct {
     std::string text, message;
   } const kCases[] = {
-      {"", "c: JSON syntax error at byte 0, where the text ends, after \"\": download the file again or correct it"},
-      {"{\"a\":1,}",
-       "c: JSON syntax error at byte 8, where the text ends, after \"{\\\"a\\\":1,}\": download the file again or correct it"},
-      {"{\"a\":NaN}", "c: JSON syntax error at byte 6, after \"{\\\"a\\\":N\": download the file again or correct it"},
-      {"{\"a\":1,\"a\":2}", "c: the key \"a\" occurs twice in one object: download the file again or correct it"},
+      {"", "c: JSON syntax error at byte 0, where the text ends, after \"\": download the file again or "
+           "correct it"},
+      {"{\"a\":1,}", "c: JSON syntax error at byte 8, where the text ends, after \"{\\\"a\\\":1,}\": "
+                     "download the file again or correct it"},
+      {"{\"a\":NaN}",
+       "c: JSON syntax error at byte 6, after \"{\\\"a\\\":N\": download the file again or correct it"},
+      {"{\"a\":1,\"a\":2}",
+       "c: the key \"a\" occurs twice in one object: download the file again or correct it"},
       {"[1,{\"b\":null}]", "c: expects a JSON object, found [1, {\"b\": null}]"},
       {"3", "c: expects a JSON object, found 3"},
       {"{\"a\":" + std::string(100'000, '['),
        "c: lists and objects are nested more than 32 deep: download the file again or correct it"},
-      {"{\"a\":\"\xe2\x28\xa1\"}",
-       "c: JSON syntax error at byte 8, after \"{\\\"a\\\":\\\"\xe2(\": download the file again or correct it"},
-      {"{\"a\":1e400}", "c: the number that ends at byte 10 is too large for a 64-bit float: download the file again or "
-                        "correct it"},
+      {"{\"a\":\"\xe2\x28\xa1\"}", "c: JSON syntax error at byte 8, after \"{\\\"a\\\":\\\"\xe2(\": download "
+                                   "the file again or correct it"},
+      {"{\"a\":1e400}",
+       "c: the number that ends at byte 10 is too large for a 64-bit float: download the file again or "
+       "correct it"},
       {std::string(5 << 20, ' '),
        "c: expects at most 4194304 bytes, found 5242880: this is not a model configuration"},
   };
@@ -149,6 +159,7 @@ TEST(Config, reads_the_directory) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->getString("model_type"), "llama");
   EXPECT_EQ(config->fileName(), directory / "config.json");
+  EXPECT_EQ(readConfig(directory.path + "/")->fileName(), directory / "config.json");
   directory.write("config.json", std::string(5 << 20, ' '));
   EXPECT_EQ(std::string(readConfig(directory.path).status().message()),
             directory / "config.json: expects at most 4194304 bytes, found 5242880");
@@ -164,8 +175,9 @@ TEST(GenerationConfig, reads_values_and_falls_back_to_the_configuration) {
   EXPECT_FALSE(absent->doSample);
   EXPECT_FALSE(absent->temperature.has_value());
 
-  directory.write("generation_config.json",
-                  R"({"eos_token_id":[151645,151643],"bos_token_id":151643,"do_sample":true,"temperature":0.6,"top_k":20,
+  directory.write(
+      "generation_config.json",
+      R"({"eos_token_id":[151645,151643],"bos_token_id":151643,"do_sample":true,"temperature":0.6,"top_k":20,
                       "top_p":0.95,"min_p":0,"repetition_penalty":1.05,"transformers_version":"4.51.0"})");
   absl::StatusOr<GenerationConfig> given = readGenerationConfig(directory.path, config);
   ASSERT_TRUE(given.ok()) << given.status();
@@ -181,16 +193,21 @@ TEST(GenerationConfig, reads_values_and_falls_back_to_the_configuration) {
 
 TEST(GenerationConfig, rejects_values_out_of_range) {
   TempDirectory directory;
-  directory.write("generation_config.json", R"({"eos_token_id":[1,-1],"temperature":-0.5,"top_p":1.5,"top_k":"all"})");
+  directory.write("generation_config.json",
+                  R"({"eos_token_id":[1,-1],"temperature":-0.5,"top_p":1.5,"top_k":"all"})");
   std::string file = directory / "generation_config.json";
-  EXPECT_EQ(std::string(readGenerationConfig(directory.path, configOf("{}")).status().message()),
-            file + ": key \"eos_token_id\": expects a list, each element an integer of at least 0, found [1, -1]\n" +
-                file + ": key \"temperature\": expects a number from 0 to 1e+06, found -0.5\n" + file +
-                ": key \"top_p\": expects a number from 0 to 1, found 1.5\n" + file +
-                ": key \"top_k\": expects an integer of at least 0, found \"all\"");
+  EXPECT_EQ(
+      std::string(readGenerationConfig(directory.path, configOf("{}")).status().message()),
+      file +
+          ": key \"eos_token_id\": expects a list, each element an integer of at least 0, found [1, -1]\n" +
+          file + ": key \"temperature\": expects a number from 0 to 1e+06, found -0.5\n" + file +
+          ": key \"top_p\": expects a number from 0 to 1, found 1.5\n" + file +
+          ": key \"top_k\": expects an integer of at least 0, found \"all\"");
   std::filesystem::remove(file);
-  EXPECT_EQ(std::string(readGenerationConfig(directory.path, configOf(R"({"eos_token_id":"</s>"})")).status().message()),
-            "c: key \"eos_token_id\": expects an integer of at least 0, found \"</s>\"");
+  EXPECT_EQ(
+      std::string(
+          readGenerationConfig(directory.path, configOf(R"({"eos_token_id":"</s>"})")).status().message()),
+      "c: key \"eos_token_id\": expects an integer of at least 0, found \"</s>\"");
 }
 
 TEST(TokenizerFiles, reads_those_that_are_there) {

@@ -14,9 +14,10 @@ absl::StatusOr<SafetensorsFile> parse(const std::string &bytes) {
 std::string text(absl::Span<const uint8_t> bytes) { return std::string(bytes.begin(), bytes.end()); }
 
 TEST(Safetensors, reads_tensors_in_the_order_of_their_bytes) {
-  std::string bytes = safetensors("{" + entry("b", "F32", "[1]", 4, 8) + "," + entry("a", "BF16", "[2,1]", 0, 4) +
-                                      ",\"__metadata__\":{\"format\":\"pt\"}}   ",
-                                  "abcdEFGH");
+  std::string bytes =
+      safetensors("{" + entry("b", "F32", "[1]", 4, 8) + "," + entry("a", "BF16", "[2,1]", 0, 4) +
+                      ",\"__metadata__\":{\"format\":\"pt\"}}   ",
+                  "abcdEFGH");
   absl::StatusOr<SafetensorsFile> file = parse(bytes);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ(file->tensors().size(), 2u);
@@ -30,9 +31,10 @@ TEST(Safetensors, reads_tensors_in_the_order_of_their_bytes) {
 }
 
 TEST(Safetensors, reads_scalars_and_empty_tensors) {
-  std::string bytes = safetensors("{" + entry("empty", "F32", "[0,9]", 0, 0) + "," + entry("scalar", "I8", "[]", 0, 1) +
-                                      "," + entry("end", "F64", "[3,0]", 1, 1) + "," + entry("mid", "U8", "[0]", 0, 0) + "}",
-                                  "x");
+  std::string bytes =
+      safetensors("{" + entry("empty", "F32", "[0,9]", 0, 0) + "," + entry("scalar", "I8", "[]", 0, 1) + "," +
+                      entry("end", "F64", "[3,0]", 1, 1) + "," + entry("mid", "U8", "[0]", 0, 0) + "}",
+                  "x");
   absl::StatusOr<SafetensorsFile> file = parse(bytes);
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->tensors().size(), 4u);
@@ -81,40 +83,51 @@ TEST(Safetensors, rejects_files_that_are_not_of_the_format) {
       {"empty file", "", "f: truncated: the file is 0 bytes, expects at least 8: download it again"},
       {"seven bytes", "1234567", "f: truncated: the file is 7 bytes, expects at least 8: download it again"},
       {"header over its bound", lengthBytes(100'000'001) + "{",
-       "f: header length at byte 0: expects at most 100000000, found 100000001: it is not a safetensors file or is "
+       "f: header length at byte 0: expects at most 100000000, found 100000001: it is not a safetensors file "
+       "or is "
        "damaged; download it again"},
       {"largest length", lengthBytes(~uint64_t{0}) + "{}",
-       "f: header length at byte 0: expects at most 100000000, found 18446744073709551615: it is not a safetensors "
+       "f: header length at byte 0: expects at most 100000000, found 18446744073709551615: it is not a "
+       "safetensors "
        "file or is damaged; download it again"},
       {"LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
-       "f: header length at byte 0: expects at most 100000000, found 2336927755350992246: it is a Git LFS pointer; "
+       "f: header length at byte 0: expects at most 100000000, found 2336927755350992246: it is a Git LFS "
+       "pointer; "
        "fetch the file itself with git lfs pull"},
       {"web page", "<!DOCTYPE html>",
-       "f: header length at byte 0: expects at most 100000000, found 5789751444030890300: it is a web page; download "
+       "f: header length at byte 0: expects at most 100000000, found 5789751444030890300: it is a web page; "
+       "download "
        "the file itself"},
       {"pickle", std::string("PK\x03\x04") + std::string(30, '\x01'),
-       "f: header length at byte 0: expects at most 100000000, found 72340172888558416: it is a pickle of PyTorch; "
+       "f: header length at byte 0: expects at most 100000000, found 72340172888558416: it is a pickle of "
+       "PyTorch; "
        "convert it to safetensors"},
       {"header cut", lengthBytes(100) + "{",
        "f: truncated: the file is 9 bytes, its header ends at byte 108: download it again"},
       {"header of no bytes", lengthBytes(0),
-       "f: header at byte 8: expects \"{\", found a header of no bytes: it is not a safetensors file or is damaged; "
+       "f: header at byte 8: expects \"{\", found a header of no bytes: it is not a safetensors file or is "
+       "damaged; "
        "download it again"},
       {"header begins with a blank", safetensors(" {}"),
-       "f: header at byte 8: expects \"{\", found \" \": it is not a safetensors file or is damaged; download it again"},
+       "f: header at byte 8: expects \"{\", found \" \": it is not a safetensors file or is damaged; "
+       "download it again"},
       {"header is a list", safetensors("[]"),
-       "f: header at byte 8: expects \"{\", found \"[\": it is not a safetensors file or is damaged; download it again"},
+       "f: header at byte 8: expects \"{\", found \"[\": it is not a safetensors file or is damaged; "
+       "download it again"},
   });
 }
 
 TEST(Safetensors, rejects_headers_that_are_not_json) {
   expectMessages({
       {"syntax", safetensors("{\"a\" 1}"), "f: header: JSON syntax error at byte 6, after \"{\\\"a\\\" 1\""},
-      {"unfinished", safetensors("{\"a\":"), "f: header: JSON syntax error at byte 5, where the text ends, after \"{\\\"a\\\":\""},
+      {"unfinished", safetensors("{\"a\":"),
+       "f: header: JSON syntax error at byte 5, where the text ends, after \"{\\\"a\\\":\""},
       {"two values", safetensors("{}{}"), "f: header: JSON syntax error at byte 3, after \"{}{\""},
       {"comment", safetensors("{/**/}"), "f: header: JSON syntax error at byte 2, after \"{/\""},
-      {"not UTF-8", safetensors("{\"\xff\":1}"), "f: header: JSON syntax error at byte 3, after \"{\\\"\xff\""},
-      {"overlong UTF-8", safetensors("{\"\xc0\xaf\":1}"), "f: header: JSON syntax error at byte 3, after \"{\\\"\xc0\""},
+      {"not UTF-8", safetensors("{\"\xff\":1}"),
+       "f: header: JSON syntax error at byte 3, after \"{\\\"\xff\""},
+      {"overlong UTF-8", safetensors("{\"\xc0\xaf\":1}"),
+       "f: header: JSON syntax error at byte 3, after \"{\\\"\xc0\""},
       {"lone surrogate", safetensors("{\"\\ud800\":1}"),
        "f: header: JSON syntax error at byte 9, after \"{\\\"\\\\ud800\\\"\""},
       {"zero byte ends the object early", safetensors(std::string("{}\0{", 4)),
@@ -148,13 +161,23 @@ TEST(Safetensors, rejects_entries_of_the_wrong_form) {
       {"fractional dimension", tensorWith("{\"shape\":[1.0]}"),
        "f: header: tensor \"a\": \"shape\": expects a list of integers from 0 to 2^63-1, found 1.0"},
       {"dimension over 63 bits", tensorWith("{\"shape\":[9223372036854775808]}"),
-       "f: header: tensor \"a\": \"shape\": expects a list of integers from 0 to 2^63-1, found 9223372036854775808"},
+       "f: header: tensor \"a\": \"shape\": expects a list of integers from 0 to 2^63-1, found "
+       "9223372036854775808"},
       {"shape is null", tensorWith("{\"shape\":null}"),
        "f: header: tensor \"a\": \"shape\": expects a list of integers from 0 to 2^63-1, found null"},
-      {"65 dimensions", tensorWith("{\"shape\":[1" + [] { std::string s; for (int i = 0; i < 64; ++i) s += ",1"; return s; }() + "]}"),
+      {"65 dimensions",
+       tensorWith("{\"shape\":[1" +
+                  [] {
+                    std::string s;
+                    for (int i = 0; i < 64; ++i)
+                      s += ",1";
+                    return s;
+                  }() +
+                  "]}"),
        "f: header: tensor \"a\": \"shape\": expects at most 64 dimensions"},
       {"one offset", tensorWith("{\"data_offsets\":[0]}"),
-       "f: header: tensor \"a\": \"data_offsets\": expects two integers from 0 to 2^63-1, found the end of the list"},
+       "f: header: tensor \"a\": \"data_offsets\": expects two integers from 0 to 2^63-1, found the end of "
+       "the list"},
       {"three offsets", tensorWith("{\"data_offsets\":[0,4,8]}"),
        "f: header: tensor \"a\": \"data_offsets\": expects two integers from 0 to 2^63-1, found a third, 8"},
       {"negative offset", tensorWith("{\"data_offsets\":[-4,0]}"),
@@ -166,7 +189,8 @@ TEST(Safetensors, rejects_entries_of_the_wrong_form) {
       {"control characters in a name", safetensors("{\"a\\n\\u0000\\\"\":1}"),
        "f: header: tensor \"a\\x0a\\x00\\\"\": expects an object, found 1"},
       {"long name", safetensors("{\"" + std::string(300, 'n') + "\":1}"),
-       "f: header: tensor \"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+       "f: header: tensor "
+       "\"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
        "nnnnnnnnnnnnnnnn\"...: expects an object, found 1"},
   });
 }
@@ -174,7 +198,8 @@ TEST(Safetensors, rejects_entries_of_the_wrong_form) {
 TEST(Safetensors, rejects_duplicate_keys) {
   std::string a = entry("a", "U8", "[1]", 0, 1);
   expectMessages({
-      {"tensor", safetensors("{" + a + "," + a + "}", "x"), "f: header: the key \"a\" occurs twice in one object"},
+      {"tensor", safetensors("{" + a + "," + a + "}", "x"),
+       "f: header: the key \"a\" occurs twice in one object"},
       {"tensor, escaped once", safetensors("{" + a + ",\"\\u0061\":{}}", "x"),
        "f: header: the key \"a\" occurs twice in one object"},
       {"field", tensorWith("{\"dtype\":\"U8\",\"dtype\":\"I8\"}"),
@@ -200,30 +225,39 @@ TEST(Safetensors, rejects_sizes_and_offsets_that_disagree) {
        "f: tensor \"a\": the shape [1152921504606846976] of F32 has more bits than 64-bit numbers count"},
       {"half a byte", safetensors("{" + entry("a", "F4", "[3]", 0, 2) + "}", "12"),
        "f: tensor \"a\": the shape [3] of F4 is 12 bits, not a whole number of bytes"},
-      {"overlap", safetensors("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[4]", 2, 6) + "}", "123456"),
+      {"overlap",
+       safetensors("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[4]", 2, 6) + "}", "123456"),
        "f: tensor \"b\": begins at byte 2 of the data, inside tensor \"a\", which ends at 4"},
-      {"same bytes twice", safetensors("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[4]", 0, 4) + "}", "1234"),
+      {"same bytes twice",
+       safetensors("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[4]", 0, 4) + "}", "1234"),
        "f: tensor \"b\": begins at byte 0 of the data, inside tensor \"a\", which ends at 4"},
-      {"empty tensor inside another", safetensors("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[0]", 2, 2) + "}", "1234"),
+      {"empty tensor inside another",
+       safetensors("{" + entry("a", "U8", "[4]", 0, 4) + "," + entry("b", "U8", "[0]", 2, 2) + "}", "1234"),
        "f: tensor \"b\": begins at byte 2 of the data, inside tensor \"a\", which ends at 4"},
-      {"hole", safetensors("{" + entry("a", "U8", "[2]", 0, 2) + "," + entry("b", "U8", "[2]", 4, 6) + "}", "123456"),
+      {"hole",
+       safetensors("{" + entry("a", "U8", "[2]", 0, 2) + "," + entry("b", "U8", "[2]", 4, 6) + "}", "123456"),
        "f: tensor \"b\": begins at byte 4 of the data, expects 2: the bytes between belong to no tensor"},
       {"hole at the start", safetensors("{" + entry("a", "U8", "[2]", 1, 3) + "}", "123"),
        "f: tensor \"a\": begins at byte 1 of the data, expects 0: the bytes between belong to no tensor"},
       {"data cut", safetensors("{" + entry("a", "F32", "[1000]", 0, 4000) + "}", "1234"),
        "f: truncated: the file is 72 bytes, its header describes 4068 bytes: download it again"},
-      {"data of nearly 2^60 bytes", safetensors("{" + entry("a", "U8", "[1152921504606846975]", 0, 1152921504606846975) + "}"),
-       "f: truncated: the file is 97 bytes, its header describes 1152921504606847072 bytes: download it again"},
+      {"data of nearly 2^60 bytes",
+       safetensors("{" + entry("a", "U8", "[1152921504606846975]", 0, 1152921504606846975) + "}"),
+       "f: truncated: the file is 97 bytes, its header describes 1152921504606847072 bytes: download it "
+       "again"},
       {"data behind the last tensor", safetensors("{" + entry("a", "U8", "[1]", 0, 1) + "}", "12"),
-       "f: the file is 63 bytes, its header describes 62 bytes: the rest belongs to no tensor; download it again"},
+       "f: the file is 63 bytes, its header describes 62 bytes: the rest belongs to no tensor; download it "
+       "again"},
       {"data without tensors", safetensors("{}", "1"),
-       "f: the file is 11 bytes, its header describes 10 bytes: the rest belongs to no tensor; download it again"},
+       "f: the file is 11 bytes, its header describes 10 bytes: the rest belongs to no tensor; download it "
+       "again"},
   });
 }
 
 // Every prefix of a good file, and every file with one byte changed, is read or refused, never worse.
 TEST(Safetensors, survives_cuts_and_changed_bytes) {
-  std::string good = safetensors("{\"__metadata__\":{\"k\":\"v\"}," + entry("a", "BF16", "[2,1]", 0, 4) + "}", "1234");
+  std::string good =
+      safetensors("{\"__metadata__\":{\"k\":\"v\"}," + entry("a", "BF16", "[2,1]", 0, 4) + "}", "1234");
   ASSERT_TRUE(parse(good).ok());
   for (size_t length = 0; length < good.size(); ++length)
     EXPECT_FALSE(parse(good.substr(0, length)).ok()) << length;

@@ -46,8 +46,8 @@ inline std::string safetensors(const std::string &header, const std::string &dat
 }
 
 /// One entry of a header.
-inline std::string entry(const std::string &name, const std::string &type, const std::string &shape, uint64_t begin,
-                         uint64_t end) {
+inline std::string entry(const std::string &name, const std::string &type, const std::string &shape,
+                         uint64_t begin, uint64_t end) {
   return "\"" + name + "\":{\"dtype\":\"" + type + "\",\"shape\":" + shape + ",\"data_offsets\":[" +
          std::to_string(begin) + "," + std::to_string(end) + "]}";
 }

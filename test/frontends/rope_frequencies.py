@@ -39,6 +39,9 @@ CASES = [
     ("yarn-short-ramp", 8, dict(rope_theta=10000.0, max_position_embeddings=64,
                                 rope_scaling=dict(rope_type="yarn", factor=2.0,
                                                   original_max_position_embeddings=32))),
+    ("yarn-clamped-ramp", 8, dict(rope_theta=10.0, max_position_embeddings=1270,
+                                  rope_scaling=dict(rope_type="yarn", factor=2.0,
+                                                    original_max_position_embeddings=635))),
 ]
 
 
