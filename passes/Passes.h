@@ -1,6 +1,7 @@
 // Declarations and registration of all passes, generated from Passes.td.
 #pragma once
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/PlanDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"

@@ -47,4 +47,25 @@ def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
 
+//===-- plan: what the host does --------------------------------------------------------------------------===//
+
+def BuildPlan : Pass<"build-plan", "::mlir::ModuleOp"> {
+  let summary = "programs become lists of dispatches on named buffers";
+  let description = [{
+    Calls of layer functions are followed with the caller's buffers, so layers differ in buffers only and share their kernels. A result that is tied to an operand takes its buffer: states
+    are updated in place. Every packed weight becomes one buffer, whichever programs and layers read it.
+  }];
+  let dependentDialects = ["::llmc::plan::PlanDialect"];
+}
+
+def PlanMemory : Pass<"plan-memory", "::mlir::ModuleOp"> {
+  let summary = "places the transients of each program in one arena";
+  let description = [{
+    A transient lives from the dispatch that first names it to the last. Each gets the lowest offset at which no transient that lives at the same time lies, sized for `max-tokens`.
+  }];
+  let options = [Option<"maxTokens", "max-tokens", "int64_t", "256", "most rows in one call; a multiple of 64, so that pieces of a prompt are chunk-aligned">,
+                 Option<"maxSequences", "max-sequences", "int64_t", "64", "most sequences in one call">];
+  let dependentDialects = ["::llmc::plan::PlanDialect"];
+}
+
 #endif

@@ -20,9 +20,15 @@ void addChunkStage(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
+void addPlanStage(OpPassManager &pm) {
+  pm.addPass(createBuildPlan());
+  pm.addPass(createPlanMemory()); // after the plan: lifetimes are those of the flattened program
+}
+
 void registerPipelines() {
   PassPipelineRegistration<>("llmc-graph-stage", "import to graph", addGraphStage);
   PassPipelineRegistration<>("llmc-chunk-stage", "graph to chunk", addChunkStage);
+  PassPipelineRegistration<>("llmc-plan-stage", "chunk to plan", addPlanStage);
 }
 
 } // namespace llmc

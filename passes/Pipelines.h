@@ -5,6 +5,7 @@
 namespace llmc {
 void addGraphStage(mlir::OpPassManager &pm);
 void addChunkStage(mlir::OpPassManager &pm);
-/// Registers llmc-graph-stage and llmc-chunk-stage by name.
+void addPlanStage(mlir::OpPassManager &pm);
+/// Registers llmc-graph-stage, llmc-chunk-stage and llmc-plan-stage by name.
 void registerPipelines();
 } // namespace llmc
