@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import kimi_oracle
 import llama_oracle
+import random_kimi
 import random_llama
 from checkpoint import load_weights, read_json, relative_l2, save_weights, write_golden, write_json
 
@@ -56,9 +58,29 @@ def make_llama(case: str) -> str:
     return f"transformers against llama_oracle: relative L2 {error:.1e}; logits std {golden.std():.2f}"
 
 
+def make_kimi(case: str) -> str:
+    config, shards = random_kimi.CASES[case]
+    directory, rng = FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    write_json(directory / "config.json", config)
+    save_weights(directory, random_kimi.random_weights(case, config, rng), shards)
+    tokens = random_tokens(rng, config["vocab_size"])
+    report: dict = {}
+    golden = kimi_oracle.logits(read_json(directory / "config.json"), load_weights(directory), tokens, report)
+    write_golden(directory, tokens, golden)
+    gates = np.concatenate([g.ravel() for g in report["gates"]])
+    extreme = np.mean(gates < -300)
+    quantiles = " ".join(f"{q:.3g}" for q in np.quantile(gates, [0.05, 0.25, 0.5, 0.75, 0.95]))
+    line = f"gates min {gates.min():.4g}, 5..95 % {quantiles}, below -300 {extreme:.1%}; logits std {golden.std():.2f}"
+    if "margins" in report:
+        line += f"; closest expert choice {min(report['margins']):.1e}"
+    return line
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    makers = {case: make_llama for case in random_llama.CASES}
+    kimi_oracle.self_test()
+    makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
     for case in sys.argv[1:] or makers:
         print(f"{case}: {makers[case](case)}")
 
