@@ -201,6 +201,20 @@ def route(logits: np.ndarray, bias: np.ndarray, config: dict) -> tuple[np.ndarra
     return ids, weights * config["routed_scaling_factor"], float(margin)
 
 
+def choose_again(selection: np.ndarray, config: dict) -> set[int]:
+    """The chosen experts by counting rivals instead of sorting (no ties)."""
+    groups = config.get("num_expert_group") or 1
+    size = len(selection) // groups
+    if groups > 1:
+        pairs = [max(a + b for j, a in enumerate(g) for b in g[:j]) for g in selection.reshape(groups, size).tolist()]
+        open_groups = [sum(other > mine for other in pairs) < config["topk_group"] for mine in pairs]
+    else:
+        open_groups = [True]
+    allowed = [e for e in range(len(selection)) if open_groups[e // size]]
+    rivals = {e: sum(selection[o] > selection[e] for o in allowed) for e in allowed}
+    return {e for e in allowed if rivals[e] < config["num_experts_per_token"]}
+
+
 def moe(x: np.ndarray, weights: dict, prefix: str, config: dict) -> np.ndarray:
     out = np.zeros_like(x)
     bias = weights[prefix + "gate.e_score_correction_bias"]
@@ -217,7 +231,13 @@ def moe(x: np.ndarray, weights: dict, prefix: str, config: dict) -> np.ndarray:
 
 def router_margins(x: np.ndarray, weights: dict, prefix: str, config: dict) -> list[float]:
     bias = weights[prefix + "gate.e_score_correction_bias"]
-    return [route(logits, bias, config)[2] for logits in x @ weights[prefix + "gate.weight"].T]
+    margins = []
+    for logits in x @ weights[prefix + "gate.weight"].T:
+        ids, _, margin = route(logits, bias, config)
+        scores = softmax(logits) if config["moe_router_activation_func"] == "softmax" else sigmoid(logits)
+        assert set(ids.tolist()) == choose_again(scores + bias, config)
+        margins.append(margin)
+    return margins
 
 
 # --- the model

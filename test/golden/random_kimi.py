@@ -132,8 +132,8 @@ CASES: dict[str, tuple[dict, int]] = {
 }
 
 # kimi-extreme: token ids that carry a mark in hidden channel 0, and the share of decay channels that read it.
-MARKED_IDS = slice(0, None, 12)
-MARKED_CHANNELS = 0.6
+MARKED_IDS = slice(0, None, 10)
+MARKED_CHANNELS = 0.65
 
 
 def random_weights(case: str, config: dict, rng: np.random.Generator) -> Weights:
@@ -225,7 +225,7 @@ def _make_extreme(config: dict, weights: Weights, rng: np.random.Generator) -> N
     linear = config["linear_attn_config"]
     embedding = weights["model.embed_tokens.weight"]
     embedding[:, 0] = 0.0
-    embedding[MARKED_IDS, 0] = 8.0
+    embedding[MARKED_IDS, 0] = 10.0
     for name, tensor in weights.items():
         if name.endswith(("o_proj.weight", "down_proj.weight", "w2.weight")):
             tensor[0, :] = 0.0
@@ -237,4 +237,4 @@ def _make_extreme(config: dict, weights: Weights, rng: np.random.Generator) -> N
         elif name.endswith("f_b_proj.weight"):
             rows = linear["num_heads"] * linear["head_dim"]
             reads = rng.random(rows) < MARKED_CHANNELS
-            tensor[:, 0] = torch.from_numpy(np.where(reads, rng.uniform(10.0, 16.0, rows), 0.0)).to(tensor.dtype)
+            tensor[:, 0] = torch.from_numpy(np.where(reads, rng.uniform(6.5, 10.0, rows), 0.0)).to(tensor.dtype)
