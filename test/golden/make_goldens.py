@@ -1,10 +1,11 @@
 """Writes the golden cases of this folder: random checkpoints, token ids, logits.
 
-usage: python make_goldens.py [CASE ...]        all random cases when none is named
+usage: python make_goldens.py [CASE ...]        all cases when none is named
 
 A case is a directory in the form of a published checkpoint (config.json, safetensors), tokens.txt and
-logits.npy: float32 [tokens, vocabulary], row t being the logits after tokens 0..t. All models are causal,
-so the first n rows are the golden of the prompt of the first n tokens.
+logits.npy; for tiny-* the checkpoint is models/<family>/tiny. logits.npy is float32 [tokens, vocabulary], row
+t being the logits after tokens 0..t. All models are causal, so the first n rows are the golden of the prompt
+of the first n tokens.
 """
 
 import sys
@@ -102,10 +103,40 @@ def make_kimi(case: str) -> str:
     return line
 
 
+def make_tiny(case: str) -> str:
+    """A trained checkpoint on held-out text. The next-token loss shows that logits and tokens belong together."""
+    from tokenizers import Tokenizer
+
+    family, oracle, other = {
+        "tiny-llama": ("llama", llama_oracle, transformers_llama_logits),
+        "tiny-kimi": ("kimi_linear", kimi_oracle, transformers_kimi_logits),
+    }[case]
+    model = FOLDER.parents[1] / "models" / family / "tiny"
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokens = np.array(tokenizer.encode((FOLDER / "passage.txt").read_text()).ids[:TOKENS])
+    assert len(tokens) == TOKENS
+    config, weights = read_json(model / "config.json"), load_weights(model)
+    golden = oracle.logits(config, weights, tokens)
+    error = relative_l2(other(model, tokens), golden)
+    assert error < 1e-5, f"{case}: transformers differs by {error:.1e}"
+    directory = FOLDER / case
+    directory.mkdir(exist_ok=True)
+    write_golden(directory, tokens, golden)
+    loss = np.mean(np.log(np.exp(golden[:-1]).sum(axis=1)) - golden[np.arange(TOKENS - 1), tokens[1:]])
+    line = f"loss {loss:.3f}; transformers differs by {error:.1e}"
+    if family == "kimi_linear":
+        report: dict = {}
+        kimi_oracle.logits(config, weights, tokens, report)
+        gates = np.concatenate([g.ravel() for g in report["gates"]])
+        line += f"; gates min {gates.min():.3g}; closest expert choice {min(report['margins']):.1e}"
+    return line
+
+
 def main() -> None:
     torch.set_num_threads(1)
     kimi_oracle.self_test()
     makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
+    makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
     for case in sys.argv[1:] or makers:
         print(f"{case}: {makers[case](case)}")
 
