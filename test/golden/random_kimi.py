@@ -165,7 +165,9 @@ def random_weights(case: str, config: dict, rng: np.random.Generator) -> Weights
         for name in "qkv":
             matrix(f"{p}{name}_proj", rows, hidden)
             shape = (rows, taps) if plain_shapes else (rows, 1, taps)
-            put(f"{p}{name}_conv1d.weight", rng.normal(0.0, 0.8, shape), small_dtype)
+            # Short q and k in kimi-c: the 1e-6 in their norm, and where it is added, then shows.
+            gain = 0.01 if plain_shapes and name != "v" else 0.8
+            put(f"{p}{name}_conv1d.weight", rng.normal(0.0, gain, shape), small_dtype)
         # The usual initialisation: rates 1..16, softplus(dt_bias) between 1e-3 and 1e-1, spread evenly in the
         # logarithm. With the random f on top, decays run from almost 1 to almost 0.
         a_log = np.log(rng.uniform(1.0, 16.0, heads))
@@ -185,6 +187,7 @@ def random_weights(case: str, config: dict, rng: np.random.Generator) -> Weights
         dn, dr = config["qk_nope_head_dim"], config["qk_rope_head_dim"]
         matrix(p + "q_proj", heads * (dn + dr), hidden, 2.0)
         matrix(p + "kv_a_proj_with_mqa", rank + dr, hidden)
+        weights[p + "kv_a_proj_with_mqa.weight"][:rank] *= 2**-5  # small latents: the eps of their norm shows
         norm(p + "kv_a_layernorm", rank)
         matrix(p + "kv_b_proj", heads * (dn + dv), rank, 1.2)
         matrix(p + "o_proj", hidden, heads * dv)
@@ -198,7 +201,9 @@ def random_weights(case: str, config: dict, rng: np.random.Generator) -> Weights
             swiglu(f"{p}experts.{e}.", inner, ("w1", "w3", "w2"))
         swiglu(p + "shared_experts.", inner * config["num_shared_experts"], ("gate_proj", "up_proj", "down_proj"))
 
-    put("model.embed_tokens.weight", rng.normal(0.0, 1.0, (config["vocab_size"], hidden)))
+    # A small embedding in kimi-b, so that rms_norm_eps shows.
+    embedding_gain = 0.02 if case == "kimi-b" else 1.0
+    put("model.embed_tokens.weight", rng.normal(0.0, embedding_gain, (config["vocab_size"], hidden)))
     for i in range(config["num_hidden_layers"]):
         p = f"model.layers.{i}."
         norm(p + "input_layernorm", hidden)

@@ -127,7 +127,8 @@ def random_weights(config: dict, rng: np.random.Generator) -> Weights:
         put(name + ".weight", rng.normal(1.0, 0.2, hidden))
 
     tied = config["tie_word_embeddings"]
-    put("model.embed_tokens.weight", rng.normal(0.0, 0.2 if tied else 1.0, (config["vocab_size"], hidden)))
+    # The tied one small, so that its eps (1e-6 where the others have 1e-5) shows.
+    put("model.embed_tokens.weight", rng.normal(0.0, 0.03 if tied else 1.0, (config["vocab_size"], hidden)))
     for i in range(config["num_hidden_layers"]):
         p = f"model.layers.{i}."
         bias = config["attention_bias"]
