@@ -8,6 +8,7 @@ t being the logits after tokens 0..t. All models are causal, so the first n rows
 of the first n tokens.
 """
 
+import json
 import sys
 import zlib
 from pathlib import Path
@@ -103,6 +104,17 @@ def make_kimi(case: str) -> str:
     return line
 
 
+def greedy(oracle, config: dict, weights: dict, prompt: list[int], count: int) -> tuple[list[int], float]:
+    """The likeliest token, `count` times over; and the smallest lead of a likeliest token, in logits."""
+    tokens, lead = list(prompt), np.inf
+    for _ in range(count):
+        last = oracle.logits(config, weights, np.array(tokens))[-1]
+        second, first = np.argsort(last)[-2:]
+        lead = min(lead, last[first] - last[second])
+        tokens.append(int(first))
+    return tokens[len(prompt) :], lead
+
+
 def make_tiny(case: str) -> str:
     """A trained checkpoint on held-out text. The next-token loss shows that logits and tokens belong together."""
     from tokenizers import Tokenizer
@@ -123,7 +135,11 @@ def make_tiny(case: str) -> str:
     directory.mkdir(exist_ok=True)
     write_golden(directory, tokens, golden)
     loss = np.mean(np.log(np.exp(golden[:-1]).sum(axis=1)) - golden[np.arange(TOKENS - 1), tokens[1:]])
-    line = f"loss {loss:.3f}; transformers differs by {error:.1e}"
+    prompt = tokenizer.encode("KING RICHARD III:\n").ids
+    continuation, lead = greedy(oracle, config, weights, prompt, 64)
+    lines = [",".join(map(str, ids)) for ids in (prompt, continuation)]
+    (directory / "greedy.txt").write_text("\n".join([*lines, json.dumps(tokenizer.decode(continuation))]) + "\n")
+    line = f"greedy lead at least {lead:.3f}; loss {loss:.3f}; transformers differs by {error:.1e}"
     if family == "kimi_linear":
         report: dict = {}
         kimi_oracle.logits(config, weights, tokens, report)
