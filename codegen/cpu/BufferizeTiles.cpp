@@ -186,7 +186,12 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
     SmallVector<memref::AllocOp> allocs;
     kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
     for (memref::AllocOp alloc : allocs) {
-      if (!alloc.getType().hasStaticShape()) {
+      // Outside the forall every workgroup would make the copy, while others write what it reads.
+      bool isCopyOfAll = !alloc->getParentOfType<scf::ForallOp>() && llvm::any_of(alloc->getUsers(), [&](Operation *user) {
+        auto copy = dyn_cast<memref::CopyOp>(user);
+        return copy && copy.getTarget() == alloc.getResult() && isa<BlockArgument>(viewedBuffer(copy.getSource()));
+      });
+      if (isCopyOfAll || !alloc.getType().hasStaticShape()) {
         for (BlockArgument arg : kernel.getArguments())
           if (kernel.getArgAttr(arg.getArgNumber(), "llm.written") && arg.getType() == alloc.getType())
             return kernelError(alloc) << "needs a copy of a buffer of type " << alloc.getType()
