@@ -185,7 +185,7 @@ void feedForward(LayerBuilder &l, const Config &c, bool moe) {
   auto grouped = llm::DispatchExpertsOp::create(b, l.loc, ids({any}), ids({any, k}), ids({e, 3}), route.getIds());
   auto expertLinear = [&](Value in, ValueRange weights, int64_t columns, int64_t gather) -> Value {
     return llm::ExpertLinearOp::create(b, l.loc, l.rows(columns), in, grouped.getOrder(), grouped.getGroups(), weights,
-                                       b.getI64IntegerAttr(gather), b.getI64IntegerAttr(k));
+                                       b.getI64IntegerAttr(gather), b.getI64IntegerAttr(k), b.getI64IntegerAttr(1));
   };
   Value gate = expertLinear(x, l.stackedWeight(p + "experts.{}.w1.weight", e, {w, d}), w, k);
   Value up = expertLinear(x, l.stackedWeight(p + "experts.{}.w3.weight", e, {w, d}), w, k);

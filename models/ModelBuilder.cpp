@@ -14,7 +14,7 @@ RankedTensorType BlockBuilder::rows(int64_t columns) const {
 
 Value BlockBuilder::linear(Value x, Value weight) {
   int64_t n = cast<RankedTensorType>(weight.getType()).getDimSize(0);
-  return llm::LinearOp::create(b, loc, rows(n), x, weight);
+  return llm::LinearOp::create(b, loc, rows(n), x, weight, b.getI64IntegerAttr(1));
 }
 
 Value BlockBuilder::linear(Value x, Value weight, Value bias) {

@@ -1,0 +1,103 @@
+// From logits to tokens.
+#include "dialect/llm/LlmDialect.h"
+#include "dialect/reference/Handlers.h"
+#include <cmath>
+
+using namespace mlir;
+namespace llmc::reference {
+
+/// First word of Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+static uint32_t philox(uint64_t key, uint64_t counter) {
+  uint32_t c[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), 0, 0}, k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
+    uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k[0], (uint32_t)b, (uint32_t)(a >> 32) ^ c[3] ^ k[1], (uint32_t)a};
+    std::copy(next, next + 4, c);
+    k[0] += 0x9E3779B9u;
+    k[1] += 0xBB67AE85u;
+  }
+  return c[0];
+}
+
+/// Drops tokens that are not among the `topK` most probable; those equal to the last of them stay.
+static void keepTopK(std::vector<double> &p, int64_t topK) {
+  if (topK <= 0 || topK >= (int64_t)p.size())
+    return;
+  std::vector<double> sorted(p);
+  std::sort(sorted.begin(), sorted.end(), std::greater<double>());
+  for (double &x : p)
+    if (x < sorted[topK - 1])
+      x = 0;
+}
+
+/// Drops what the most probable tokens do not need to reach the mass `topP`; those equal to the last needed stay.
+static void keepTopP(std::vector<double> &p, double topP) {
+  if (topP >= 1)
+    return;
+  std::vector<double> sorted(p);
+  std::sort(sorted.begin(), sorted.end(), std::greater<double>());
+  double mass = 0, bound = 0;
+  for (double x : sorted) {
+    bound = x;
+    if ((mass += x) >= topP)
+      break;
+  }
+  for (double &x : p)
+    if (x < bound)
+      x = 0;
+}
+
+static int64_t sample(const Tensor &logits, int64_t row, const Tensor &sampling, const Tensor &draws) {
+  int64_t vocabulary = logits.dim(1), best = 0;
+  for (int64_t v = 0; v < vocabulary; ++v) {
+    double x = logits.at(row, v);
+    if (std::isnan(x) || x == INFINITY)
+      return -1;
+    if (x > logits.at(row, best))
+      best = v;
+  }
+  double top = logits.at(row, best), temperature = sampling.at(row, 0), minP = sampling.at(row, 2), sum = 0;
+  if (top == -INFINITY)
+    return -1; // no token is possible
+  if (!(temperature > 0))
+    return best;
+
+  std::vector<double> p(vocabulary);
+  for (int64_t v = 0; v < vocabulary; ++v)
+    sum += p[v] = std::exp((logits.at(row, v) - top) / temperature);
+  for (double &x : p)
+    x /= sum;
+  double largest = p[best];
+  keepTopK(p, draws.intAt(row, 1));
+  keepTopP(p, sampling.at(row, 1));
+  double mass = 0;
+  for (double &x : p)
+    mass += x = x >= minP * largest ? x : 0;
+
+  double u = (philox((uint64_t)draws.intAt(row, 0), (uint64_t)draws.intAt(row, 2)) >> 8) * 0x1p-24;
+  // Tokens in rising order share [0, mass); the draw falls on one of them.
+  double left = u * mass;
+  int64_t last = best;
+  for (int64_t v = 0; v < vocabulary; ++v)
+    if (p[v] > 0) {
+      if (left < p[v])
+        return v;
+      left -= p[v];
+      last = v;
+    }
+  return last;
+}
+
+static LogicalResult evaluateSample(Context &c) {
+  const Tensor &logits = c.in(0);
+  Tensor tokens(Element::I32, {logits.dim(0)});
+  if (cast<RankedTensorType>(c.op->getResult(0).getType()).getRank() == 2)
+    tokens.shape = {logits.dim(0), 1};
+  for (int64_t s = 0; s < logits.dim(0); ++s)
+    tokens.integer(s) = sample(logits, s, c.in(1), c.in(2));
+  return c.give(std::move(tokens));
+}
+
+void addDecoding(Handlers &t) { t["llm.sample"] = evaluateSample; }
+
+} // namespace llmc::reference

@@ -1,0 +1,241 @@
+// llmc-reference: runs functions of a module on the reference evaluator. Compares two modules on the same inputs (what a
+// pass did against what it got), or a function's results with those that its attribute `llm.expect` states.
+#include "dialect/llm/LlmDialect.h"
+#include "dialect/reference/Handlers.h"
+#include "mlir/Parser/Parser.h"
+#include "tools/llmc-opt/Register.h"
+#include "tools/llmc-reference/Arguments.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/SourceMgr.h"
+#include <chrono>
+#include <cmath>
+
+using namespace mlir;
+namespace cl = llvm::cl;
+
+namespace llmc::reference {
+
+static cl::opt<std::string> inputFile(cl::Positional, cl::desc("<module>"), cl::init("-"));
+static cl::opt<std::string> functionName("function", cl::desc("the function to run"));
+static cl::opt<std::string> compareFile("compare", cl::desc("a module whose results must be the same"));
+static cl::opt<std::string> compareFunction("compare-function", cl::desc("its function (default: the same name)"));
+static cl::opt<double> tolerance("tolerance", cl::desc("largest relative L2 error (of --expect: error of an element)"), cl::init(1e-9));
+static cl::opt<int64_t> tokens("tokens", cl::desc("rows of the call"), cl::init(65));
+static cl::opt<int64_t> sequences("sequences", cl::desc("sequences of the call"), cl::init(1));
+static cl::list<int64_t> past("past", cl::desc("tokens already in each sequence's state"), cl::CommaSeparated);
+static cl::opt<int64_t> context("context", cl::desc("positions of a cache (default: what the sequences need)"), cl::init(0));
+static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
+static cl::opt<bool> print("print", cl::desc("print the results' elements"));
+static cl::opt<bool> expect("expect", cl::desc("run every function that has 'llm.expect' and check its results"));
+static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
+
+static const char *kindName(Element e) {
+  static const char *const names[] = {"f64", "f32", "bf16", "f16", "i64", "i32", "i16", "i8", "i1", "index"};
+  return names[(int)e];
+}
+
+static double norm(const Tensor &t) {
+  double sum = 0;
+  for (int64_t i = 0; i < t.size(); ++i) {
+    double v = isReal(t.element) ? t.real(i) : (double)t.integer(i);
+    sum += v * v;
+  }
+  return std::sqrt(sum);
+}
+
+static void printElements(const Tensor &t) {
+  int64_t width = t.shape.empty() ? 1 : std::max<int64_t>(1, t.shape.back());
+  for (int64_t i = 0; i < t.size(); ++i) {
+    llvm::outs() << (i % width ? ", " : "  ");
+    if (isReal(t.element))
+      llvm::outs() << llvm::format("%.9g", t.real(i));
+    else
+      llvm::outs() << t.integer(i);
+    if (i % width == width - 1)
+      llvm::outs() << "\n";
+  }
+}
+
+static void printResult(size_t i, const Value &v) {
+  llvm::outs() << "result " << i << ": ";
+  if (v.isScalar()) {
+    llvm::outs() << "scalar\n";
+    return;
+  }
+  llvm::outs() << kindName(v.tensor().element) << text(v.tensor().shape) << " norm " << llvm::format("%.12g", norm(v.tensor())) << "\n";
+  if (print)
+    printElements(v.tensor());
+}
+
+/// Relative L2 error and largest error; infinite when one side has a NaN or infinity that the other has not.
+struct Difference {
+  double relative = 0, largest = 0;
+  int64_t at = 0; // where the largest is
+
+  Difference(const Tensor &wanted, const Tensor &got) {
+    double errors = 0, size = 0;
+    for (int64_t i = 0; i < wanted.size(); ++i) {
+      double a = isReal(wanted.element) ? wanted.real(i) : (double)wanted.integer(i);
+      double b = isReal(got.element) ? got.real(i) : (double)got.integer(i);
+      bool isSame = a == b || (std::isnan(a) && std::isnan(b));
+      double error = isSame ? 0 : std::isfinite(a) && std::isfinite(b) ? std::fabs(a - b) : INFINITY;
+      if (error > largest) {
+        largest = error;
+        at = i;
+      }
+      errors += error * error;
+      size += std::isfinite(a) ? a * a : 0;
+    }
+    relative = errors == 0 ? 0 : size == 0 ? INFINITY : std::sqrt(errors / size);
+  }
+};
+
+static FailureOr<std::vector<Value>> evaluate(ModuleOp module, func::FuncOp f, ArrayRef<Value> arguments) {
+  Evaluator evaluator(module, makeWeights(seed));
+  auto start = std::chrono::steady_clock::now();
+  auto results = evaluator.call(f.getName(), arguments);
+  if (timing)
+    llvm::outs() << f.getName() << ": "
+                 << llvm::format("%.2f s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return results;
+}
+
+static FailureOr<func::FuncOp> find(ModuleOp module, StringRef name) {
+  if (auto f = module.lookupSymbol<func::FuncOp>(name))
+    return f;
+  auto error = module.emitError("has no function '") << name << "'";
+  for (auto f : module.getOps<func::FuncOp>())
+    error.attachNote(f.getLoc()) << "has '" << f.getName() << "'";
+  return failure();
+}
+
+static CallSizes callSizes() {
+  CallSizes sizes;
+  sizes.tokens = tokens;
+  sizes.sequences = sequences;
+  sizes.past.assign(past.begin(), past.end());
+  sizes.context = context;
+  sizes.seed = seed;
+  return sizes;
+}
+
+/// Checks one function against its `llm.expect`: one dense attribute per result, or unit for a result of no interest.
+static LogicalResult checkExpectation(ModuleOp module, func::FuncOp f, ArrayAttr expected) {
+  auto arguments = makeArguments(f, callSizes());
+  if (failed(arguments))
+    return failure();
+  auto results = evaluate(module, f, *arguments);
+  if (failed(results))
+    return failure();
+  if (expected.size() != results->size())
+    return f.emitError("expects ") << expected.size() << " results, has " << results->size();
+  for (auto [i, want] : llvm::enumerate(expected)) {
+    auto dense = dyn_cast<DenseElementsAttr>(want);
+    if (!dense)
+      continue;
+    const Value &v = (*results)[i];
+    Tensor got = v.isTensor() ? v.tensor() : Tensor();
+    if (v.isScalar()) {
+      got.element = *elementOf(f.getResultTypes()[i]);
+      got.cells.push_back(v.scalar());
+    }
+    Tensor wanted = tensorOf(dense, isReal(got.element) ? Element::F64 : got.element);
+    if (isa<FloatType>(dense.getElementType()) != isReal(got.element) || ArrayRef<int64_t>(wanted.shape) != ArrayRef<int64_t>(got.shape))
+      return f.emitError("result ") << i << " has shape " << text(got.shape) << ", expected is " << dense.getType();
+    Difference d(wanted, got);
+    bool isWrong = !(d.largest <= tolerance * std::max(1.0, isReal(wanted.element) ? std::fabs(wanted.real(d.at)) : 1.0));
+    if (isWrong) {
+      std::string a, b;
+      llvm::raw_string_ostream(a) << llvm::format("%.12g", isReal(wanted.element) ? wanted.real(d.at) : (double)wanted.integer(d.at));
+      llvm::raw_string_ostream(b) << llvm::format("%.12g", isReal(got.element) ? got.real(d.at) : (double)got.integer(d.at));
+      if (print)
+        printElements(got);
+      return f.emitError("result ") << i << " element " << d.at << ": expected " << a << ", got " << b;
+    }
+  }
+  llvm::outs() << "as expected: " << f.getName() << "\n";
+  return success();
+}
+
+static LogicalResult checkExpectations(ModuleOp module) {
+  bool isRight = true, hasAny = false;
+  for (auto f : module.getOps<func::FuncOp>())
+    if (auto expected = f->getAttrOfType<ArrayAttr>("llm.expect")) {
+      hasAny = true;
+      isRight &= succeeded(checkExpectation(module, f, expected));
+    }
+  if (!hasAny)
+    return module.emitError("has no function with 'llm.expect'");
+  return success(isRight);
+}
+
+static LogicalResult compare(ArrayRef<Value> wanted, ArrayRef<Value> got, Location at) {
+  if (wanted.size() != got.size())
+    return emitError(at, "gives ") << got.size() << " results instead of " << wanted.size();
+  bool isRight = true;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i].isTensor() || !got[i].isTensor())
+      continue;
+    const Tensor &a = wanted[i].tensor(), &b = got[i].tensor();
+    if (ArrayRef<int64_t>(a.shape) != ArrayRef<int64_t>(b.shape) || a.element != b.element)
+      return emitError(at, "result ") << i << " is " << kindName(b.element) << text(b.shape) << " instead of " << kindName(a.element) << text(a.shape);
+    Difference d(a, b);
+    bool isWrong = isReal(a.element) ? !(d.relative <= tolerance) : d.largest != 0;
+    llvm::outs() << "result " << i << ": " << kindName(a.element) << text(a.shape) << llvm::format(" relative L2 error %.3g", d.relative)
+                 << llvm::format(", largest %.3g", d.largest) << " at " << d.at << (isWrong ? "  BEYOND TOLERANCE\n" : "\n");
+    isRight &= !isWrong;
+  }
+  return isRight ? success() : emitError(at, "results differ by more than the tolerance");
+}
+
+static LogicalResult run(ModuleOp module, MLIRContext &mlirContext, llvm::SourceMgr &sources) {
+  if (expect)
+    return checkExpectations(module);
+  if (functionName.empty())
+    return module.emitError("--function or --expect is needed");
+  auto f = find(module, functionName);
+  if (failed(f))
+    return failure();
+  auto arguments = makeArguments(*f, callSizes());
+  if (failed(arguments))
+    return failure();
+  auto results = evaluate(module, *f, *arguments);
+  if (failed(results))
+    return failure();
+  if (compareFile.empty() && compareFunction.empty()) {
+    for (auto [i, v] : llvm::enumerate(*results))
+      printResult(i, v);
+    return success();
+  }
+  OwningOpRef<ModuleOp> other;
+  if (!compareFile.empty()) {
+    other = parseSourceFile<ModuleOp>(compareFile, sources, &mlirContext);
+    if (!other)
+      return failure();
+  }
+  ModuleOp second = other ? *other : module;
+  auto g = find(second, compareFunction.empty() ? functionName : compareFunction);
+  if (failed(g))
+    return failure();
+  auto again = evaluate(second, *g, *arguments);
+  return failed(again) ? failure() : compare(*results, *again, g->getLoc());
+}
+
+} // namespace llmc::reference
+
+int main(int argc, char **argv) {
+  using namespace llmc::reference;
+  llvm::InitLLVM init(argc, argv);
+  cl::ParseCommandLineOptions(argc, argv, "reference evaluator\n");
+  DialectRegistry registry;
+  registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect, func::FuncDialect, linalg::LinalgDialect,
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
+  llmc::registerDialects(registry);
+  MLIRContext mlirContext(registry);
+  llvm::SourceMgr sources;
+  SourceMgrDiagnosticHandler diagnostics(sources, &mlirContext);
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(inputFile, sources, &mlirContext);
+  return module && succeeded(run(*module, mlirContext, sources)) ? 0 : 1;
+}
