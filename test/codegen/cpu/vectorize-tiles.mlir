@@ -131,3 +131,20 @@ func.func @transpose_gathers_its_input(%a: memref<16x8xf32>, %c: memref<8x16xf32
   }
   return
 }
+
+// -----
+
+// One row alone: more lanes, so that there are as many independent sums.
+// CHECK-LABEL: @a_single_row_takes_more_lanes
+// W512: math.fma {{.*}} vector<128xf32>
+// W256: math.fma {{.*}} vector<64xf32>
+func.func @a_single_row_takes_more_lanes(%a: memref<32xf32>, %b: memref<32x128xf32>, %c: memref<128xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(n, k) -> (k)>, affine_map<(n, k) -> (k, n)>, affine_map<(n, k) -> (n)>],
+                  iterator_types = ["parallel", "reduction"]} ins(%a, %b : memref<32xf32>, memref<32x128xf32>) outs(%c : memref<128xf32>) {
+  ^bb0(%x: f32, %y: f32, %s: f32):
+    %m = arith.mulf %x, %y : f32
+    %d = arith.addf %s, %m : f32
+    linalg.yield %d : f32
+  }
+  return
+}
