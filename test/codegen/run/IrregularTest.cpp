@@ -126,6 +126,30 @@ TEST_P(Irregular, ConvolutionOnSlicesOfDynamicLength) {
   EXPECT_LT(relativeError(o, expected), 1e-6);
 }
 
+TEST(Narrow, ArithmeticOnSixteenBitsAndBooleans) {
+  for (const std::string &level : levels()) {
+    Kernels kernels(tileProgram("narrow", {}), level);
+    const int64_t T = 3;
+    Buffer<uint16_t> x(T * 40), s(T * 40);
+    Buffer<_Float16> y(T * 40), p(T * 40);
+    Buffer<uint8_t> b(T * 40);
+    Random random(1);
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = toBf16(std::fabs(random()) + 0.1);
+      y[i] = _Float16(random());
+    }
+    kernels.run("narrow", {x.data(), y.data(), s.data(), p.data(), b.data()}, {T});
+    for (size_t i = 0; i < x.size(); ++i) {
+      float v = fromBf16(x[i]), square = fromBf16(toBf16(v * v));
+      float sum = fromBf16(toBf16(std::log(double(v)))) + fromBf16(toBf16(std::exp(square)));
+      EXPECT_NEAR(fromBf16(s[i]), sum, std::fabs(sum) / 128) << level;
+      float tanh = std::tanh(float(y[i] + y[i]));
+      EXPECT_NEAR(float(p[i]), tanh, 1e-3) << level;
+      EXPECT_EQ(b[i], p[i] < y[i]) << level;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Levels, Irregular, ::testing::ValuesIn(levels()), [](const auto &info) { return info.index ? "v4" : "v3"; });
 
 } // namespace
