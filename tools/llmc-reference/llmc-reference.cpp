@@ -29,6 +29,7 @@ static cl::opt<int64_t> context("context", cl::desc("positions of a cache (defau
 static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
 static cl::opt<bool> print("print", cl::desc("print the results' elements"));
 static cl::opt<bool> expect("expect", cl::desc("run every function that has 'llm.expect' and check its results"));
+static cl::opt<bool> trace("trace", cl::desc("print the norm of every tensor as it is computed"));
 static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
 
 static const char *kindName(Element e) {
@@ -93,7 +94,14 @@ struct Difference {
 };
 
 static FailureOr<std::vector<Value>> evaluate(ModuleOp module, func::FuncOp f, ArrayRef<Value> arguments) {
-  Evaluator evaluator(module, makeWeights(seed));
+  Options options;
+  if (trace)
+    options.afterResult = [](OpResult r, const Value &v) {
+      if (v.isTensor())
+        llvm::outs() << r.getOwner()->getName() << "#" << r.getResultNumber() << " " << kindName(v.tensor().element) << text(v.tensor().shape)
+                     << " norm " << llvm::format("%.12g", norm(v.tensor())) << "\n";
+    };
+  Evaluator evaluator(module, makeWeights(seed), std::move(options));
   auto start = std::chrono::steady_clock::now();
   auto results = evaluator.call(f.getName(), arguments);
   if (timing)
@@ -234,6 +242,7 @@ int main(int argc, char **argv) {
                   math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   llmc::registerDialects(registry);
   MLIRContext mlirContext(registry);
+  mlirContext.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler diagnostics(sources, &mlirContext);
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(inputFile, sources, &mlirContext);
