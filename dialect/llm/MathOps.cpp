@@ -31,10 +31,29 @@ LogicalResult LinearOp::verify() {
   for (Value w : getWeights()) {
     if (shape(w).size() != 2 || shape(w)[1] != columns(getX()))
       return emitOpError("expects weights [N, ") << columns(getX()) << "], got " << w.getType();
-    n += shape(w)[0];
+    n += llvm::alignTo(shape(w)[0], getAlign());
   }
-  if (getWeights().empty() || n != columns(getResult()))
+  if (getAlign() < 1 || getWeights().empty() || n != columns(getResult()))
     return emitOpError("expects ") << columns(getResult()) << " weight rows in all, got " << n;
+  return success();
+}
+
+LogicalResult PackOp::verify() {
+  auto result = cast<RankedTensorType>(getResult().getType());
+  int64_t groups = getGroups(), panel = getPanel(), units = 0, k = shape(getWeights().front()).back();
+  if (groups < 1 || panel < 0)
+    return emitOpError("expects groups >= 1 and panel >= 0");
+  for (Value w : getWeights()) {
+    int64_t rows = elements(w) / groups / shape(w).back();
+    int64_t count = getCount() ? (int64_t)*getCount() : rows;
+    if (shape(w).back() != k || elements(w) % (groups * k) || (int64_t)getFrom() + count > rows)
+      return emitOpError("expects weights of ") << groups << " groups with " << k << " columns, got " << w.getType();
+    if (cast<RankedTensorType>(w.getType()).getElementType() != result.getElementType())
+      return emitOpError("expects one element type");
+    units += panel ? llvm::divideCeil(count, panel) : count;
+  }
+  if (panel ? result.getShape() != ArrayRef<int64_t>({groups, units, k, panel}) : result.getShape() != ArrayRef<int64_t>({groups, units, k}))
+    return emitOpError("expects ") << units << (panel ? " panels" : " rows") << " per group in its result, got " << result;
   return success();
 }
 

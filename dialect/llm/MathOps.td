@@ -26,12 +26,28 @@ def Llm_EmbedOp : Llm_Op<"embed", [Pure]> {
 def Llm_LinearOp : Llm_Op<"linear", [Pure]> {
   let summary = "x W^T for one or several weights side by side";
   let description = [{
-    `x [T, K]`, each weight `[N_i, K]`; the result `[T, sum N_i]` holds the products side by side in the order of the weights.
+    `x [T, K]`, each weight `[N_i, K]`; the result holds the products side by side in the order of the weights, each beginning at a
+    multiple of `align` columns and followed by zeros up to the next (so N = sum of N_i rounded up to `align`).
     Several weights arise by fusing linears that share their input.
   }];
-  let arguments = (ins Llm_Rows:$x, Variadic<Llm_Weight>:$weights);
+  let arguments = (ins Llm_Rows:$x, Variadic<Llm_Weight>:$weights, DefaultValuedAttr<I64Attr, "1">:$align);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $weights attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_PackOp : Llm_Op<"pack", [Pure]> {
+  let summary = "stored weights in the order in which kernels read them";
+  let description = [{
+    Each weight is seen as `[groups, R, K]` (row-major, whatever its rank) and gives rows `from .. from + count` of each group. With `panel = p > 0` they are cut into panels of p rows,
+    the last padded with zeros, and each panel is stored with its rows innermost: `[groups, panels, K, p]`, element (g, i, k, j) = row i p + j of group g at column k. The panels of several
+    weights follow each other. With `panel = 0` the rows stay as they are: `[groups, count, K]` (one weight).
+    Packing happens when the artifact is written.
+  }];
+  let arguments = (ins Variadic<Llm_Weight>:$weights, I64Attr:$groups, I64Attr:$panel,
+                       DefaultValuedAttr<I64Attr, "0">:$from, OptionalAttr<I64Attr>:$count);
+  let results = (outs Llm_Weight:$result);
+  let assemblyFormat = "$weights attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 

@@ -34,7 +34,7 @@ LogicalResult ExpertLinearOp::verify() {
     auto s = cast<RankedTensorType>(w.getType()).getShape();
     if (s.size() != 3 || s[2] != columns(getX()))
       return emitOpError("expects weights [E, N, ") << columns(getX()) << "], got " << w.getType();
-    n += s[1];
+    n += llvm::alignTo(s[1], getAlign());
   }
   if (n != columns(getResult()))
     return emitOpError("expects ") << columns(getResult()) << " weight rows per expert, got " << n;

@@ -33,10 +33,10 @@ def Llm_ExpertLinearOp : Llm_Op<"expert_linear", [Pure]> {
   let summary = "each group of rows times its expert's weights";
   let description = [{
     Row r of the result (in the order of `order`) is `x[order[r] / k] W[e]^T` if `gather = k > 0`, else `x[r] W[e]^T`, for the expert e whose group holds r.
-    Weights `[E, N_i, K]`, products side by side as in `llm.linear`.
+    Weights `[E, N_i, K]`, products side by side and aligned as in `llm.linear`.
   }];
   let arguments = (ins Llm_Rows:$x, Llm_Ids:$order, Llm_Ids:$groups, Variadic<Llm_Weight>:$weights,
-                       I64Attr:$gather, I64Attr:$top_k);
+                       I64Attr:$gather, I64Attr:$top_k, DefaultValuedAttr<I64Attr, "1">:$align);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $order `,` $groups `,` $weights attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

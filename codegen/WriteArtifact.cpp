@@ -1,0 +1,360 @@
+// The artifact writer: plan to FlatBuffer, blobs streamed behind it, checksums filled in last, then fsync and rename.
+#include "codegen/WriteArtifact.h"
+#include "runtime/Artifact.h"
+#include "runtime/Artifact_generated.h"
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <memory>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include "xxhash.h"
+
+namespace llmc {
+namespace fb = llmc::artifact;
+using namespace llmc::runtime;
+
+BlobSource blobOf(std::string bytes) {
+  auto shared = std::make_shared<std::string>(std::move(bytes));
+  return {shared->size(), [shared](BlobSink &sink) { return sink.append(shared->data(), shared->size()); }};
+}
+
+namespace {
+
+std::vector<fb::Dim> dims(const Shape &shape) {
+  std::vector<fb::Dim> result;
+  for (const Dim &dim : shape)
+    result.emplace_back(dim.multiplier, static_cast<fb::Symbol>(dim.symbol));
+  return result;
+}
+
+/// The plan as a FlatBuffer with an empty entry per blob; fixed-size entries, so filling them changes nothing else.
+class PlanBuilder {
+public:
+  flatbuffers::FlatBufferBuilder &build(const Plan &plan, const std::vector<BlobEntry> &blobs) {
+    auto metadata = buildMetadata(plan.metadata);
+    std::vector<flatbuffers::Offset<fb::Kernel>> kernels;
+    for (const Kernel &kernel : plan.kernels)
+      kernels.push_back(buildKernel(kernel));
+    std::vector<flatbuffers::Offset<fb::CodeObject>> objects;
+    for (const CodeObject &o : plan.codeObjects) {
+      auto target = b_.CreateString(o.target), level = b_.CreateString(o.level);
+      auto features = b_.CreateVectorOfStrings(o.features);
+      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob));
+    }
+    std::vector<flatbuffers::Offset<fb::Buffer>> buffers;
+    for (const Buffer &buffer : plan.buffers) {
+      auto name = b_.CreateString(buffer.name);
+      auto shape = b_.CreateVectorOfStructs(dims(buffer.shape));
+      buffers.push_back(fb::CreateBuffer(b_, name, static_cast<fb::BufferKind>(buffer.kind),
+                                         static_cast<fb::ElementType>(buffer.type), shape, buffer.arenaOffset, buffer.blob,
+                                         buffer.blobOffset));
+    }
+    std::vector<flatbuffers::Offset<fb::Program>> programs;
+    for (const Program &program : plan.programs)
+      programs.push_back(buildProgram(program));
+    flatbuffers::Offset<fb::Tokenizer> tokenizer = 0;
+    if (plan.tokenizer.kind != TokenizerKind::none)
+      tokenizer = buildTokenizer(plan.tokenizer);
+    std::vector<fb::Blob> entries;
+    for (const BlobEntry &blob : blobs)
+      entries.emplace_back(blob.offset, blob.bytes, blob.checksum);
+    auto k = b_.CreateVector(kernels);
+    auto o = b_.CreateVector(objects);
+    auto e = b_.CreateVectorOfStructs(entries);
+    auto u = b_.CreateVector(buffers);
+    auto p = b_.CreateVector(programs);
+    fb::FinishPlanBuffer(b_, fb::CreatePlan(b_, metadata, k, o, e, u, p, tokenizer));
+    return b_;
+  }
+
+private:
+  flatbuffers::Offset<fb::Metadata> buildMetadata(const Metadata &m) {
+    auto name = b_.CreateString(m.name), family = b_.CreateString(m.family), producer = b_.CreateString(m.producer);
+    auto eos = b_.CreateVector(m.eos);
+    std::vector<flatbuffers::Offset<fb::KeyValue>> entries;
+    for (const KeyValue &entry : m.entries) {
+      auto key = b_.CreateString(entry.key), value = b_.CreateString(entry.value);
+      entries.push_back(fb::CreateKeyValue(b_, key, value));
+    }
+    auto list = b_.CreateVector(entries);
+    return fb::CreateMetadata(b_, name, family, producer, m.vocab, m.context, m.maxTokens, m.maxSequences, eos, m.bos, list);
+  }
+
+  flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {
+    std::vector<flatbuffers::Offset<fb::Parameter>> parameters;
+    for (const Parameter &p : kernel.parameters) {
+      auto shape = b_.CreateVectorOfStructs(dims(p.shape));
+      parameters.push_back(fb::CreateParameter(b_, static_cast<fb::ElementType>(p.type), shape, p.written));
+    }
+    auto name = b_.CreateString(kernel.name);
+    auto list = b_.CreateVector(parameters);
+    return fb::CreateKernel(b_, name, list);
+  }
+
+  flatbuffers::Offset<fb::Program> buildProgram(const Program &program) {
+    std::vector<uint8_t> kinds;
+    std::vector<flatbuffers::Offset<void>> steps;
+    for (const Step &step : program.steps) {
+      const Dispatch &dispatch = std::get<Dispatch>(step);
+      auto buffers = b_.CreateVector(dispatch.buffers);
+      kinds.push_back(fb::Step_Dispatch);
+      steps.push_back(fb::CreateDispatch(b_, dispatch.kernel, buffers).Union());
+    }
+    auto name = b_.CreateString(program.name);
+    auto inputs = b_.CreateVector(program.inputs), outputs = b_.CreateVector(program.outputs);
+    auto kindList = b_.CreateVector(kinds);
+    auto stepList = b_.CreateVector(steps);
+    return fb::CreateProgram(b_, name, inputs, outputs, kindList, stepList, program.arenaBytes);
+  }
+
+  flatbuffers::Offset<fb::Tokenizer> buildTokenizer(const TokenizerPlan &t) {
+    std::vector<flatbuffers::Offset<fb::SpecialToken>> tokens;
+    for (const SpecialToken &token : t.specialTokens) {
+      auto text = b_.CreateString(token.text);
+      tokens.push_back(fb::CreateSpecialToken(b_, token.id, text, token.special));
+    }
+    auto pattern = b_.CreateString(t.pattern);
+    auto list = b_.CreateVector(tokens);
+    auto chatTemplate = b_.CreateString(t.chatTemplate);
+    return fb::CreateTokenizer(b_, static_cast<fb::TokenizerKind>(t.kind), t.blob, pattern, list, chatTemplate);
+  }
+
+  flatbuffers::FlatBufferBuilder b_;
+};
+
+std::string folderOf(const std::string &path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// A file under a temporary name that is removed unless it was renamed.
+class TemporaryFile {
+public:
+  explicit TemporaryFile(const std::string &path) : path_(path) {
+    static std::atomic<unsigned> counter{0};
+    temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+  }
+  ~TemporaryFile() {
+    if (fd_ >= 0)
+      close(fd_);
+    if (isThere_)
+      unlink(temporary_.c_str());
+  }
+
+  absl::Status open(uint64_t bytes) {
+    bytes_ = bytes;
+    removeLeftovers();
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0)
+      return failure("cannot create a file in " + folderOf(path_));
+    isThere_ = true;
+    // Asking for the space first turns a full disk into an error before hours of packing; not all file systems can.
+    if (fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+      return failure("cannot reserve space");
+    return absl::OkStatus();
+  }
+
+  absl::Status write(uint64_t offset, const void *data, size_t bytes) {
+    const char *from = static_cast<const char *>(data);
+    while (bytes > 0) {
+      ssize_t n = pwrite(fd_, from, bytes, static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR)
+        continue;
+      if (n <= 0)
+        return failure("cannot write");
+      from += n;
+      offset += static_cast<uint64_t>(n);
+      bytes -= static_cast<size_t>(n);
+    }
+    return absl::OkStatus();
+  }
+
+  /// Makes the file's size `bytes` (space may have been reserved without one).
+  absl::Status extendTo(uint64_t bytes) {
+    return ftruncate(fd_, static_cast<off_t>(bytes)) == 0 ? absl::OkStatus() : failure("cannot extend");
+  }
+
+  absl::Status commit() {
+    if (fsync(fd_) != 0)
+      return failure("cannot sync");
+    int fd = fd_;
+    fd_ = -1;
+    if (close(fd) != 0)
+      return failure("cannot close");
+    if (rename(temporary_.c_str(), path_.c_str()) != 0)
+      return failure("cannot rename " + temporary_);
+    isThere_ = false;
+    // The rename itself must survive a power failure too; a folder that cannot be opened is no reason to fail.
+    int folder = ::open(folderOf(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+      fsync(folder);
+      close(folder);
+    }
+    return absl::OkStatus();
+  }
+
+private:
+  absl::Status failure(const std::string &what) const {
+    int error = errno;
+    if (error == ENOSPC || error == EDQUOT) {
+      struct statvfs info;
+      std::string space;
+      if (statvfs(folderOf(path_).c_str(), &info) == 0)
+        space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) + " are free in " + folderOf(path_);
+      return absl::ResourceExhaustedError(path_ + ": disk full: the artifact needs " + std::to_string(bytes_) + " bytes" + space +
+                                          "; free some or write elsewhere with -o");
+    }
+    return absl::UnavailableError(path_ + ": " + what + ": " + strerror(error));
+  }
+
+  /// Removes temporaries of this path whose writer no longer runs.
+  void removeLeftovers() const {
+    std::string folder = folderOf(path_);
+    size_t slash = path_.rfind('/');
+    std::string prefix = (slash == std::string::npos ? path_ : path_.substr(slash + 1)) + ".tmp-";
+    DIR *dir = opendir(folder.c_str());
+    if (!dir)
+      return;
+    while (struct dirent *entry = readdir(dir)) {
+      if (strncmp(entry->d_name, prefix.c_str(), prefix.size()) != 0)
+        continue;
+      char *end = nullptr;
+      long pid = strtol(entry->d_name + prefix.size(), &end, 10);
+      if (pid > 0 && *end == '-' && kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH)
+        unlink((folder + "/" + entry->d_name).c_str());
+    }
+    closedir(dir);
+  }
+
+  std::string path_, temporary_;
+  int fd_ = -1;
+  bool isThere_ = false;
+  uint64_t bytes_ = 0;
+};
+
+/// Hashes and writes one blob through a buffer, counting.
+class FileSink : public BlobSink {
+public:
+  FileSink(TemporaryFile &file, const BlobEntry &blob, uint64_t before, uint64_t total, const WriteProgress &progress)
+      : file_(file), blob_(blob), before_(before), total_(total), progress_(progress) {
+    XXH3_64bits_reset(&hash_);
+    buffer_.reserve(kBufferBytes);
+  }
+
+  absl::Status append(const void *data, size_t bytes) override {
+    if (bytes > blob_.bytes - seen_)
+      return absl::InternalError("a blob of " + std::to_string(blob_.bytes) + " bytes was given more than that");
+    seen_ += bytes;
+    const char *from = static_cast<const char *>(data);
+    while (bytes > 0) {
+      size_t n = std::min(bytes, kBufferBytes - buffer_.size());
+      buffer_.insert(buffer_.end(), from, from + n);
+      from += n;
+      bytes -= n;
+      if (buffer_.size() == kBufferBytes)
+        if (absl::Status s = flush(); !s.ok())
+          return s;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<uint64_t> finish() {
+    if (absl::Status s = flush(); !s.ok())
+      return s;
+    if (seen_ != blob_.bytes)
+      return absl::InternalError("a blob of " + std::to_string(blob_.bytes) + " bytes was given only " + std::to_string(seen_));
+    return XXH3_64bits_digest(&hash_);
+  }
+
+private:
+  static constexpr size_t kBufferBytes = 4 << 20;
+
+  absl::Status flush() {
+    XXH3_64bits_update(&hash_, buffer_.data(), buffer_.size());
+    if (absl::Status s = file_.write(blob_.offset + written_, buffer_.data(), buffer_.size()); !s.ok())
+      return s;
+    written_ += buffer_.size();
+    buffer_.clear();
+    if (progress_)
+      progress_(before_ + written_, total_);
+    return absl::OkStatus();
+  }
+
+  TemporaryFile &file_;
+  const BlobEntry &blob_;
+  uint64_t before_, total_;
+  const WriteProgress &progress_;
+  XXH3_state_t hash_;
+  std::vector<char> buffer_;
+  uint64_t seen_ = 0, written_ = 0;
+};
+
+} // namespace
+
+absl::Status writeArtifact(const std::string &path, const ArtifactContents &contents, const WriteProgress &progress) {
+  std::vector<BlobEntry> blobs(contents.blobs.size());
+  std::vector<uint64_t> blobBytes;
+  uint64_t total = 0;
+  for (size_t i = 0; i < blobs.size(); ++i) {
+    blobs[i].bytes = contents.blobs[i].bytes;
+    blobBytes.push_back(blobs[i].bytes);
+    auto sum = checkedAdd(total, blobs[i].bytes);
+    if (!sum || *sum >> 60)
+      return absl::InternalError(path + ": blobs of more than 2^60 bytes");
+    total = *sum;
+  }
+  if (absl::Status s = verifyPlan(contents.plan, blobBytes, path); !s.ok())
+    return absl::InternalError("the compiler made a plan that does not hold: " + std::string(s.message()));
+
+  PlanBuilder builder;
+  flatbuffers::FlatBufferBuilder &plan = builder.build(contents.plan, blobs);
+  uint64_t planBytes = plan.GetSize();
+  uint64_t end = sizeof(ArtifactHeader) + planBytes;
+  for (BlobEntry &blob : blobs) {
+    blob.offset = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
+    end = blob.offset + blob.bytes;
+  }
+
+  TemporaryFile file(path);
+  if (absl::Status s = file.open(end); !s.ok())
+    return s;
+  uint64_t done = 0;
+  for (size_t i = 0; i < blobs.size(); ++i) {
+    FileSink sink(file, blobs[i], done, total, progress);
+    if (absl::Status s = contents.blobs[i].write(sink); !s.ok())
+      return s;
+    auto checksum = sink.finish();
+    if (!checksum.ok())
+      return checksum.status();
+    blobs[i].checksum = *checksum;
+    done += blobs[i].bytes;
+  }
+
+  const auto *entries = fb::GetPlan(plan.GetBufferPointer())->blobs();
+  for (size_t i = 0; i < blobs.size(); ++i)
+    *const_cast<fb::Blob *>(entries->Get(static_cast<unsigned>(i))) = fb::Blob(blobs[i].offset, blobs[i].bytes, blobs[i].checksum);
+  ArtifactHeader header = {};
+  memcpy(header.magic, kMagic, sizeof kMagic);
+  header.version = kFormatVersion;
+  header.planOffset = sizeof header;
+  header.planBytes = planBytes;
+  header.planChecksum = checksumOf(plan.GetBufferPointer(), planBytes);
+  header.fileBytes = end;
+  header.headerChecksum = checksumOf(&header, offsetof(ArtifactHeader, headerChecksum));
+  if (absl::Status s = file.write(0, &header, sizeof header); !s.ok())
+    return s;
+  if (absl::Status s = file.write(sizeof header, plan.GetBufferPointer(), planBytes); !s.ok())
+    return s;
+  // An empty last blob leaves the file short of its padding where space could not be reserved.
+  if (absl::Status s = file.extendTo(end); !s.ok())
+    return s;
+  return file.commit();
+}
+
+} // namespace llmc

@@ -1,0 +1,198 @@
+// bufferize-tiles: one-shot bufferization of a tile program, then a static home for every buffer that is left.
+#include "codegen/cpu/Passes.h"
+#include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotModuleBufferize.h"
+#include "mlir/Dialect/Bufferization/Transforms/Transforms.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "mlir/Transforms/Passes.h"
+
+namespace llmc {
+#define GEN_PASS_DEF_BUFFERIZETILES
+#include "codegen/cpu/Passes.h.inc"
+
+using namespace mlir;
+
+namespace {
+
+/// What one workgroup may keep on its stack. Worker threads have 8 MiB of stack by default.
+constexpr int64_t kMaxScratchBytes = 4 << 20;
+
+Value skipCasts(Value value) {
+  while (auto cast = value.getDefiningOp<memref::CastOp>())
+    value = cast.getSource();
+  return value;
+}
+
+/// The buffer that `value` is a view of.
+Value viewedBuffer(Value value) {
+  while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
+    value = view.getViewSource();
+  return value;
+}
+
+InFlightDiagnostic kernelError(Operation *op) {
+  auto kernel = isa<func::FuncOp>(op) ? cast<func::FuncOp>(op) : op->getParentOfType<func::FuncOp>();
+  return op->emitError() << "kernel '" << (kernel ? kernel.getName() : StringRef("?")) << "': ";
+}
+
+Value entryAlloca(func::FuncOp kernel, Location loc, MemRefType type) {
+  OpBuilder b(&kernel.getBody().front(), kernel.getBody().front().begin());
+  auto plain = MemRefType::get(type.getShape(), type.getElementType());
+  return memref::AllocaOp::create(b, loc, plain, b.getI64IntegerAttr(64));
+}
+
+/// A loop that hands a new buffer to its next iteration would need one buffer per iteration. Gives the carried
+/// value one home instead, and copies the yielded buffer into it:
+///
+///   scf.for iter_args(%m = %init)          memref.copy %init, %home
+///     ...                           ->     scf.for
+///     scf.yield %new                         ...  memref.copy %new, %home
+LogicalResult giveLoopBuffersHomes(scf::ForOp loop, func::FuncOp kernel) {
+  auto yield = cast<scf::YieldOp>(loop.getBody()->getTerminator());
+  SmallVector<unsigned> moving;
+  for (auto [i, arg] : llvm::enumerate(loop.getRegionIterArgs()))
+    if (isa<MemRefType>(arg.getType()) && skipCasts(yield.getOperand(i)) != arg)
+      moving.push_back(i);
+  if (moving.empty())
+    return success();
+  Location loc = loop.getLoc();
+  SmallVector<Value> homes;
+  for (unsigned i : moving) {
+    auto type = cast<MemRefType>(loop.getRegionIterArg(i).getType());
+    if (!type.hasStaticShape())
+      return kernelError(loop) << "iteration argument " << i << " of a loop does not bufferize in place and has the "
+                               << "dynamic shape " << type << "; update it with insert_slice into the argument itself";
+    Value home = entryAlloca(kernel, loc, type);
+    OpBuilder before(loop);
+    memref::CopyOp::create(before, loc, loop.getInitArgs()[i], home);
+    Value seen = home.getType() == type ? home : memref::CastOp::create(before, loc, type, home).getResult();
+    loop.getInitArgsMutable()[i].assign(seen);
+    homes.push_back(home);
+  }
+  OpBuilder atYield(yield);
+  // Two arguments that trade places must not overwrite each other: through temporaries then.
+  bool exchanges = llvm::any_of(moving, [&](unsigned i) {
+    return llvm::is_contained(loop.getRegionIterArgs(), viewedBuffer(yield.getOperand(i)));
+  });
+  SmallVector<Value> sources;
+  for (unsigned i : moving) {
+    Value source = yield.getOperand(i);
+    if (exchanges) {
+      Value temporary = entryAlloca(kernel, loc, cast<MemRefType>(source.getType()));
+      memref::CopyOp::create(atYield, loc, source, temporary);
+      source = temporary;
+    }
+    sources.push_back(source);
+  }
+  for (auto [i, source, home] : llvm::zip_equal(moving, sources, homes)) {
+    memref::CopyOp::create(atYield, loc, source, home);
+    yield->setOperand(i, loop.getRegionIterArg(i));
+  }
+  return success();
+}
+
+struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
+  using BufferizeTilesBase::BufferizeTilesBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<func::FuncOp> kernels;
+    for (auto func : module.getOps<func::FuncOp>())
+      if (func->hasAttr("llm.kernel") && !func.isExternal())
+        kernels.push_back(func);
+    for (func::FuncOp kernel : kernels)
+      for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
+        if (!kernel.getArgAttr(i, "llm.written"))
+          kernel.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName,
+                            BoolAttr::get(&getContext(), false));
+    IRRewriter rewriter(&getContext());
+    if (failed(bufferization::eliminateEmptyTensors(rewriter, module)))
+      return signalPassFailure();
+    bufferization::OneShotBufferizationOptions options;
+    options.bufferizeFunctionBoundaries = true;
+    options.setFunctionBoundaryTypeConversion(bufferization::LayoutMapOption::IdentityLayoutMap);
+    options.allowReturnAllocsFromLoops = true;
+    options.bufferAlignment = 64;
+    bufferization::BufferizationState state;
+    if (failed(bufferization::runOneShotModuleBufferize(module, options, state)))
+      return signalPassFailure();
+    bufferization::removeBufferizationAttributesInModule(module);
+    simplify();
+    for (func::FuncOp kernel : kernels)
+      if (failed(settleBuffers(kernel)) || failed(dropResults(kernel)))
+        return signalPassFailure();
+    simplify();
+  }
+
+  /// Folds copies of a buffer onto itself and loops that carry an unchanging buffer.
+  void simplify() {
+    OpPassManager pm(ModuleOp::getOperationName());
+    pm.addPass(createCanonicalizerPass());
+    pm.addPass(createCSEPass());
+    pm.addPass(createCanonicalizerPass());
+    if (failed(runPipeline(pm, getOperation())))
+      signalPassFailure();
+  }
+
+  LogicalResult settleBuffers(func::FuncOp kernel) {
+    LogicalResult result = success();
+    kernel.walk([&](Operation *op) { // inner loops first
+      if (failed(result))
+        return;
+      if (auto loop = dyn_cast<scf::ForOp>(op))
+        result = giveLoopBuffersHomes(loop, kernel);
+      else if (isa<scf::WhileOp>(op) && llvm::any_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>))
+        result = kernelError(op) << "scf.while carries a tensor; only scalars may be carried, use scf.for for tensors";
+    });
+    if (failed(result))
+      return result;
+    SmallVector<memref::AllocOp> allocs;
+    kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
+    for (memref::AllocOp alloc : allocs) {
+      if (!alloc.getType().hasStaticShape()) {
+        for (BlockArgument arg : kernel.getArguments())
+          if (kernel.getArgAttr(arg.getArgNumber(), "llm.written") && arg.getType() == alloc.getType())
+            return kernelError(alloc) << "needs a copy of a buffer of type " << alloc.getType()
+                                      << ", as it would for written argument " << arg.getArgNumber()
+                                      << "; inside scf.forall read a written argument only through its shared_outs, "
+                                         "and insert into what was extracted";
+        return kernelError(alloc) << "needs a scratch buffer of the dynamic shape " << alloc.getType()
+                                  << "; tile it to a static shape, or update the destination in place";
+      }
+      alloc.replaceAllUsesWith(entryAlloca(kernel, alloc.getLoc(), alloc.getType()));
+      alloc.erase();
+    }
+    kernel.walk([](memref::DeallocOp dealloc) { dealloc.erase(); });
+    int64_t bytes = 0;
+    kernel.walk([&](memref::AllocaOp scratch) {
+      bytes += llvm::alignTo((scratch.getType().getNumElements() * scratch.getType().getElementTypeBitWidth() + 7) / 8, 64);
+    });
+    if (bytes > kMaxScratchBytes)
+      return kernelError(kernel) << "needs " << bytes << " bytes of scratch, and a workgroup has " << kMaxScratchBytes
+                                 << "; use smaller tiles";
+    return success();
+  }
+
+  /// Results are the written arguments again; callers know them by their position.
+  LogicalResult dropResults(func::FuncOp kernel) {
+    SmallVector<BlockArgument> written;
+    for (BlockArgument arg : kernel.getArguments())
+      if (kernel.getArgAttr(arg.getArgNumber(), "llm.written"))
+        written.push_back(arg);
+    auto terminator = cast<func::ReturnOp>(kernel.getBody().front().getTerminator());
+    if (terminator.getNumOperands() != written.size())
+      return kernelError(kernel) << "returns " << terminator.getNumOperands() << " values, and " << written.size()
+                                 << " arguments are marked llm.written";
+    for (auto [i, value] : llvm::enumerate(terminator.getOperands()))
+      if (skipCasts(value) != written[i])
+        return kernelError(kernel) << "result " << i << " does not bufferize to written argument "
+                                   << written[i].getArgNumber() << "; return the scf.forall's result for it";
+    terminator->setOperands({});
+    llvm::BitVector all(kernel.getNumResults(), true);
+    return kernel.eraseResults(all);
+  }
+};
+
+} // namespace
+} // namespace llmc

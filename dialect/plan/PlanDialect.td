@@ -1,0 +1,47 @@
+// The plan dialect: what the host does. It is the artifact's plan as IR.
+#ifndef LLMC_DIALECT_PLAN_PLANDIALECT_TD
+#define LLMC_DIALECT_PLAN_PLANDIALECT_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+def Plan_Dialect : Dialect {
+  let name = "plan";
+  let summary = "The host program: buffers, dispatches, programs";
+  let description = [{
+    Everything is named and static: a program is a list of dispatches of kernels on buffers. Dynamic sizes are symbols: T tokens of the call, S its
+    sequences, SLOTS and CTX (tokens of context; CTXB in blocks of 32) chosen when an engine is opened.
+  }];
+  let cppNamespace = "::llmc::plan";
+}
+
+class Plan_Op<string mnemonic, list<Trait> traits = []> : Op<Plan_Dialect, mnemonic, traits>;
+
+def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
+  let summary = "a named array";
+  let description = [{
+    `kind` is input, output, weight, state or transient. `dims` names the dynamic dimensions of `type` in order ("T", "8*T", "SLOTS", ...).
+    A weight says which tensors of the checkpoint it holds and in which order (`layout`, the attributes of `llm.pack`; none: as stored). A transient
+    has an `offset` in its program's arena once memory is planned.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$kind, TypeAttr:$type, OptionalAttr<StrArrayAttr>:$dims, OptionalAttr<I64Attr>:$offset,
+                       OptionalAttr<StrArrayAttr>:$weights, OptionalAttr<DictionaryAttr>:$layout);
+  let assemblyFormat = "$kind $sym_name `:` $type (`dims` $dims^)? (`at` $offset^)? (`holds` $weights^)? (`layout` $layout^)? attr-dict";
+  let hasVerifier = 1;
+}
+
+def Plan_ProgramOp : Plan_Op<"program", [Symbol, NoTerminator, SingleBlock]> {
+  let summary = "dispatches in order, each seeing what those before it wrote";
+  let arguments = (ins SymbolNameAttr:$sym_name, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$inputs,
+                       TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$outputs, OptionalAttr<I64Attr>:$arena_bytes);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name `inputs` $inputs `outputs` $outputs (`arena` $arena_bytes^)? attr-dict-with-keyword $body";
+}
+
+def Plan_DispatchOp : Plan_Op<"dispatch"> {
+  let summary = "runs all workgroups of a kernel on these buffers, one per argument";
+  let arguments = (ins FlatSymbolRefAttr:$kernel, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$buffers);
+  let assemblyFormat = "$kernel $buffers attr-dict";
+}
+
+#endif

@@ -1,0 +1,66 @@
+// See Import.h.
+#include "frontends/huggingface/Import.h"
+#include "frontends/huggingface/Files.h"
+#include "mlir/IR/BuiltinTypes.h"
+
+using namespace mlir;
+namespace llmc {
+
+absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std::string &directory, bool weights) {
+  absl::StatusOr<ConfigReader> config = readConfig(directory);
+  if (!config.ok())
+    return config.status();
+  std::string modelType = config->getString("model_type");
+  if (absl::Status status = config->status(); !status.ok())
+    return status;
+  const Family *family = findFamily(modelType);
+  if (!family)
+    return absl::UnimplementedError(config->fileName() + ": key \"model_type\" is \"" + modelType + "\", a family that llmc does not know; it knows " +
+                                    familyNames());
+  if (config->has("quantization_config"))
+    return absl::UnimplementedError(config->fileName() + ": key \"quantization_config\": quantized checkpoints are not supported; use the BF16 or F32 one");
+
+  ImportedModel result;
+  if (weights) {
+    absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(directory);
+    if (!checkpoint.ok())
+      return checkpoint.status();
+    result.checkpoint = std::move(*checkpoint);
+  }
+  auto weightType = [&](StringRef name) -> Type {
+    const CheckpointTensor *tensor = result.checkpoint ? result.checkpoint->find(name.str()) : nullptr;
+    if (tensor && tensor->type == StoredType::F32)
+      return Float32Type::get(&context);
+    if (tensor && tensor->type == StoredType::F16)
+      return Float16Type::get(&context);
+    return BFloat16Type::get(&context); // what is missing or of another type is reported below
+  };
+  absl::StatusOr<BuiltModel> model = family->build(context, *config, weightType);
+  if (!model.ok())
+    return model.status();
+  result.model = std::move(*model);
+  if (result.checkpoint) {
+    const auto &ignorable = result.model.ignorable;
+    auto ignored = [&](const std::string &name) { return llvm::is_contained(ignorable, name); };
+    if (absl::Status status = result.checkpoint->check(result.model.tensors, {ignored}); !status.ok())
+      return status;
+  }
+  absl::StatusOr<GenerationConfig> generation = readGenerationConfig(directory, *config);
+  if (!generation.ok())
+    return generation.status();
+  result.generation = *generation;
+  std::string path = directory + "/generation_config.json";
+  if (fileExists(path)) {
+    absl::StatusOr<std::string> text = readFile(path, 1 << 20);
+    if (!text.ok())
+      return text.status();
+    result.generationText = *text;
+  }
+  absl::StatusOr<TokenizerFiles> tokenizer = readTokenizerFiles(directory);
+  if (!tokenizer.ok())
+    return tokenizer.status();
+  result.tokenizer = std::move(*tokenizer);
+  return result;
+}
+
+} // namespace llmc

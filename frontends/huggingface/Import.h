@@ -1,0 +1,21 @@
+// From a Hugging Face directory to a module of `llm` ops with its checkpoint.
+#pragma once
+#include "frontends/huggingface/Checkpoint.h"
+#include "frontends/huggingface/Config.h"
+#include "models/Family.h"
+
+namespace llmc {
+
+struct ImportedModel {
+  BuiltModel model;
+  std::optional<Checkpoint> checkpoint; ///< absent with `weights = false`
+  GenerationConfig generation;
+  std::string generationText; ///< generation_config.json as it is, or empty
+  TokenizerFiles tokenizer;
+};
+
+/// Reads config.json, finds the family, builds the module and compares the checkpoint's tensors with what the module reads. With `weights`
+/// false only config.json is needed and weights are bf16. Errors name file, key or tensor.
+absl::StatusOr<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &directory, bool weights = true);
+
+} // namespace llmc

@@ -1,0 +1,32 @@
+// A model family: how a config.json becomes a module of `llm` ops. One .cpp per family; the list is in Families.cpp.
+#pragma once
+#include "models/Config.h"
+#include "models/ModelBuilder.h"
+#include "models/Tensors.h"
+
+namespace llmc {
+
+/// What a family makes of a configuration.
+struct BuiltModel {
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  ModelFacts facts;
+  /// Every tensor of the checkpoint that the module reads; stacked ones one by one.
+  std::vector<TensorSpec> tensors;
+  /// Tensors that may be in the checkpoint and are not needed (a copy of a tied head, buffers of older writers).
+  std::vector<std::string> ignorable;
+};
+
+struct Family {
+  const char *modelType;
+  absl::StatusOr<BuiltModel> (*build)(mlir::MLIRContext &context, const ConfigReader &config, const WeightType &weightType);
+};
+
+/// The family of that `model_type`, or null.
+const Family *findFamily(llvm::StringRef modelType);
+/// "kimi_linear, llama": for messages.
+std::string familyNames();
+
+/// Finishes `builder` and lists its tensors.
+absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends, const ModelFacts &facts);
+
+} // namespace llmc

@@ -1,0 +1,279 @@
+// Implementation of the builders: see ModelBuilder.h.
+#include "models/ModelBuilder.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+namespace llmc {
+
+RankedTensorType BlockBuilder::rows(int64_t columns) const {
+  return RankedTensorType::get({ShapedType::kDynamic, columns}, b.getF32Type());
+}
+
+Value BlockBuilder::linear(Value x, Value weight) {
+  int64_t n = cast<RankedTensorType>(weight.getType()).getDimSize(0);
+  return llm::LinearOp::create(b, loc, rows(n), x, weight, b.getI64IntegerAttr(1));
+}
+
+Value BlockBuilder::linear(Value x, Value weight, Value bias) {
+  Value y = linear(x, weight);
+  return bias ? add(y, bias) : y;
+}
+
+Value BlockBuilder::rmsNorm(Value x, Value weight, double eps, Value gate) {
+  return llm::RmsNormOp::create(b, loc, x.getType(), x, weight, gate, b.getF64FloatAttr(eps));
+}
+
+Value BlockBuilder::l2Norm(Value x, int64_t heads, double eps, double scale) {
+  return llm::L2NormOp::create(b, loc, x.getType(), x, b.getI64IntegerAttr(heads), b.getF64FloatAttr(eps), b.getF64FloatAttr(scale));
+}
+
+Value BlockBuilder::slice(Value x, int64_t offset, int64_t columns) {
+  return llm::SliceOp::create(b, loc, rows(columns), x, b.getI64IntegerAttr(offset));
+}
+
+Value BlockBuilder::map(ValueRange inputs, function_ref<Value(OpBuilder &, Location, ValueRange)> body) {
+  auto op = llm::MapOp::create(b, loc, rows(llm::columns(inputs.front())), inputs);
+  OpBuilder::InsertionGuard guard(b);
+  Block *block = b.createBlock(&op.getBody());
+  for (size_t i = 0; i < inputs.size(); ++i)
+    block->addArgument(b.getF32Type(), loc);
+  Value result = body(b, loc, block->getArguments());
+  llm::YieldOp::create(b, loc, result);
+  return op.getResult();
+}
+
+Value BlockBuilder::add(Value x, Value y) {
+  return map({x, y}, [](OpBuilder &b, Location loc, ValueRange v) -> Value { return arith::AddFOp::create(b, loc, v[0], v[1]); });
+}
+
+/// 1 / (1 + exp(-x)): right for any x, since exp(-x) = inf gives 0.
+static Value sigmoidOf(OpBuilder &b, Location loc, Value x) {
+  Value one = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(1.0f));
+  Value e = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, x));
+  return arith::DivFOp::create(b, loc, one, arith::AddFOp::create(b, loc, one, e));
+}
+
+Value BlockBuilder::sigmoid(Value x) {
+  return map({x}, [](OpBuilder &b, Location loc, ValueRange v) { return sigmoidOf(b, loc, v[0]); });
+}
+
+Value BlockBuilder::siluMul(Value gate, Value up) {
+  return map({gate, up}, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
+    Value silu = arith::MulFOp::create(b, loc, v[0], sigmoidOf(b, loc, v[0]));
+    return arith::MulFOp::create(b, loc, silu, v[1]);
+  });
+}
+
+Value LayerBuilder::weight(StringRef name, ArrayRef<int64_t> shape, std::vector<SmallVector<int64_t>> alternatives) {
+  weights.push_back({name.str(), SmallVector<int64_t>(shape), 0, std::move(alternatives)});
+  Type type = RankedTensorType::get(shape, weightType(prefix + name.str()));
+  function.front().addArgument(type, loc);
+  return function.front().getArguments().back();
+}
+
+/// The name of part e of stacked tensors.
+static std::string partName(StringRef name, int64_t e) {
+  auto [before, after] = name.split("{}");
+  return (before + Twine(e) + after).str();
+}
+
+Value LayerBuilder::stackedWeight(StringRef name, int64_t stack, ArrayRef<int64_t> shape) {
+  weights.push_back({name.str(), SmallVector<int64_t>(shape), stack});
+  SmallVector<int64_t> full{stack};
+  full.append(shape.begin(), shape.end());
+  Type type = RankedTensorType::get(full, weightType(partName(prefix + name.str(), 0)));
+  function.front().addArgument(type, loc);
+  return function.front().getArguments().back();
+}
+
+Value LayerBuilder::state(StringRef name, ArrayRef<int64_t> shape, ArrayRef<StringRef> dims) {
+  LayerState state{name.str(), SmallVector<int64_t>(shape), {}};
+  for (StringRef dim : dims)
+    state.dims.push_back(dim.str());
+  states.push_back(std::move(state));
+  function.front().addArgument(RankedTensorType::get(shape, b.getF32Type()), loc);
+  updated.push_back(function.front().getArguments().back());
+  return updated.back();
+}
+
+void LayerBuilder::setState(StringRef name, Value value) {
+  for (auto [i, state] : llvm::enumerate(states))
+    if (state.name == name)
+      updated[i] = value;
+}
+
+ModelBuilder::ModelBuilder(MLIRContext *context, WeightType type) : builder(context), weightType(std::move(type)) {
+  context->loadDialect<llm::LlmDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect>();
+  module = ModuleOp::create(builder.getUnknownLoc());
+  builder.setInsertionPointToEnd(module->getBody());
+}
+
+std::string ModelBuilder::signature(StringRef kind, StringRef prefix, const std::vector<LayerWeight> &weights) const {
+  std::string key = kind.str();
+  llvm::raw_string_ostream out(key);
+  for (const LayerWeight &w : weights)
+    out << ";" << weightType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str());
+  return key;
+}
+
+void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix, function_ref<void(LayerBuilder &)> body) {
+  // An equal layer that is there already: same kind, same storage types of its weights.
+  for (size_t known : kindsByName[kind.str()]) {
+    auto found = kindBySignature.find(signature(kind, prefix, kinds[known].weights));
+    if (found != kindBySignature.end() && found->second == known) {
+      layers.push_back({known, index, std::move(prefix)});
+      return;
+    }
+  }
+  OpBuilder::InsertionGuard guard(builder);
+  std::string name = kind.str();
+  if (!kindsByName[kind.str()].empty())
+    name += "_" + std::to_string(kindsByName[kind.str()].size());
+  Location loc = NameLoc::get(builder.getStringAttr(name));
+  auto function = func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
+  function.setPrivate();
+  Block *block = function.addEntryBlock();
+  builder.setInsertionPointToStart(block);
+
+  LayerBuilder layerBuilder(builder, loc);
+  layerBuilder.function = function;
+  layerBuilder.prefix = prefix;
+  layerBuilder.weightType = weightType;
+  layerBuilder.x = block->addArgument(layerBuilder.rows(hidden), loc);
+  layerBuilder.sequences = block->addArgument(llm::SequencesType::get(builder.getContext()), loc);
+  if (sharedColumns)
+    layerBuilder.shared = block->addArgument(layerBuilder.rows(sharedColumns), loc);
+  body(layerBuilder);
+
+  SmallVector<Value> results{layerBuilder.x};
+  results.append(layerBuilder.updated.begin(), layerBuilder.updated.end());
+  func::ReturnOp::create(builder, loc, results);
+  function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
+
+  // Weights and states arrive in the order of the calls; the call sites follow the same lists, so arguments are put in
+  // the order: x, sequences, shared, then weights and states as they were asked for.
+  SmallVector<Attribute> order;
+  for (BlockArgument arg : block->getArguments().drop_front(sharedColumns ? 3 : 2))
+    order.push_back(builder.getBoolAttr(llvm::is_contained(cast<RankedTensorType>(arg.getType()).getShape(), ShapedType::kDynamic)));
+  function->setAttr("llm.state_args", builder.getArrayAttr(order));
+
+  size_t id = kinds.size();
+  kinds.push_back({function, layerBuilder.weights, layerBuilder.states});
+  kindsByName[kind.str()].push_back(id);
+  kindBySignature[signature(kind, prefix, layerBuilder.weights)] = id;
+  layers.push_back({id, index, std::move(prefix)});
+}
+
+Value ModelBuilder::weightOp(BlockBuilder &b, const std::string &prefix, const LayerWeight &weight) {
+  LayerWeight full = weight;
+  full.name = prefix + weight.name;
+  if (knownTensors.insert(full.name).second)
+    tensorList.push_back(full);
+  SmallVector<int64_t> shape(full.shape);
+  if (full.stack)
+    shape.insert(shape.begin(), full.stack);
+  Type type = RankedTensorType::get(shape, weightType(full.stack ? partName(full.name, 0) : full.name));
+  return llm::WeightOp::create(b.b, b.loc, type, b.b.getStringAttr(full.name),
+                               full.stack ? b.b.getI64IntegerAttr(full.stack) : IntegerAttr());
+}
+
+void ModelBuilder::program(StringRef name, const Ends &ends, const ModelFacts &facts) {
+  OpBuilder::InsertionGuard guard(builder);
+  Location loc = NameLoc::get(builder.getStringAttr(name));
+  auto function = func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
+  Block *block = function.addEntryBlock();
+  builder.setInsertionPointToStart(block);
+  BlockBuilder b(builder, loc);
+  SmallVector<DictionaryAttr> argAttrs, resultAttrs;
+  auto named = [&](StringRef key, StringRef value, ArrayRef<StringRef> dims, int64_t limit = 0) {
+    SmallVector<NamedAttribute> attrs{builder.getNamedAttr(key, builder.getStringAttr(value))};
+    if (!dims.empty())
+      attrs.push_back(builder.getNamedAttr("llm.dims", builder.getStrArrayAttr(dims)));
+    if (limit)
+      attrs.push_back(builder.getNamedAttr("llm.limit", builder.getI64IntegerAttr(limit)));
+    return builder.getDictionaryAttr(attrs);
+  };
+  auto argument = [&](Type type, DictionaryAttr attrs) {
+    argAttrs.push_back(attrs);
+    return block->addArgument(type, loc);
+  };
+
+  bool advance = name == "advance", logitsWanted = name != "ingest";
+  StringRef rowDim = advance ? "S" : "T";
+  int64_t any = ShapedType::kDynamic;
+  Value tokens = argument(RankedTensorType::get({any}, builder.getI32Type()), named("llm.input", "tokens", {rowDim}, facts.vocab));
+  Value sequences = argument(llm::SequencesType::get(builder.getContext()), named("llm.input", "sequences", {}));
+  Value sampling, draws;
+  if (advance) {
+    sampling = argument(b.rows(4), named("llm.input", "sampling", {"S"}));
+    draws = argument(RankedTensorType::get({any, 4}, builder.getI64Type()), named("llm.input", "draws", {"S"}));
+  }
+
+  Value table = weightOp(b, "", {ends.embedding, {facts.vocab, ends.hidden}});
+  Value x = llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table);
+  Value shared;
+  if (ends.shared)
+    shared = ends.shared(b, sequences);
+
+  SmallVector<Value> newStates;
+  SmallVector<DictionaryAttr> stateAttrs;
+  for (const Layer &layer : layers) {
+    const Kind &kind = kinds[layer.kind];
+    SmallVector<Value> operands{x, sequences};
+    if (shared)
+      operands.push_back(shared);
+    size_t nextWeight = 0, nextState = 0;
+    for (Attribute isState : cast<ArrayAttr>(kind.function->getAttr("llm.state_args"))) {
+      if (cast<BoolAttr>(isState).getValue()) {
+        const LayerState &state = kind.states[nextState++];
+        SmallVector<StringRef> dims(state.dims.begin(), state.dims.end());
+        std::string stateName = "layers." + std::to_string(layer.index) + "." + state.name;
+        DictionaryAttr attrs = named("llm.state", stateName, dims);
+        stateAttrs.push_back(attrs);
+        operands.push_back(argument(RankedTensorType::get(state.shape, builder.getF32Type()), attrs));
+      } else {
+        operands.push_back(weightOp(b, layer.prefix, kind.weights[nextWeight++]));
+      }
+    }
+    auto call = func::CallOp::create(builder, loc, kind.function, operands);
+    x = call.getResult(0);
+    newStates.append(call.getResults().begin() + 1, call.getResults().end());
+  }
+
+  SmallVector<Value> results;
+  if (logitsWanted) {
+    Value head = ends.head == ends.embedding ? table : weightOp(b, "", {ends.head, {facts.vocab, ends.hidden}});
+    Value norm = weightOp(b, "", {ends.norm, {ends.hidden}});
+    Value logits = b.linear(b.rmsNorm(x, norm, ends.eps), head);
+    if (advance) {
+      results.push_back(llm::SampleOp::create(builder, loc, RankedTensorType::get({any}, builder.getI32Type()), logits, sampling, draws));
+      resultAttrs.push_back(named("llm.output", "next", {}));
+    }
+    results.push_back(logits);
+    resultAttrs.push_back(named("llm.output", "logits", {}));
+  }
+  results.append(newStates);
+  resultAttrs.append(stateAttrs);
+  func::ReturnOp::create(builder, loc, results);
+  function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
+  function.setAllArgAttrs(argAttrs);
+  function.setAllResultAttrs(resultAttrs);
+}
+
+OwningOpRef<ModuleOp> ModelBuilder::finish(const Ends &ends, const ModelFacts &facts) {
+  for (StringRef name : {"ingest", "advance", "score"})
+    program(name, ends, facts);
+  for (const Kind &kind : kinds)
+    kind.function->removeAttr("llm.state_args");
+  (*module)->setAttr("llm.family", builder.getStringAttr(facts.family));
+  (*module)->setAttr("llm.vocab", builder.getI64IntegerAttr(facts.vocab));
+  (*module)->setAttr("llm.context", builder.getI64IntegerAttr(facts.context));
+  if (failed(verify(*module)))
+    return nullptr;
+  return std::move(module);
+}
+
+} // namespace llmc

@@ -1,0 +1,156 @@
+// What a family file builds a model with: layer functions shared by equal layers, weights and states by name, and the three programs.
+// Nothing here knows a family.
+#pragma once
+#include "dialect/llm/LlmDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+namespace llmc {
+
+/// The stored element type of a checkpoint's tensor ("bf16" where there is no checkpoint).
+using WeightType = std::function<mlir::Type(llvm::StringRef name)>;
+
+/// A weight that a layer uses: name inside the layer (after the layer's prefix) and shape; `stack` > 0 for stacked expert tensors.
+struct LayerWeight {
+  std::string name;
+  llvm::SmallVector<int64_t> shape;
+  int64_t stack = 0;
+  std::vector<llvm::SmallVector<int64_t>> alternatives = {}; ///< other shapes in which checkpoints store it
+};
+
+/// A state: name inside the layer, shape with dynamic sizes, and the symbols of those ("SLOTS", "CTX", "CTXB").
+struct LayerState {
+  std::string name;
+  llvm::SmallVector<int64_t> shape;
+  llvm::SmallVector<std::string> dims;
+};
+
+/// Emits `llm` ops. Shapes of activations are [T, N]; every method returns its result value.
+class BlockBuilder {
+public:
+  BlockBuilder(mlir::OpBuilder &builder, mlir::Location loc) : b(builder), loc(loc) {}
+
+  mlir::Value linear(mlir::Value x, mlir::Value weight);
+  mlir::Value linear(mlir::Value x, mlir::Value weight, mlir::Value bias); // bias may be null
+  mlir::Value rmsNorm(mlir::Value x, mlir::Value weight, double eps, mlir::Value gate = {});
+  mlir::Value l2Norm(mlir::Value x, int64_t heads, double eps, double scale = 1.0);
+  mlir::Value slice(mlir::Value x, int64_t offset, int64_t columns);
+  mlir::Value add(mlir::Value x, mlir::Value y);
+  mlir::Value sigmoid(mlir::Value x);
+  /// silu(gate) * up
+  mlir::Value siluMul(mlir::Value gate, mlir::Value up);
+  /// The scalar function `body` at every element.
+  mlir::Value map(mlir::ValueRange inputs,
+                  llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)> body);
+
+  /// tensor<?xNxf32>
+  mlir::RankedTensorType rows(int64_t columns) const;
+  mlir::Type f32() const { return b.getF32Type(); }
+
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+};
+
+/// Emits one layer's body. Its weights and states become arguments of the layer's function.
+class LayerBuilder : public BlockBuilder {
+public:
+  using BlockBuilder::BlockBuilder;
+  mlir::Value x;         ///< the residual stream [T, D]
+  mlir::Value sequences; ///< !llm.sequences
+  /// The value that the model shares among layers under this name (a rotary table); null if there is none.
+  mlir::Value shared;
+
+  mlir::Value weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape,
+                     std::vector<llvm::SmallVector<int64_t>> alternatives = {});
+  /// `stack` tensors named with `{}` in the place of 0 .. stack-1, as [stack, shape...].
+  mlir::Value stackedWeight(llvm::StringRef name, int64_t stack, llvm::ArrayRef<int64_t> shape);
+  /// Declares a state; `setState` gives its new value.
+  mlir::Value state(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<llvm::StringRef> dims);
+  void setState(llvm::StringRef name, mlir::Value updated);
+
+private:
+  friend class ModelBuilder;
+  mlir::func::FuncOp function;
+  std::string prefix;
+  WeightType weightType;
+  std::vector<LayerWeight> weights;
+  std::vector<LayerState> states;
+  std::vector<mlir::Value> updated;
+};
+
+/// Facts about a model that the runtime and the tools need.
+struct ModelFacts {
+  std::string family;
+  int64_t vocab = 0;
+  int64_t context = 0; ///< longest supported sequence, tokens
+};
+
+/// Builds the module: declare layers in order, then `finish`.
+class ModelBuilder {
+public:
+  ModelBuilder(mlir::MLIRContext *context, WeightType weightType);
+
+  /// Adds layer `index`: `kind` names the structure; layers of one kind whose weights have equal types share one function.
+  /// `prefix` is put before the names of its weights ("model.layers.3.").
+  void layer(llvm::StringRef kind, int64_t index, std::string prefix, llvm::function_ref<void(LayerBuilder &)> body);
+
+  /// Names and how to enter and leave the stack of layers.
+  struct Ends {
+    std::string embedding;             ///< table [vocab, D]
+    std::string norm;                  ///< final norm [D]
+    std::string head;                  ///< [vocab, D]; equal to `embedding` when tied
+    int64_t hidden = 0;
+    double eps = 1e-5;
+    /// Makes the value that layers share (rotary table); may be empty.
+    std::function<mlir::Value(BlockBuilder &, mlir::Value sequences)> shared;
+  };
+
+  /// Emits `ingest`, `advance` and `score` and returns the verified module, or null after a diagnostic.
+  mlir::OwningOpRef<mlir::ModuleOp> finish(const Ends &ends, const ModelFacts &facts);
+
+  /// Every tensor that the model reads, in the order of first use: name (with `{}` if stacked), shape of one, stack count.
+  const std::vector<LayerWeight> &tensors() const { return tensorList; }
+
+private:
+  struct Kind {
+    mlir::func::FuncOp function;
+    std::vector<LayerWeight> weights;
+    std::vector<LayerState> states;
+  };
+  struct Layer {
+    size_t kind;
+    int64_t index;
+    std::string prefix;
+  };
+  std::string signature(llvm::StringRef kind, llvm::StringRef prefix, const std::vector<LayerWeight> &weights) const;
+  mlir::Value weightOp(BlockBuilder &b, const std::string &prefix, const LayerWeight &weight);
+  void program(llvm::StringRef name, const Ends &ends, const ModelFacts &facts);
+
+  mlir::OpBuilder builder;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  WeightType weightType;
+  std::vector<Kind> kinds;
+  std::map<std::string, std::vector<size_t>> kindsByName;
+  std::map<std::string, size_t> kindBySignature;
+  std::vector<Layer> layers;
+  std::vector<LayerWeight> tensorList;
+  std::set<std::string> knownTensors;
+  int64_t hidden = 0;
+  int64_t sharedColumns = 0;
+
+public:
+  /// Width of the residual stream and of the shared value (0 = none); set before the first layer.
+  void setWidths(int64_t hiddenColumns, int64_t sharedWidth) {
+    hidden = hiddenColumns;
+    sharedColumns = sharedWidth;
+  }
+};
+
+} // namespace llmc

@@ -1,0 +1,71 @@
+// Every target-independent pass of llmc: name, what it does, options. Registration is generated from here.
+#ifndef LLMC_PASSES_TD
+#define LLMC_PASSES_TD
+include "mlir/Pass/PassBase.td"
+
+//===-- graph: what is computed together ------------------------------------------------------------------===//
+
+def FuseLinears : Pass<"fuse-linears", "::mlir::func::FuncOp"> {
+  let summary = "linears that share their input become one";
+  let description = [{
+    `linear(x, a)`, `linear(x, b)` become `linear(x, [a, b])` and two slices, so that x is read (and normalised) once and one kernel streams all weights: q/k/v,
+    gate/up, and the low-rank projections of a KDA layer. Weights of different storage types stay apart. The same for `llm.expert_linear`.
+  }];
+  let options = [Option<"align", "align", "int64_t", "32", "columns at whose multiples each product begins">];
+  let statistics = [Statistic<"fused", "linears-fused", "linears that joined another one">];
+  let dependentDialects = ["::llmc::llm::LlmDialect"];
+}
+
+def SpecializePrograms : Pass<"specialize-programs", "::mlir::ModuleOp"> {
+  let summary = "gives `advance` its own layer functions, in one-token form";
+  let description = [{
+    A program in which every sequence brings one token wants other algorithms than a prompt: the delta rule token by token. Functions called from `advance` are
+    cloned with the suffix `_step` and their mixers switched to that form.
+  }];
+  let dependentDialects = ["::llmc::llm::LlmDialect"];
+}
+
+def FormDispatches : Pass<"form-dispatches", "::mlir::func::FuncOp"> {
+  let summary = "groups ops into dispatches, each of which becomes one kernel";
+  let description = [{
+    Every op that reads much or mixes rows is the root of a dispatch. It takes along, as its epilogue, the elementwise ops that alone use its result (activation, gate times up, residual
+    add, gated head norm of a delta rule), and, as its prologue, the row-local ops that make its operands (norms, rotations, slices, gates), which are cloned into every dispatch that
+    needs them. Short convolutions join the delta rule that they feed, with their states.
+  }];
+  let dependentDialects = ["::llmc::llm::LlmDialect"];
+}
+
+//===-- chunk: every dispatch a tile program --------------------------------------------------------------===//
+
+def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
+  let summary = "dispatches become launches of kernels, which are tile programs";
+  let description = [{
+    Each different dispatch body becomes one function with the attribute `llm.kernel`: a tile program over `scf`, `linalg` and `tensor`. Equal bodies share a kernel. Weights that a kernel
+    reads in another order than stored go through `llm.pack`.
+  }];
+  let dependentDialects = ["::llmc::llm::LlmDialect", "::mlir::scf::SCFDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+//===-- plan: what the host does --------------------------------------------------------------------------===//
+
+def BuildPlan : Pass<"build-plan", "::mlir::ModuleOp"> {
+  let summary = "programs become lists of dispatches on named buffers";
+  let description = [{
+    Calls of layer functions are followed with the caller's buffers, so layers differ in buffers only and share their kernels. A result that is tied to an operand takes its buffer: states
+    are updated in place. Every packed weight becomes one buffer, whichever programs and layers read it.
+  }];
+  let dependentDialects = ["::llmc::plan::PlanDialect"];
+}
+
+def PlanMemory : Pass<"plan-memory", "::mlir::ModuleOp"> {
+  let summary = "places the transients of each program in one arena";
+  let description = [{
+    A transient lives from the dispatch that first names it to the last. Each gets the lowest offset at which no transient that lives at the same time lies, sized for `max-tokens`.
+  }];
+  let options = [Option<"maxTokens", "max-tokens", "int64_t", "256", "most rows in one call; a multiple of 64, so that pieces of a prompt are chunk-aligned">,
+                 Option<"maxSequences", "max-sequences", "int64_t", "64", "most sequences in one call">];
+  let dependentDialects = ["::llmc::plan::PlanDialect"];
+}
+
+#endif

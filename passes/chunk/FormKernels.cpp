@@ -1,0 +1,300 @@
+// form-kernels: dispatches become launches of kernels, each of which is a tile program. The skeletons are in *Kernels.cpp.
+#include "passes/chunk/TileEmitter.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+namespace llmc {
+#define GEN_PASS_DEF_FORMKERNELS
+#include "passes/Passes.h.inc"
+namespace {
+
+/// The op that gives the dispatch its skeleton.
+Operation *rootOf(llm::DispatchOp dispatch) {
+  Operation *root = nullptr, *last = nullptr;
+  for (Operation &op : dispatch.getBody().front().without_terminator()) {
+    last = &op;
+    if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp, llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp,
+            llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op))
+      root = &op;
+  }
+  return root ? root : last;
+}
+
+/// The text of the body: dispatches of equal text are one kernel.
+std::string keyOf(llm::DispatchOp dispatch, TypeRange operandTypes) {
+  std::string key;
+  llvm::raw_string_ostream out(key);
+  for (Type type : operandTypes)
+    out << type << ",";
+  for (int64_t tied : dispatch.getTied())
+    out << tied << ",";
+  // Values are numbered in order of appearance, so a clone in an empty function prints the same whatever surrounded it.
+  OwningOpRef<Operation *> alone(dispatch->cloneWithoutRegions());
+  IRMapping map;
+  Region region;
+  dispatch.getBody().cloneInto(&region, map);
+  llvm::DenseMap<Value, unsigned> numbers;
+  auto number = [&](Value v) { return numbers.try_emplace(v, numbers.size()).first->second; };
+  for (BlockArgument arg : region.front().getArguments())
+    number(arg);
+  region.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    out << "\n" << op->getName() << "(";
+    for (Value v : op->getOperands())
+      out << number(v) << ",";
+    out << ")" << op->getAttrDictionary();
+    for (Region &r : op->getRegions())
+      for (Block &block : r)
+        for (BlockArgument arg : block.getArguments())
+          number(arg);
+    for (Value v : op->getResults()) {
+      number(v);
+      out << v.getType();
+    }
+  });
+  return key;
+}
+
+struct FormKernels : impl::FormKernelsBase<FormKernels> {
+  struct Made {
+    func::FuncOp function;
+  };
+  llvm::StringMap<func::FuncOp> known;
+
+  /// "T", "8*T", "SLOTS", ...: the symbols of a value's dynamic dimensions, from what the dispatch does with it.
+  SmallVector<StringRef> symbolsOf(OpBuilder &b, Value v) {
+    auto type = cast<RankedTensorType>(v.getType());
+    if (type.hasStaticShape())
+      return {};
+    auto state = [&](Value s) { return s == v; };
+    for (Operation *user : v.getUsers()) {
+      if (auto append = dyn_cast<llm::AppendOp>(user); append && state(append.getCache()))
+        return {"SLOTS", append.getKeyBlock() ? "CTXB" : "CTX"};
+      if (auto attention = dyn_cast<llm::AttentionOp>(user)) {
+        if (state(attention.getKeys()))
+          return {"SLOTS", "CTXB"};
+        if (state(attention.getValues()))
+          return {"SLOTS", "CTX"};
+      }
+      if (auto attention = dyn_cast<llm::LatentAttentionOp>(user); attention && state(attention.getCache()))
+        return {"SLOTS", "CTX"};
+      if (auto delta = dyn_cast<llm::DeltaRuleOp>(user); delta && state(delta.getState()))
+        return {"SLOTS"};
+      if (auto conv = dyn_cast<llm::ShortConvOp>(user); conv && state(conv.getTail()))
+        return {"SLOTS"};
+    }
+    if (int64_t k = rowsPerToken(v); k > 1)
+      return {b.getStringAttr(Twine(k) + "*T").getValue()};
+    return {"T"};
+  }
+
+  /// Rows of grouped (token, choice) pairs come k to a token.
+  int64_t rowsPerToken(Value v) {
+    if (Operation *def = v.getDefiningOp()) {
+      if (auto linear = dyn_cast<llm::ExpertLinearOp>(def))
+        return linear.getTopK();
+      if (auto dispatch = dyn_cast<llm::DispatchExpertsOp>(def); dispatch && v == dispatch.getOrder())
+        return llm::columns(dispatch.getIds());
+      if (isa<llm::MapOp, llm::SliceOp>(def))
+        return rowsPerToken(def->getOperand(0));
+      return 1;
+    }
+    for (Operation *user : v.getUsers()) {
+      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user))
+        if (v == linear.getOrder() || (v == linear.getX() && linear.getGather() == 0))
+          return linear.getTopK();
+      if (auto combine = dyn_cast<llm::CombineExpertsOp>(user); combine && v == combine.getX())
+        return llm::columns(combine.getPlace());
+    }
+    return 1;
+  }
+
+  /// A packed weight for `v` in front of the launch.
+  Value pack(OpBuilder &b, Location loc, ValueRange weights, int64_t groups, int64_t panel, int64_t from = 0, std::optional<int64_t> count = {},
+             std::optional<int64_t> columns = {}) {
+    auto type = cast<RankedTensorType>(weights.front().getType());
+    int64_t k = columns.value_or(type.getShape().back()), units = 0;
+    for (Value w : weights) {
+      int64_t rows = count.value_or(llm::elements(w) / groups / k);
+      units += panel ? llvm::divideCeil(rows, panel) : rows;
+    }
+    SmallVector<int64_t> shape = panel ? SmallVector<int64_t>{groups, units, k, panel} : SmallVector<int64_t>{groups, units, k};
+    return llm::PackOp::create(b, loc, RankedTensorType::get(shape, type.getElementType()), weights, b.getI64IntegerAttr(groups), b.getI64IntegerAttr(panel),
+                               b.getI64IntegerAttr(from), count ? b.getI64IntegerAttr(*count) : IntegerAttr());
+  }
+
+  /// Whether a linear somewhere reads the weight (a tied embedding): then it is stored in panels only.
+  bool hasLinearUser(Value weight) {
+    return llvm::any_of(weight.getUsers(), [&](Operation *user) {
+      if (auto dispatch = dyn_cast<llm::DispatchOp>(user))
+        for (auto [i, operand] : llvm::enumerate(dispatch.getInputs()))
+          if (operand == weight && hasLinearUser(dispatch.getBody().getArgument(i)))
+            return true;
+      if (auto packed = dyn_cast<llm::PackOp>(user))
+        return packed.getPanel() == 32;
+      return isa<llm::LinearOp>(user);
+    });
+  }
+
+  LogicalResult convert(llm::DispatchOp dispatch) {
+    OpBuilder b(dispatch);
+    Location loc = dispatch.getLoc();
+    Block &body = dispatch.getBody().front();
+    Operation *root = rootOf(dispatch);
+
+    // What is passed, and which kernel arguments stand for which body argument.
+    enum class Role { Plain, Where, Rows, Transposed };
+    SmallVector<Value> passed;
+    SmallVector<std::pair<Value, Role>> roles;
+    llvm::SmallDenseSet<Value> done;
+    for (auto [i, operand] : llvm::enumerate(dispatch.getInputs())) {
+      Value inner = body.getArgument(i);
+      if (llvm::is_contained(dispatch.getTied(), (int64_t)i))
+        continue;
+      if (isa<llm::SequencesType>(operand.getType())) {
+        passed.push_back(operand);
+        roles.push_back({inner, Role::Where});
+        roles.push_back({inner, Role::Rows});
+        continue;
+      }
+      if (done.contains(inner))
+        continue;
+      Value value = operand;
+      for (Operation *user : inner.getUsers()) {
+        auto outer = [&](ValueRange weights) {
+          SmallVector<Value> result;
+          for (Value w : weights) {
+            result.push_back(dispatch.getInputs()[cast<BlockArgument>(w).getArgNumber()]);
+            done.insert(w);
+          }
+          return result;
+        };
+        if (auto linear = dyn_cast<llm::LinearOp>(user); linear && llvm::is_contained(linear.getWeights(), inner)) {
+          value = pack(b, loc, outer(linear.getWeights()), 1, 32);
+        } else if (auto linear = dyn_cast<llm::ExpertLinearOp>(user); linear && llvm::is_contained(linear.getWeights(), inner)) {
+          int64_t experts = cast<RankedTensorType>(inner.getType()).getDimSize(0);
+          value = pack(b, loc, outer(linear.getWeights()), experts, 32);
+        } else if (auto conv = dyn_cast<llm::ShortConvOp>(user); conv && conv.getWeight() == inner) {
+          value = pack(b, loc, operand, 1, llm::columns(conv.getX()));
+        } else if (auto embed = dyn_cast<llm::EmbedOp>(user); embed && embed.getTable() == inner) {
+          value = pack(b, loc, operand, 1, hasLinearUser(operand) ? 32 : 0);
+        } else if (auto latent = dyn_cast<llm::LatentAttentionOp>(user); latent && latent.getUp() == inner) {
+          value = pack(b, loc, operand, latent.getHeads(), 0, 0, latent.getNope());
+          passed.push_back(value);
+          roles.push_back({inner, Role::Plain});
+          value = pack(b, loc, operand, latent.getHeads(), latent.getValueWidth(), latent.getNope(), latent.getValueWidth());
+          passed.push_back(value);
+          roles.push_back({inner, Role::Transposed});
+          value = {};
+        } else {
+          continue;
+        }
+        break;
+      }
+      if (!value)
+        continue;
+      passed.push_back(value);
+      roles.push_back({inner, Role::Plain});
+    }
+    // Several weights of one linear are one argument: it stands for the first of them, which the emitter asks for.
+
+    SmallVector<Value> inputs(passed);
+    SmallVector<int64_t> tied;
+    for (int64_t operand : dispatch.getTied()) {
+      if (operand >= 0) {
+        inputs.push_back(dispatch.getInputs()[operand]);
+        tied.push_back(inputs.size() - 1);
+      } else {
+        tied.push_back(-1);
+      }
+    }
+
+    std::string key = keyOf(dispatch, ValueRange(inputs).getTypes());
+    func::FuncOp &kernel = known[key];
+    if (!kernel)
+      if (failed(emit(dispatch, root, passed, roles, kernel)))
+        return failure();
+    auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(kernel), inputs, b.getDenseI64ArrayAttr(tied));
+    dispatch.replaceAllUsesWith(launch.getResults());
+    dispatch.erase();
+    return success();
+  }
+
+  template <typename Roles>
+  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, func::FuncOp &kernel) {
+    OpBuilder b(&getContext());
+    SymbolTable symbols(getOperation());
+    std::string name = isa<NameLoc>(dispatch.getLoc()) ? cast<NameLoc>(dispatch.getLoc()).getName().str() : "kernel";
+    auto dynamic = ShapedType::kDynamic;
+    Type i32 = b.getI32Type();
+    kernel = func::FuncOp::create(b, dispatch.getLoc(), name, b.getFunctionType({}, {}));
+    symbols.insert(kernel);
+    kernel.setPrivate();
+    kernel->setAttr("llm.kernel", b.getUnitAttr());
+    Block *entry = kernel.addEntryBlock();
+    TileEmitter emitter(dispatch, kernel);
+    SmallVector<DictionaryAttr> attrs;
+    auto argument = [&](Type type, ArrayRef<StringRef> dims, bool written) {
+      SmallVector<NamedAttribute> list;
+      if (!dims.empty())
+        list.push_back(b.getNamedAttr("llm.dims", b.getStrArrayAttr(dims)));
+      if (written)
+        list.push_back(b.getNamedAttr("llm.written", b.getUnitAttr()));
+      attrs.push_back(b.getDictionaryAttr(list));
+      return entry->addArgument(type, dispatch.getLoc());
+    };
+    size_t next = 0;
+    for (auto [inner, role] : roles) {
+      using Role = std::decay_t<decltype(role)>;
+      if (role == Role::Where) {
+        emitter.where = argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false);
+      } else if (role == Role::Rows) {
+        emitter.rows = argument(RankedTensorType::get({dynamic, 4}, i32), {"S"}, false);
+        ++next;
+      } else {
+        Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
+        role == Role::Plain ? emitter.setArgument(inner, arg) : emitter.setTransposedArgument(inner, arg);
+        ++next;
+      }
+    }
+    for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
+      Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
+      Value arg = argument(dispatch.getResult(i).getType(), symbolsOf(b, described), true);
+      emitter.destinations.push_back(arg);
+      if (operand >= 0)
+        emitter.setArgument(described, arg);
+    }
+    kernel.setType(b.getFunctionType(entry->getArgumentTypes(), dispatch.getResultTypes()));
+    kernel.setAllArgAttrs(attrs);
+
+    b.setInsertionPointToStart(entry);
+    TileBuilder t(b, dispatch.getLoc());
+    llvm::TypeSwitch<Operation *>(root)
+        .Case([&](llm::EmbedOp op) { emitEmbed(emitter, t, op); })
+        .Case([&](llm::LinearOp op) { emitLinear(emitter, t, op); })
+        .Case([&](llm::ExpertLinearOp op) { emitExpertLinear(emitter, t, op); })
+        .Case([&](llm::CombineExpertsOp op) { emitCombineExperts(emitter, t, op); })
+        .Case([&](llm::RouteOp op) { emitRoute(emitter, t, op); })
+        .Case([&](llm::DispatchExpertsOp op) { emitDispatchExperts(emitter, t, op); })
+        .Case([&](llm::AppendOp op) { emitAppend(emitter, t, op); })
+        .Case([&](llm::AttentionOp op) { emitAttention(emitter, t, op); })
+        .Case([&](llm::LatentAttentionOp op) { emitLatentAttention(emitter, t, op); })
+        .Case([&](llm::DeltaRuleOp op) { emitDeltaRule(emitter, t, op); })
+        .Case([&](llm::RotaryTableOp op) { emitRotaryTable(emitter, t, op); })
+        .Case([&](llm::SampleOp op) { emitSample(emitter, t, op); })
+        .Default([&](Operation *op) { emitRows(emitter, t, op); });
+    return failure(emitter.failed());
+  }
+
+  void runOnOperation() override {
+    known.clear();
+    SmallVector<llm::DispatchOp> dispatches;
+    getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
+    for (llm::DispatchOp op : dispatches)
+      if (failed(convert(op)))
+        return signalPassFailure();
+  }
+};
+
+} // namespace
+} // namespace llmc

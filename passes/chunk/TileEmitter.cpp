@@ -1,0 +1,244 @@
+// Tiles of row-local ops, and the loops that skeletons share. See TileEmitter.h.
+#include "passes/chunk/TileEmitter.h"
+
+using namespace mlir;
+namespace llmc {
+
+Value TileEmitter::fail(TileBuilder &t, Operation *op, const Tile &at, const Twine &reason) {
+  if (!hasFailed)
+    dispatch.emitError("no kernel for this dispatch: ") << op->getName() << " cannot make a tile of " << at.rows << " x " << at.columns
+                                                        << ": " << reason;
+  hasFailed = true;
+  return t.full({at.rows, at.columns}, 0);
+}
+
+SequenceValues TileEmitter::sequence(TileBuilder &t, Value s) {
+  auto field = [&](int64_t i) { return t.toIndex(t.extract(rows, {s, t.index(i)})); };
+  return {field(0), field(1), field(2), field(3)};
+}
+
+Value TileEmitter::byGroups(TileBuilder &t, Value v, const Tile &at, int64_t width) {
+  auto result = t.loop(t.index(0), t.index(at.columns / width), 1, t.empty({at.rows, at.columns}),
+                       [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                         Value offset = t.mul(i, width);
+                         Value part = tile(t, v, {at.row, at.rows, t.add(at.column, offset), width});
+                         return {t.store(part, carried[0], {t.index(0), offset}, {at.rows, width})};
+                       });
+  return result[0];
+}
+
+Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
+  if (Value known = bound.lookup(v))
+    if (TileBuilder::shapeOf(known)[1] == at.columns)
+      return known;
+  if (Value arg = arguments.lookup(v)) {
+    Value tile = t.load(arg, {at.row, at.column}, {at.rows, at.columns}, {at.rows, at.columns});
+    return tile;
+  }
+  Operation *op = v.getDefiningOp();
+  if (!op)
+    return fail(t, dispatch, at, "an operand has no argument");
+  if (auto slice = dyn_cast<llm::SliceOp>(op))
+    return tile(t, slice.getX(), {at.row, at.rows, t.add(at.column, slice.getOffset()), at.columns});
+  if (auto map = dyn_cast<llm::MapOp>(op))
+    return mapTile(t, map, at);
+  if (auto norm = dyn_cast<llm::RmsNormOp>(op))
+    return normTile(t, norm, at);
+  if (auto norm = dyn_cast<llm::L2NormOp>(op))
+    return l2Tile(t, norm, at);
+  if (auto rotary = dyn_cast<llm::RotaryOp>(op))
+    return rotaryTile(t, rotary, at);
+  if (auto gate = dyn_cast<llm::DecayGateOp>(op))
+    return gateTile(t, gate, at);
+  if (auto conv = dyn_cast<llm::ShortConvOp>(op))
+    return convTile(t, conv, at);
+  if (auto linear = dyn_cast<llm::LinearOp>(op))
+    return linearTile(t, op, linear.getX(), argument(linear.getWeights().front()), at);
+  if (auto linear = dyn_cast<llm::ExpertLinearOp>(op))
+    return linearTile(t, op, linear.getX(), argument(linear.getWeights().front()), at);
+  return fail(t, op, at, "it is no op of a prologue or epilogue");
+}
+
+Value TileEmitter::mapTile(TileBuilder &t, llm::MapOp op, const Tile &at) {
+  SmallVector<Value> inputs;
+  SmallVector<SmallVector<int64_t>> dims;
+  for (Value v : op.getInputs()) {
+    if (cast<RankedTensorType>(v.getType()).getRank() == 1) {
+      inputs.push_back(t.load(argument(v), {at.column}, {at.columns}, {at.columns}));
+      dims.push_back({1});
+    } else {
+      inputs.push_back(tile(t, v, at));
+      dims.push_back({0, 1});
+    }
+  }
+  return t.map({at.rows, at.columns}, inputs, dims, [&](TileBuilder &t, ValueRange args) {
+    IRMapping mapping;
+    Block &body = op.getBody().front();
+    for (auto [inner, outer] : llvm::zip(body.getArguments(), args))
+      mapping.map(inner, outer);
+    for (Operation &inner : body.without_terminator())
+      t.b.clone(inner, mapping);
+    return mapping.lookupOrDefault(body.getTerminator()->getOperand(0));
+  });
+}
+
+/// Sum of squares of each row, [rows].
+static Value sumOfSquares(TileBuilder &t, Value x) {
+  Value squares = t.map({x}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[0]); });
+  return t.reduce(squares, t.full({TileBuilder::shapeOf(x)[0]}, 0));
+}
+
+Value TileEmitter::normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at) {
+  int64_t d = llm::elements(op.getWeight());
+  if (at.columns != d)
+    return at.columns % d ? fail(t, op, at, "a norm needs whole groups of " + Twine(d) + " columns") : byGroups(t, op.getResult(), at, d);
+  Value x = tile(t, op.getX(), at);
+  double eps = op.getEps().convertToDouble();
+  Value scale = t.map({sumOfSquares(t, x)}, [&](TileBuilder &t, ValueRange v) -> Value {
+    Value mean = t.addf(t.mulf(v[0], t.f32(1.0 / d)), t.f32(eps));
+    return t.divf(t.f32(1), math::SqrtOp::create(t.b, t.loc, mean));
+  });
+  Value weight = t.load(argument(op.getWeight()), {t.index(0)}, {d}, {d});
+  SmallVector<Value> inputs{x, scale, weight};
+  SmallVector<SmallVector<int64_t>> dims{{0, 1}, {0}, {1}};
+  if (op.getGate()) {
+    inputs.push_back(tile(t, op.getGate(), at));
+    dims.push_back({0, 1});
+  }
+  return t.map({at.rows, d}, inputs, dims, [](TileBuilder &t, ValueRange v) {
+    Value y = t.mulf(t.mulf(v[0], v[1]), v[2]);
+    if (v.size() == 3)
+      return y;
+    Value e = t.exp(arith::NegFOp::create(t.b, t.loc, v[3]));
+    return t.divf(y, t.addf(t.f32(1), e)); // y * sigmoid(gate)
+  });
+}
+
+Value TileEmitter::l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at) {
+  int64_t d = llm::columns(op.getX()) / (int64_t)op.getHeads();
+  if (at.columns != d)
+    return at.columns % d ? fail(t, op, at, "a norm needs whole heads of " + Twine(d) + " columns") : byGroups(t, op.getResult(), at, d);
+  Value x = tile(t, op.getX(), at);
+  double eps = op.getEps().convertToDouble(), factor = op.getScale().convertToDouble();
+  Value scale = t.map({sumOfSquares(t, x)}, [&](TileBuilder &t, ValueRange v) -> Value {
+    return t.divf(t.f32(factor), math::SqrtOp::create(t.b, t.loc, t.addf(v[0], t.f32(eps))));
+  });
+  return t.map({at.rows, d}, {x, scale}, {{0, 1}, {0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[1]); });
+}
+
+Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) {
+  int64_t n = llm::columns(op.getTable()), half = n / 2;
+  if (at.columns != n)
+    return at.columns % n ? fail(t, op, at, "a rotation needs whole heads of " + Twine(n) + " columns") : byGroups(t, op.getResult(), at, n);
+  Value x = tile(t, op.getX(), at);
+  Value table = tile(t, op.getTable(), {at.row, at.rows, t.index(0), n});
+  auto part = [&](Value v, int64_t from) { return t.load(v, {t.index(0), t.index(from)}, {at.rows, half}, {at.rows, half}); };
+  Value x1 = part(x, 0), x2 = part(x, half), c = part(table, 0), s = part(table, half);
+  Value y1 = t.map({x1, x2, c, s}, [](TileBuilder &t, ValueRange v) { return t.subf(t.mulf(v[0], v[2]), t.mulf(v[1], v[3])); });
+  Value y2 = t.map({x1, x2, c, s}, [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(v[1], v[2]), t.mulf(v[0], v[3])); });
+  Value y = t.store(y1, t.empty({at.rows, n}), {t.index(0), t.index(0)}, {at.rows, half});
+  return t.store(y2, y, {t.index(0), t.index(half)}, {at.rows, half});
+}
+
+Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {
+  int64_t k = llm::columns(op.getF()) / llm::elements(op.getALog());
+  if (at.columns > k)
+    return at.columns % k ? fail(t, op, at, "a decay gate needs whole heads of " + Twine(k) + " columns") : byGroups(t, op.getResult(), at, k);
+  Value rate = t.exp(t.toF32(t.extract(argument(op.getALog()), {t.floorDiv(at.column, k)})));
+  Value f = tile(t, op.getF(), at);
+  Value bias = t.load(argument(op.getDtBias()), {at.column}, {at.columns}, {at.columns});
+  return t.map({at.rows, at.columns}, {f, bias, rate}, {{0, 1}, {1}, {}}, [](TileBuilder &t, ValueRange v) -> Value {
+    Value x = t.addf(v[0], v[1]);
+    Value soft = math::Log1pOp::create(t.b, t.loc, t.exp(x));
+    Value large = arith::CmpFOp::create(t.b, t.loc, arith::CmpFPredicate::OGT, x, t.f32(20));
+    Value plus = arith::SelectOp::create(t.b, t.loc, large, x, soft);
+    return arith::NegFOp::create(t.b, t.loc, t.mulf(v[2], plus));
+  });
+}
+
+Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at) {
+  if (at.rows != 1 || !current.first)
+    return fail(t, op, at, "a convolution works row by row within a sequence");
+  Value weight = argument(op.getWeight()); // [1, 1, W, N]: packed with the channels innermost
+  int64_t width = TileBuilder::shapeOf(weight)[2], n = at.columns;
+  Value local = t.sub(at.row, current.first);
+  Value sum = t.full({1, n}, 0);
+  for (int64_t w = 0; w < width; ++w) {
+    // Input width-1-w tokens ago: a row of this call, or of the tail kept from the calls before.
+    Value input;
+    int64_t back = width - 1 - w;
+    if (back == 0) {
+      input = tile(t, op.getX(), at);
+    } else {
+      Value inside = t.less(t.index(back - 1), local);
+      input = t.select(
+          inside,
+          [&](TileBuilder &t) -> SmallVector<Value> {
+            return {t.map({tile(t, op.getX(), {t.sub(at.row, t.index(back)), 1, at.column, n})}, [](TileBuilder &, ValueRange v) { return v[0]; })};
+          },
+          [&](TileBuilder &t) -> SmallVector<Value> {
+            Value old = t.load(argument(op.getTail()), {current.slot, t.add(local, w), at.column}, {1, 1, n}, {1, n});
+            return {t.map({old}, [](TileBuilder &, ValueRange v) { return v[0]; })};
+          })[0];
+    }
+    Value taps = t.load(weight, {t.index(0), t.index(0), t.index(w), at.column}, {1, 1, 1, n}, {1, n});
+    sum = t.map({1, n}, {input, taps}, {{0, 1}, {0, 1}},
+                [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, sum);
+  }
+  return t.map({sum}, [](TileBuilder &t, ValueRange v) {
+    Value e = t.exp(arith::NegFOp::create(t.b, t.loc, v[0]));
+    return t.divf(v[0], t.addf(t.f32(1), e));
+  });
+}
+
+Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value panels, const Tile &at) {
+  // panels [groups, P, K, 32]; the request lies within one panel.
+  auto shape = TileBuilder::shapeOf(panels);
+  int64_t k = shape[2], p = shape[3];
+  if (at.columns > p)
+    return fail(t, op, at, "a linear makes at most one panel of " + Twine(p) + " columns");
+  Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
+  Value group = expert ? expert : t.index(0);
+  Value w = t.load(panels, {group, t.floorDiv(at.column, p), t.index(0), t.index(0)}, {1, 1, k, p}, {k, p});
+  Value product = t.contract(a, w, t.full({at.rows, p}, 0));
+  return at.columns == p ? product : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
+}
+
+void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
+            function_ref<SmallVector<Piece>(TileBuilder &, ValueRange, ValueRange)> body) {
+  SmallVector<OpFoldResult> upper;
+  for (Value v : bounds)
+    upper.push_back(getAsOpFoldResult(v));
+  auto op = scf::ForallOp::create(t.b, t.loc, upper, e.destinations, std::nullopt, [&](OpBuilder &nested, Location l, ValueRange args) {
+    TileBuilder inner(nested, l);
+    ValueRange at = args.take_front(bounds.size()), destinations = args.drop_front(bounds.size());
+    // What is updated in place is read from where it is written.
+    for (auto [i, operand] : llvm::enumerate(e.dispatch.getTied()))
+      if (operand >= 0)
+        e.setArgument(e.dispatch.getBody().getArgument(operand), destinations[i]);
+    SmallVector<Piece> pieces = body(inner, at, destinations);
+    auto end = scf::InParallelOp::create(nested, l);
+    nested.setInsertionPointToStart(&end.getRegion().front());
+    for (const Piece &piece : pieces) {
+      SmallVector<OpFoldResult> offsets, sizes, ones(piece.offsets.size(), nested.getIndexAttr(1));
+      size_t next = 0;
+      for (Value v : piece.offsets)
+        offsets.push_back(getAsOpFoldResult(v));
+      for (int64_t s : piece.sizes)
+        sizes.push_back(s >= 0 ? OpFoldResult(nested.getIndexAttr(s)) : OpFoldResult(piece.dynamic[next++]));
+      tensor::ParallelInsertSliceOp::create(nested, l, piece.tile, destinations[piece.result], offsets, sizes, ones);
+    }
+  });
+  func::ReturnOp::create(t.b, t.loc, op.getResults());
+}
+
+SmallVector<Value> byRows(TileBuilder &t, Value count, ValueRange init,
+                          function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)> body) {
+  constexpr int64_t kBlock = 8;
+  Value whole = t.sub(count, t.mod(count, kBlock));
+  auto blocks = t.loop(t.index(0), whole, kBlock, init,
+                       [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, kBlock, carried); });
+  return t.loop(whole, count, 1, blocks, [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, 1, carried); });
+}
+
+} // namespace llmc

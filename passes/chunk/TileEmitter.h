@@ -1,0 +1,113 @@
+// How a dispatch becomes a tile program. A kernel asks for a tile of the value that it stores; the emitter makes it by asking the ops
+// that define the value for tiles of their operands, and so on down to the dispatch's operands, which are loads:
+//
+//      store(tile of map)  ──►  map  ──►  linear (the root: a contraction over its panel of weights)
+//                               └──►  residual (an operand: load)          └──►  rms_norm of the rows ──► load
+//
+// Prologues, roots and epilogues are thus fused by one mechanism, at any tile size that the kernel's skeleton chooses.
+#pragma once
+#include "passes/chunk/TileBuilder.h"
+
+namespace llmc {
+
+/// Rows `row .. row + rows` and columns `column .. column + columns` of an activation [T, N].
+struct Tile {
+  mlir::Value row;
+  int64_t rows;
+  mlir::Value column;
+  int64_t columns;
+};
+
+/// The sequence that a workgroup works on; values are index.
+struct SequenceValues {
+  mlir::Value slot, first, length, past;
+};
+
+/// One kernel in the making.
+class TileEmitter {
+public:
+  TileEmitter(llm::DispatchOp dispatch, mlir::func::FuncOp kernel) : dispatch(dispatch), kernel(kernel) {}
+
+  /// The tile [rows, columns] of a value of the dispatch body. On failure reports once and returns a zero tile, so that
+  /// emission can go on; `failed()` tells.
+  mlir::Value tile(TileBuilder &t, mlir::Value v, const Tile &at);
+  /// The kernel's tensor for an operand of the dispatch.
+  mlir::Value argument(mlir::Value bodyArgument) { return arguments.lookup(bodyArgument); }
+  void setArgument(mlir::Value bodyArgument, mlir::Value v) { arguments[bodyArgument] = v; }
+  /// The second packing of a weight that a kernel reads in two orders.
+  mlir::Value transposedArgument(mlir::Value bodyArgument) { return transposed.lookup(bodyArgument); }
+  void setTransposedArgument(mlir::Value bodyArgument, mlir::Value v) { transposed[bodyArgument] = v; }
+  /// From now on `tile` answers requests for all columns of `v`, or for the bound columns, with this tile.
+  void bind(mlir::Value v, mlir::Value tile) { bound[v] = tile; }
+  void unbind(mlir::Value v) { bound.erase(v); }
+
+  /// Loads the row of the sequence table.
+  SequenceValues sequence(TileBuilder &t, mlir::Value s);
+  /// Rows of the whole call, T as an index value.
+  mlir::Value tokens(TileBuilder &t) { return t.dim(where, 0); }
+  mlir::Value sequences(TileBuilder &t) { return t.dim(rows, 0); }
+
+  bool failed() const { return hasFailed; }
+  mlir::Value fail(TileBuilder &t, mlir::Operation *op, const Tile &at, const llvm::Twine &reason);
+
+  llm::DispatchOp dispatch;
+  mlir::func::FuncOp kernel;
+  mlir::Value where, rows; ///< the sequence table; null if the dispatch has none
+  llvm::SmallVector<mlir::Value> destinations; ///< one per result
+  SequenceValues current = {};  ///< the workgroup's sequence, for convolutions
+  mlir::Value expert;           ///< the workgroup's expert, for expert linears
+
+private:
+  mlir::Value normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at);
+  mlir::Value l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at);
+  mlir::Value rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at);
+  mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
+  mlir::Value convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
+  mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
+  mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels, const Tile &at);
+  /// A request for several groups of `width` columns, group by group.
+  mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
+
+  llvm::DenseMap<mlir::Value, mlir::Value> arguments, bound, transposed;
+  bool hasFailed = false;
+};
+
+/// A piece of a result that a workgroup writes.
+struct Piece {
+  mlir::Value tile;
+  unsigned result;
+  llvm::SmallVector<mlir::Value> offsets;
+  llvm::SmallVector<int64_t> sizes; ///< -1: the next of `dynamic`
+  llvm::SmallVector<mlir::Value> dynamic = {};
+};
+
+/// The kernel's one `scf.forall` over `bounds` workgroups; `body` gets the coordinates and the destinations to write.
+void forAll(TileEmitter &e, TileBuilder &t, llvm::ArrayRef<mlir::Value> bounds,
+            llvm::function_ref<llvm::SmallVector<Piece>(TileBuilder &, mlir::ValueRange at, mlir::ValueRange destinations)> body);
+
+/// Rows `0 .. count` in blocks of 8, the rest one by one. `body` gets the first row and the block's size and returns the carried values.
+llvm::SmallVector<mlir::Value>
+byRows(TileBuilder &t, mlir::Value count, mlir::ValueRange init,
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows, mlir::ValueRange carried)> body);
+
+// Kernel skeletons by root op; each emits the body of `e.kernel` up to its return.
+void emitEmbed(TileEmitter &e, TileBuilder &t, llm::EmbedOp op);
+void emitRows(TileEmitter &e, TileBuilder &t, mlir::Operation *op);
+void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op);
+void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op);
+void emitCombineExperts(TileEmitter &e, TileBuilder &t, llm::CombineExpertsOp op);
+void emitRoute(TileEmitter &e, TileBuilder &t, llm::RouteOp op);
+void emitDispatchExperts(TileEmitter &e, TileBuilder &t, llm::DispatchExpertsOp op);
+void emitAppend(TileEmitter &e, TileBuilder &t, llm::AppendOp op);
+void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
+void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op);
+void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
+void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
+void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op);
+
+/// The value that the dispatch yields as result `i`.
+inline mlir::Value yielded(llm::DispatchOp dispatch, unsigned i) {
+  return dispatch.getBody().front().getTerminator()->getOperand(i);
+}
+
+} // namespace llmc

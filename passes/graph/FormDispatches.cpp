@@ -1,0 +1,212 @@
+// form-dispatches: groups ops into dispatches. See Passes.td for what joins what.
+#include "passes/Passes.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+namespace llmc {
+#define GEN_PASS_DEF_FORMDISPATCHES
+#include "passes/Passes.h.inc"
+namespace {
+
+/// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every dispatch that needs them.
+bool isLocal(Operation *op) {
+  return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+}
+
+bool isRoot(Operation *op) {
+  return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp, llm::LatentAttentionOp, llm::DeltaRuleOp,
+             llm::RouteOp, llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+}
+
+/// The operand whose memory the op's `result` takes, or null.
+Value tiedOperand(OpResult result) {
+  Operation *op = result.getOwner();
+  if (auto append = dyn_cast<llm::AppendOp>(op))
+    return append.getCache();
+  if (auto conv = dyn_cast<llm::ShortConvOp>(op))
+    return result == conv.getUpdated() ? conv.getTail() : Value();
+  if (auto delta = dyn_cast<llm::DeltaRuleOp>(op))
+    return result == delta.getUpdated() ? delta.getState() : Value();
+  return {};
+}
+
+struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
+  using Group = llvm::SetVector<Operation *>;
+  llvm::DenseSet<Operation *> taken; // epilogue ops that belong to a group already
+
+  /// Adds the elementwise ops that alone use what the group makes. `last` becomes the op at whose place the dispatch stands.
+  void takeEpilogue(Operation *root, Group &group, Operation *&last) {
+    if (!isa<llm::LinearOp, llm::ExpertLinearOp, llm::DeltaRuleOp, llm::CombineExpertsOp>(root))
+      return;
+    Value made = root->getResult(0);
+    while (true) {
+      SmallVector<Operation *> slices;
+      Operation *user = nullptr;
+      bool single = !made.use_empty();
+      auto note = [&](Operation *op) {
+        single &= (!user || user == op) && op->getBlock() == root->getBlock();
+        user = op;
+      };
+      for (Operation *op : made.getUsers()) {
+        if (isa<llm::SliceOp>(op) && isa<llm::LinearOp, llm::ExpertLinearOp>(made.getDefiningOp())) {
+          slices.push_back(op);
+          for (Operation *next : op->getUsers())
+            note(next);
+          single &= !op->use_empty();
+        } else {
+          note(op);
+        }
+      }
+      if (!single || !user)
+        return;
+      // A delta rule works head by head, so of what follows only a norm of each head joins it.
+      bool joins = isa<llm::MapOp>(user);
+      if (auto delta = dyn_cast<llm::DeltaRuleOp>(root)) {
+        auto norm = dyn_cast<llm::RmsNormOp>(user);
+        joins = norm && norm.getX() == made && made == delta.getResult() &&
+                llm::elements(norm.getWeight()) == cast<RankedTensorType>(delta.getState().getType()).getDimSize(3);
+      }
+      joins &= !taken.contains(user);
+      if (!joins)
+        return;
+      group.insert(slices.begin(), slices.end());
+      group.insert(user);
+      taken.insert(user);
+      last = user;
+      made = user->getResult(0);
+    }
+  }
+
+  /// Adds the row-local producers of what is in the group (they are cloned, the originals die when unused), and, for a delta rule, the
+  /// short convolutions that feed it.
+  void takePrologue(Operation *root, Group &group, const llvm::DenseSet<Operation *> &materialized) {
+    SmallVector<Operation *> work(group.begin(), group.end());
+    while (!work.empty()) {
+      Operation *op = work.pop_back_val();
+      for (Value operand : op->getOperands()) {
+        Operation *def = operand.getDefiningOp();
+        if (!def || group.contains(def) || materialized.contains(def))
+          continue;
+        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root))) {
+          group.insert(def);
+          work.push_back(def);
+        }
+      }
+    }
+  }
+
+  /// Replaces the group by one llm.dispatch at the place of `last`.
+  void outline(Operation *root, Group &group, Operation *last, unsigned number) {
+    SmallVector<Operation *> ops(group.begin(), group.end());
+    llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+    llvm::SetVector<Value> inputs;
+    for (Operation *op : ops)
+      for (Value operand : op->getOperands())
+        if (!operand.getDefiningOp() || !group.contains(operand.getDefiningOp()))
+          inputs.insert(operand);
+    // What leaves: results of ops that are not clones and have users outside.
+    SmallVector<OpResult> outputs;
+    SmallVector<int64_t> tied;
+    for (Operation *op : ops) {
+      if (op != root && op != last && !isa<llm::ShortConvOp>(op))
+        continue; // a clone, or within the epilogue
+      for (OpResult result : op->getResults()) {
+        if (llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
+          continue;
+        outputs.push_back(result);
+        Value operand = tiedOperand(result);
+        tied.push_back(operand ? llvm::find(inputs, operand) - inputs.begin() : -1);
+      }
+    }
+    OpBuilder b(last);
+    SmallVector<Type> types;
+    for (OpResult r : outputs)
+      types.push_back(r.getType());
+    Location loc = NameLoc::get(b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number)));
+    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied));
+    Block *body = b.createBlock(&dispatch.getBody());
+    IRMapping map;
+    for (Value v : inputs)
+      map.map(v, body->addArgument(v.getType(), v.getLoc()));
+    b.setInsertionPointToStart(body);
+    for (Operation *op : ops)
+      b.clone(*op, map);
+    SmallVector<Value> yielded;
+    for (OpResult r : outputs)
+      yielded.push_back(map.lookup(r));
+    llm::YieldOp::create(b, loc, yielded);
+    for (auto [old, result] : llvm::zip(outputs, dispatch.getResults()))
+      old.replaceUsesWithIf(result, [&](OpOperand &use) {
+        return use.getOwner() != dispatch && !group.contains(use.getOwner());
+      });
+  }
+
+  void runOnOperation() override {
+    if (getOperation().isExternal() || getOperation()->hasAttr("llm.kernel"))
+      return;
+    taken.clear();
+    for (Block &block : getOperation().getBody()) {
+      // Roots in order; a local op whose result leaves the function through something that is no dispatch is its own root.
+      SmallVector<Operation *> roots;
+      llvm::DenseSet<Operation *> epilogues;
+      llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
+      llvm::DenseSet<Operation *> materialized;
+      for (Operation &op : block) {
+        if (!isRoot(&op))
+          continue;
+        Group group;
+        group.insert(&op);
+        Operation *last = &op;
+        takeEpilogue(&op, group, last);
+        materialized.insert(last);
+        epilogues.insert(group.begin(), group.end());
+        groups.insert({&op, {std::move(group), last}});
+      }
+      for (Operation &op : block) {
+        if (!isLocal(&op) || epilogues.contains(&op))
+          continue;
+        bool escapes = llvm::any_of(op.getUsers(), [](Operation *u) { return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u); });
+        if (escapes) {
+          Group group;
+          group.insert(&op);
+          materialized.insert(&op);
+          groups.insert({&op, {std::move(group), &op}});
+        }
+      }
+      // A convolution whose consumers are not all of one delta rule stands alone.
+      for (Operation &op : block)
+        if (isa<llm::ShortConvOp>(op)) {
+          SmallVector<Operation *> work(op.getResult(0).getUsers());
+          bool feedsDelta = true;
+          while (!work.empty()) {
+            Operation *user = work.pop_back_val();
+            if (isa<llm::DeltaRuleOp>(user))
+              continue;
+            if (!isLocal(user)) {
+              feedsDelta = false;
+              break;
+            }
+            llvm::append_range(work, user->getUsers());
+          }
+          if (!feedsDelta) {
+            op.emitError("a short convolution that does not feed a delta rule has no kernel yet");
+            return signalPassFailure();
+          }
+        }
+      SmallVector<Operation *> dead;
+      unsigned number = 0;
+      SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>> ordered(groups.begin(), groups.end());
+      llvm::sort(ordered, [](auto &a, auto &b) { return a.second.second->isBeforeInBlock(b.second.second); });
+      for (auto &[root, entry] : ordered)
+        takePrologue(root, entry.first, materialized);
+      for (auto &[root, entry] : ordered)
+        outline(root, entry.first, entry.second, number++);
+      for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+        if ((isRoot(&op) || isLocal(&op) || isa<llm::ShortConvOp>(op)) && op.use_empty())
+          op.erase();
+    }
+  }
+};
+
+} // namespace
+} // namespace llmc

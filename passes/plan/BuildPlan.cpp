@@ -1,0 +1,214 @@
+// build-plan: programs become lists of dispatches on named buffers.
+#include "passes/Passes.h"
+#include "llvm/ADT/StringSet.h"
+
+using namespace mlir;
+namespace llmc {
+#define GEN_PASS_DEF_BUILDPLAN
+#include "passes/Passes.h.inc"
+namespace {
+
+struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
+  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are known by their op.
+  struct Place {
+    SmallVector<StringAttr, 2> buffers;
+    llm::WeightOp weight;
+  };
+  using Places = llvm::DenseMap<Value, Place>;
+
+  std::optional<OpBuilder> top;                ///< where buffers are declared
+  llvm::StringMap<StringAttr> declared;          ///< key of a shared buffer -> name
+  llvm::StringSet<> names;
+  unsigned transients = 0;
+  std::string program;
+
+  StringAttr declare(std::string name, StringRef kind, Type type, ArrayAttr dims, ArrayAttr weights = {}, DictionaryAttr layout = {}) {
+    std::string unique = name;
+    for (unsigned i = 1; !names.insert(unique).second; ++i)
+      unique = name + "." + std::to_string(i);
+    plan::BufferOp::create(*top, UnknownLoc::get(&getContext()), unique, kind, type, dims && !dims.empty() ? dims : ArrayAttr(), IntegerAttr(), weights,
+                           layout);
+    return top->getStringAttr(unique);
+  }
+
+  /// The buffer of weights in a layout, declared at its first use.
+  StringAttr weightBuffer(SmallVector<llm::WeightOp> weights, Type type, DictionaryAttr layout) {
+    std::string key;
+    llvm::raw_string_ostream out(key);
+    SmallVector<Attribute> held;
+    for (llm::WeightOp w : weights) {
+      held.push_back(w.getNameAttr());
+      out << w.getName() << "\n";
+    }
+    out << layout << type;
+    StringAttr &name = declared[key];
+    if (!name) {
+      SmallVector<NamedAttribute> entries(layout.begin(), layout.end());
+      if (auto stack = weights.front().getStackAttr())
+        entries.push_back(top->getNamedAttr("stack", stack));
+      name = declare(weights.front().getName().str(), "weight", type, {}, top->getArrayAttr(held), top->getDictionaryAttr(entries));
+    }
+    return name;
+  }
+
+  StringAttr plainBuffer(Place &place) {
+    if (place.weight) {
+      place.buffers = {weightBuffer({place.weight}, place.weight.getType(), top->getDictionaryAttr({}))};
+      place.weight = {};
+    }
+    return place.buffers.front();
+  }
+
+  LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const llvm::DenseMap<Value, StringAttr> &outputs) {
+    auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(op, op.getKernelAttr());
+    if (!kernel)
+      return op.emitOpError("names a kernel that does not exist: ") << op.getKernel();
+    SmallVector<Attribute> buffers;
+    auto add = [&](StringAttr name) { buffers.push_back(FlatSymbolRefAttr::get(name)); };
+    for (auto [i, operand] : llvm::enumerate(op.getInputs())) {
+      if (llvm::is_contained(op.getTied(), (int64_t)i))
+        continue;
+      Place &place = places[operand];
+      plainBuffer(place);
+      for (StringAttr name : place.buffers)
+        add(name);
+    }
+    for (auto [result, tied] : llvm::zip(op.getResults(), op.getTied())) {
+      Place place;
+      if (tied >= 0) {
+        place = places[op.getInputs()[tied]];
+      } else if (auto output = outputs.find(result); output != outputs.end()) {
+        place.buffers = {output->second};
+      } else {
+        auto dims = kernel.getArgAttrOfType<ArrayAttr>(buffers.size(), "llm.dims");
+        place.buffers = {declare(program + "." + std::to_string(transients++), "transient", result.getType(), dims)};
+      }
+      add(place.buffers.front());
+      places[result] = place;
+    }
+    if (buffers.size() != kernel.getNumArguments())
+      return op.emitOpError("passes ") << buffers.size() << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
+    plan::DispatchOp::create(steps, op.getLoc(), op.getKernelAttr(), steps.getArrayAttr(buffers));
+    return success();
+  }
+
+  LogicalResult follow(Block &block, Places &places, OpBuilder &steps, const llvm::DenseMap<Value, StringAttr> &outputs) {
+    for (Operation &op : block.without_terminator()) {
+      if (auto weight = dyn_cast<llm::WeightOp>(op)) {
+        places[weight.getResult()].weight = weight;
+      } else if (auto pack = dyn_cast<llm::PackOp>(op)) {
+        SmallVector<llm::WeightOp> weights;
+        for (Value w : pack.getWeights()) {
+          if (!places[w].weight)
+            return pack.emitOpError("expects weights of the checkpoint");
+          weights.push_back(places[w].weight);
+        }
+        places[pack.getResult()].buffers = {weightBuffer(weights, pack.getType(), pack->getAttrDictionary())};
+      } else if (auto call = dyn_cast<func::CallOp>(op)) {
+        auto callee = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(call, call.getCalleeAttr());
+        Places inner;
+        for (auto [arg, operand] : llvm::zip(callee.getArguments(), call.getOperands()))
+          inner[arg] = places[operand];
+        if (failed(follow(callee.front(), inner, steps, llvm::DenseMap<Value, StringAttr>())))
+          return failure();
+        for (auto [result, value] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
+          places[result] = inner[value];
+      } else if (auto launchOp = dyn_cast<llm::LaunchOp>(op)) {
+        if (failed(launch(launchOp, places, steps, outputs)))
+          return failure();
+      } else {
+        return op.emitOpError("is not part of a kernel: run form-dispatches and form-kernels first");
+      }
+    }
+    return success();
+  }
+
+  LogicalResult build(func::FuncOp function) {
+    program = function.getName().str();
+    transients = 0;
+    Places places;
+    SmallVector<Attribute> inputs, outputs;
+    auto ref = [&](StringAttr name) { return FlatSymbolRefAttr::get(name); };
+    auto shared = [&](StringRef key, std::string name, StringRef kind, Type type, ArrayAttr dims) {
+      StringAttr &entry = declared[key];
+      if (!entry)
+        entry = declare(name, kind, type, dims);
+      return entry;
+    };
+    for (BlockArgument arg : function.getArguments()) {
+      unsigned i = arg.getArgNumber();
+      auto dims = function.getArgAttrOfType<ArrayAttr>(i, "llm.dims");
+      if (auto name = function.getArgAttrOfType<StringAttr>(i, "llm.state")) {
+        places[arg].buffers = {shared(("state " + name.getValue()).str(), name.str(), "state", arg.getType(), dims)};
+      } else if (isa<llm::SequencesType>(arg.getType())) {
+        auto i32 = IntegerType::get(&getContext(), 32);
+        auto table = [&](StringRef name, int64_t width, StringRef symbol) {
+          StringAttr buffer = declare(program + "." + name.str(), "input", RankedTensorType::get({ShapedType::kDynamic, width}, i32), top->getStrArrayAttr({symbol}));
+          places[arg].buffers.push_back(buffer);
+          inputs.push_back(ref(buffer));
+        };
+        table("where", 2, "T");
+        table("rows", 4, "S");
+      } else if (auto name = function.getArgAttrOfType<StringAttr>(i, "llm.input")) {
+        StringAttr buffer = declare(program + "." + name.str(), "input", arg.getType(), dims);
+        places[arg].buffers = {buffer};
+        inputs.push_back(ref(buffer));
+      } else {
+        return function.emitOpError("expects llm.input or llm.state on argument ") << i;
+      }
+    }
+    // What is returned as an output is written there by the kernel that makes it.
+    llvm::DenseMap<Value, StringAttr> outputOf;
+    for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
+      if (auto name = function.getResultAttrOfType<StringAttr>(i, "llm.output")) {
+        auto maker = value.getDefiningOp<llm::LaunchOp>();
+        if (!maker)
+          return function.emitOpError("expects output ") << name << " to be made by a kernel of the program";
+        StringRef rows = program == "advance" ? "S" : "T";
+        outputOf[value] = declare(program + "." + name.str(), "output", value.getType(), top->getStrArrayAttr({rows}));
+        outputs.push_back(ref(outputOf[value]));
+      }
+    OpBuilder b(&getContext());
+    b.setInsertionPointToEnd(getOperation().getBody());
+    auto op = plan::ProgramOp::create(b, function.getLoc(), program + ".program", b.getArrayAttr(inputs), b.getArrayAttr(outputs), IntegerAttr());
+    OpBuilder steps(&getContext());
+    steps.setInsertionPointToStart(&op.getBody().emplaceBlock());
+    if (failed(follow(function.front(), places, steps, outputOf)))
+      return failure();
+    for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
+      if (auto name = function.getResultAttrOfType<StringAttr>(i, "llm.state"))
+        if (places[value].buffers != SmallVector<StringAttr, 2>{declared[("state " + name.getValue()).str()]})
+          return function.emitOpError("returns a state that is not updated in place: ") << name;
+    return success();
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    declared.clear();
+    names.clear();
+    top.emplace(&getContext());
+    top->setInsertionPointToStart(module.getBody());
+    // Buffers come in the order of their first use.
+    auto anchor = plan::ProgramOp::create(*top, module.getLoc(), "anchor", top->getArrayAttr({}), top->getArrayAttr({}), IntegerAttr());
+    anchor.getBody().emplaceBlock();
+    top->setInsertionPoint(anchor);
+    SmallVector<func::FuncOp> programs, layers;
+    for (auto function : module.getOps<func::FuncOp>())
+      if (!function->hasAttr("llm.kernel"))
+        (function.isPublic() ? programs : layers).push_back(function);
+    for (func::FuncOp function : programs)
+      if (failed(build(function)))
+        return signalPassFailure();
+    anchor.erase();
+    for (func::FuncOp function : programs) { // the programs take the place of the functions
+      std::string name = function.getName().str();
+      function.erase();
+      SymbolTable::lookupSymbolIn(module, name + ".program")->setAttr("sym_name", StringAttr::get(&getContext(), name));
+    }
+    for (func::FuncOp function : layers)
+      function.erase();
+  }
+};
+
+} // namespace
+} // namespace llmc

@@ -1,0 +1,12 @@
+// An artifact as tables for people. Verifies like any load, executes nothing.
+#pragma once
+#include "absl/status/status.h"
+#include <cstdio>
+#include <string>
+
+namespace llmc::runtime {
+
+/// Prints programs, kernels, code, weights, states and where each byte of memory goes. Reads no weights.
+absl::Status inspect(const std::string &path, FILE *out);
+
+} // namespace llmc::runtime

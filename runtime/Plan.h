@@ -1,0 +1,159 @@
+// The plan of an artifact as plain structs: what the compiler fills, the writer stores, the loader verifies and the engine runs.
+// Mirrors Artifact.fbs; holds no bytes of code or weights, those are blobs named by index.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace llmc::runtime {
+
+/// Element types of buffers. Values are those of Artifact.fbs. i1 takes a byte.
+enum class ElementType : uint8_t { f32, bf16, f16, f64, i64, i32, i16, i8, u8, i1 };
+inline constexpr unsigned kElementTypes = 10;
+
+/// Bytes of one element.
+uint64_t elementBytes(ElementType type);
+const char *elementName(ElementType type);
+
+/// Sizes known only when an engine is opened or a program is called; `one` makes a dimension static.
+enum class Symbol : uint8_t { one, tokens, sequences, slots, context, contextBlocks };
+inline constexpr unsigned kSymbols = 6;
+/// "T", "S", "SLOTS", "CTX", "CTXB"; "" for `one`.
+const char *symbolName(Symbol symbol);
+
+/// The symbols' values, in the order in which kernels receive them: {T, S, SLOTS, CTX, CTXB}.
+using Dims = std::array<int64_t, 5>;
+/// Tokens of context in one unit of CTXB.
+inline constexpr int64_t kContextBlock = 32;
+
+/// One dimension: multiplier x symbol, e.g. {2304, one} or {8, tokens}.
+struct Dim {
+  uint64_t multiplier = 1;
+  Symbol symbol = Symbol::one;
+};
+using Shape = std::vector<Dim>;
+
+/// "[8*T, 2304]".
+std::string printShape(const Shape &shape);
+/// a * b or a + b, nothing when it leaves 64 bits.
+std::optional<uint64_t> checkedMul(uint64_t a, uint64_t b);
+std::optional<uint64_t> checkedAdd(uint64_t a, uint64_t b);
+/// Bytes of a dense array of this shape at these dims; nothing when it leaves 62 bits.
+std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const Dims &dims);
+/// Whether both have the same number of elements at all dims (static factors and symbols agree in any order).
+bool sameElements(const Shape &a, const Shape &b);
+
+/// One argument of a kernel. `written`: the kernel writes it (it may read it too).
+struct Parameter {
+  ElementType type = ElementType::f32;
+  Shape shape;
+  bool written = false;
+};
+
+/// A kernel: code objects export `name` and `name.grid`.
+struct Kernel {
+  std::string name;
+  std::vector<Parameter> parameters;
+};
+
+/// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.
+struct CodeObject {
+  std::string target = "cpu";
+  std::string level; ///< "x86-64-v3", "x86-64-v4"
+  std::vector<std::string> features;
+  uint32_t blob = 0;
+};
+
+enum class BufferKind : uint8_t { input, output, weight, state, transient, constant };
+inline constexpr unsigned kBufferKinds = 6;
+const char *kindName(BufferKind kind);
+
+/// A buffer, by kind:
+///   input      filled by the engine, known by name: tokens, where, rows, sampling, draws
+///   output     read by the engine: next, logits
+///   weight     `blob` + `blobOffset` (a multiple of 64), static shape, read only
+///   constant   like weight, for small tables that the compiler made
+///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; static, CTX and CTXB dims otherwise
+///   transient  at `arenaOffset` (a multiple of 64) of the program's arena; static, T and S dims
+struct Buffer {
+  std::string name;
+  BufferKind kind = BufferKind::transient;
+  ElementType type = ElementType::f32;
+  Shape shape;
+  uint64_t arenaOffset = 0;
+  uint32_t blob = 0;
+  uint64_t blobOffset = 0;
+};
+
+/// Runs all workgroups of kernel `kernel` on these buffers, one per parameter.
+struct Dispatch {
+  uint32_t kernel = 0;
+  std::vector<uint32_t> buffers;
+};
+using Step = std::variant<Dispatch>;
+
+/// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T = max_tokens, S = max_sequences.
+struct Program {
+  std::string name; ///< "ingest", "advance", "score"
+  std::vector<uint32_t> inputs, outputs;
+  std::vector<Step> steps;
+  uint64_t arenaBytes = 0;
+};
+
+enum class TokenizerKind : uint8_t { none, huggingFaceJson, tiktoken };
+inline constexpr unsigned kTokenizerKinds = 3;
+
+/// A token outside the merges. `special` ones are control tokens, left out of decoded text.
+struct SpecialToken {
+  uint32_t id = 0;
+  std::string text;
+  bool special = true;
+};
+
+/// `blob` holds tokenizer.json or tiktoken.model unchanged. `pattern` and `specialTokens` are for tiktoken (tokenizer.json has its own).
+struct TokenizerPlan {
+  TokenizerKind kind = TokenizerKind::none;
+  uint32_t blob = 0;
+  std::string pattern;
+  std::vector<SpecialToken> specialTokens;
+  std::string chatTemplate;
+};
+
+struct KeyValue {
+  std::string key, value;
+};
+/// Key of Metadata::entries whose value is the text of the checkpoint's generation_config.json.
+inline constexpr const char *kGenerationConfigKey = "generation_config";
+
+struct Metadata {
+  std::string name, family;
+  std::string producer;       ///< which compiler wrote it, e.g. "llmc 0.1"
+  uint32_t vocab = 0;         ///< columns of the logits
+  uint64_t context = 0;       ///< tokens the model was made for
+  uint32_t maxTokens = 0;     ///< most rows in one call (T)
+  uint32_t maxSequences = 0;  ///< most sequences in one call (S)
+  std::vector<uint32_t> eos;  ///< tokens that end generation
+  int32_t bos = -1;           ///< -1: none
+  std::vector<KeyValue> entries;
+};
+
+struct Plan {
+  Metadata metadata;
+  std::vector<Kernel> kernels;
+  std::vector<CodeObject> codeObjects;
+  std::vector<Buffer> buffers;
+  std::vector<Program> programs;
+  TokenizerPlan tokenizer;
+
+  const Program *program(const char *name) const {
+    for (const Program &p : programs)
+      if (p.name == name)
+        return &p;
+    return nullptr;
+  }
+};
+
+} // namespace llmc::runtime

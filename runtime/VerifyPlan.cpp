@@ -1,0 +1,304 @@
+// What a plan must satisfy for the engine to run it without looking again: indices, shapes, alignments, bounds, kernel
+// signatures, and the inputs and outputs that programs have in common. Used by the loader and, before it writes, by the writer.
+#include "runtime/Artifact.h"
+#include <set>
+
+namespace llmc::runtime {
+namespace {
+
+constexpr size_t kMaxRank = 8;
+constexpr size_t kMaxNameBytes = 512;
+constexpr uint64_t kMaxRows = 1 << 16;
+constexpr uint64_t kMaxVocab = 1 << 24;
+constexpr uint64_t kMaxContext = 1u << 30;
+
+class PlanVerifier {
+public:
+  PlanVerifier(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file)
+      : plan_(plan), blobBytes_(blobBytes), file_(file) {}
+
+  absl::Status verify() {
+    if (absl::Status s = checkMetadata(); !s.ok())
+      return s;
+    if (absl::Status s = checkKernels(); !s.ok())
+      return s;
+    for (size_t i = 0; i < plan_.codeObjects.size(); ++i)
+      if (absl::Status s = checkCodeObject(i); !s.ok())
+        return s;
+    for (size_t i = 0; i < plan_.buffers.size(); ++i)
+      if (absl::Status s = checkBuffer(i); !s.ok())
+        return s;
+    std::set<std::string> names;
+    for (const Program &program : plan_.programs) {
+      if (!names.insert(program.name).second)
+        return fail("program '" + program.name + "' occurs twice");
+      if (absl::Status s = checkProgram(program); !s.ok())
+        return s;
+    }
+    return checkTokenizer();
+  }
+
+private:
+  absl::Status fail(const std::string &what) const { return damagedArtifact(file_, what); }
+  static std::string number(uint64_t n) { return std::to_string(n); }
+
+  static bool isName(const std::string &name) {
+    if (name.empty() || name.size() > kMaxNameBytes)
+      return false;
+    for (char c : name)
+      if (static_cast<unsigned char>(c) < 0x21 || c == 0x7f)
+        return false;
+    return true;
+  }
+
+  absl::Status checkRange(const char *what, uint64_t value, uint64_t low, uint64_t high) const {
+    if (value < low || value > high)
+      return fail(std::string("metadata: ") + what + " is " + number(value) + ", expected " + number(low) + " to " + number(high));
+    return absl::OkStatus();
+  }
+
+  absl::Status checkMetadata() {
+    const Metadata &m = plan_.metadata;
+    if (absl::Status s = checkRange("vocab", m.vocab, 1, kMaxVocab); !s.ok())
+      return s;
+    if (absl::Status s = checkRange("context", m.context, 1, kMaxContext); !s.ok())
+      return s;
+    if (absl::Status s = checkRange("max_tokens", m.maxTokens, 1, kMaxRows); !s.ok())
+      return s;
+    // advance has one row per sequence, so the rows bound the sequences.
+    if (absl::Status s = checkRange("max_sequences", m.maxSequences, 1, m.maxTokens); !s.ok())
+      return s;
+    for (uint32_t token : m.eos)
+      if (token >= m.vocab)
+        return fail("metadata: eos token " + number(token) + " is outside the vocabulary of " + number(m.vocab));
+    if (m.bos < -1 || m.bos >= static_cast<int64_t>(m.vocab))
+      return fail("metadata: bos token " + std::to_string(m.bos) + " is outside the vocabulary of " + number(m.vocab));
+    return absl::OkStatus();
+  }
+
+  absl::Status checkShape(const std::string &what, const Shape &shape, ElementType type, const std::set<Symbol> &allowed) const {
+    if (shape.size() > kMaxRank)
+      return fail(what + " has " + number(shape.size()) + " dimensions, at most " + number(kMaxRank) + " are supported");
+    for (const Dim &dim : shape)
+      if (!allowed.count(dim.symbol))
+        return fail(what + " has shape " + printShape(shape) + ", dimension " + symbolName(dim.symbol) + " is not possible here");
+    const Metadata &m = plan_.metadata;
+    int64_t context = (static_cast<int64_t>(m.context) + kContextBlock - 1) / kContextBlock * kContextBlock;
+    Dims dims = {m.maxTokens, m.maxSequences, m.maxSequences, context, context / kContextBlock};
+    if (!shapeBytes(shape, type, dims))
+      return fail(what + " has shape " + printShape(shape) + " of " + elementName(type) + ", too large to address");
+    return absl::OkStatus();
+  }
+
+  absl::Status checkKernels() const {
+    std::set<std::string> names;
+    for (size_t i = 0; i < plan_.kernels.size(); ++i) {
+      const Kernel &kernel = plan_.kernels[i];
+      if (!isName(kernel.name))
+        return fail("kernel " + number(i) + " has no usable name");
+      if (!names.insert(kernel.name).second)
+        return fail("kernel '" + kernel.name + "' occurs twice");
+      for (size_t p = 0; p < kernel.parameters.size(); ++p)
+        if (absl::Status s = checkShape("kernel '" + kernel.name + "' parameter " + number(p), kernel.parameters[p].shape,
+                                        kernel.parameters[p].type, kAnySymbol);
+            !s.ok())
+          return s;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status checkBlobIndex(const std::string &what, uint32_t blob) const {
+    if (blob >= blobBytes_.size())
+      return fail(what + " names blob " + number(blob) + " of " + number(blobBytes_.size()));
+    return absl::OkStatus();
+  }
+
+  absl::Status checkCodeObject(size_t i) const {
+    const CodeObject &object = plan_.codeObjects[i];
+    if (!isName(object.target) || !isName(object.level))
+      return fail("code object " + number(i) + " has no usable target or level name");
+    return checkBlobIndex("code object " + number(i), object.blob);
+  }
+
+  absl::Status checkBuffer(size_t i) const {
+    const Buffer &b = plan_.buffers[i];
+    std::string what = "buffer " + number(i) + " '" + b.name + "'";
+    if (!isName(b.name))
+      return fail("buffer " + number(i) + " has no usable name");
+    switch (b.kind) {
+    case BufferKind::input:
+    case BufferKind::output: return checkShape(what, b.shape, b.type, kCallSymbols);
+    case BufferKind::transient:
+      if (b.arenaOffset % kBufferAlignment)
+        return fail(what + " is at arena offset " + number(b.arenaOffset) + ", not a multiple of 64");
+      return checkShape(what, b.shape, b.type, kCallSymbols);
+    case BufferKind::state:
+      if (b.shape.empty() || b.shape[0].symbol != Symbol::slots || b.shape[0].multiplier != 1)
+        return fail(what + " has shape " + printShape(b.shape) + ", the first dimension of a state must be SLOTS");
+      for (size_t d = 1; d < b.shape.size(); ++d)
+        if (b.shape[d].symbol == Symbol::slots)
+          return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension SLOTS");
+      return checkShape(what, b.shape, b.type, kStateSymbols);
+    case BufferKind::weight:
+    case BufferKind::constant: break;
+    }
+    if (absl::Status s = checkShape(what, b.shape, b.type, {Symbol::one}); !s.ok())
+      return s;
+    if (absl::Status s = checkBlobIndex(what, b.blob); !s.ok())
+      return s;
+    if (b.blobOffset % kBufferAlignment)
+      return fail(what + " is at offset " + number(b.blobOffset) + " of blob " + number(b.blob) + ", not a multiple of 64");
+    uint64_t bytes = *shapeBytes(b.shape, b.type, {});
+    auto end = checkedAdd(b.blobOffset, bytes);
+    if (!end || *end > blobBytes_[b.blob])
+      return fail(what + " of " + number(bytes) + " bytes at offset " + number(b.blobOffset) + " leaves blob " + number(b.blob) +
+                  " of " + number(blobBytes_[b.blob]) + " bytes");
+    return absl::OkStatus();
+  }
+
+  /// In advance a call has one row per sequence: T and S are the same number.
+  static Shape inProgram(const Program &program, Shape shape) {
+    if (program.name == "advance")
+      for (Dim &dim : shape)
+        if (dim.symbol == Symbol::tokens)
+          dim.symbol = Symbol::sequences;
+    return shape;
+  }
+
+  struct Signature {
+    const char *name;
+    ElementType type;
+    Shape shape;
+  };
+
+  absl::Status checkEnds(const Program &program, const std::vector<uint32_t> &ids, BufferKind kind,
+                         const std::vector<Signature> &known, bool allNeeded) const {
+    std::set<std::string> seen;
+    for (uint32_t id : ids) {
+      std::string what = "program '" + program.name + "' " + kindName(kind);
+      if (id >= plan_.buffers.size())
+        return fail(what + " names buffer " + number(id) + " of " + number(plan_.buffers.size()));
+      const Buffer &b = plan_.buffers[id];
+      what += " '" + b.name + "'";
+      if (b.kind != kind)
+        return fail(what + " is a buffer of kind " + kindName(b.kind));
+      if (!seen.insert(b.name).second)
+        return fail(what + " occurs twice");
+      const Signature *found = nullptr;
+      for (const Signature &s : known)
+        if (b.name == s.name)
+          found = &s;
+      if (!found)
+        return fail(what + " is not one that this program can have");
+      Shape expected = inProgram(program, found->shape), shape = inProgram(program, b.shape);
+      bool isSame = b.type == found->type && shape.size() == expected.size();
+      for (size_t d = 0; isSame && d < shape.size(); ++d)
+        isSame = shape[d].multiplier == expected[d].multiplier && shape[d].symbol == expected[d].symbol;
+      if (!isSame)
+        return fail(what + " is " + elementName(b.type) + " " + printShape(b.shape) + ", expected " + elementName(found->type) +
+                    " " + printShape(found->shape));
+    }
+    if (allNeeded)
+      for (const Signature &s : known)
+        if (!seen.count(s.name))
+          return fail("program '" + program.name + "' lacks " + kindName(kind) + " '" + s.name + "'");
+    return absl::OkStatus();
+  }
+
+  absl::Status checkProgram(const Program &program) const {
+    const uint64_t vocab = plan_.metadata.vocab;
+    const Dim T{1, Symbol::tokens}, S{1, Symbol::sequences};
+    std::vector<Signature> inputs = {{"tokens", ElementType::i32, {T}},
+                                     {"where", ElementType::i32, {T, {2, Symbol::one}}},
+                                     {"rows", ElementType::i32, {S, {4, Symbol::one}}}};
+    std::vector<Signature> outputs;
+    if (program.name == "advance") {
+      inputs.push_back({"sampling", ElementType::f32, {S, {4, Symbol::one}}});
+      inputs.push_back({"draws", ElementType::i64, {S, {4, Symbol::one}}});
+      outputs = {{"next", ElementType::i32, {S, {1, Symbol::one}}}, {"logits", ElementType::f32, {S, {vocab, Symbol::one}}}};
+    } else if (program.name == "score") {
+      outputs = {{"logits", ElementType::f32, {T, {vocab, Symbol::one}}}};
+    } else if (program.name != "ingest") {
+      return fail("program '" + program.name + "' is not known; programs are ingest, advance and score");
+    }
+    if (absl::Status s = checkEnds(program, program.inputs, BufferKind::input, inputs, false); !s.ok())
+      return s;
+    if (absl::Status s = checkEnds(program, program.outputs, BufferKind::output, outputs, true); !s.ok())
+      return s;
+    if (program.arenaBytes >> 46)
+      return fail("program '" + program.name + "' asks for an arena of " + number(program.arenaBytes) + " bytes");
+    std::set<uint32_t> ends(program.inputs.begin(), program.inputs.end());
+    ends.insert(program.outputs.begin(), program.outputs.end());
+    for (size_t i = 0; i < program.steps.size(); ++i)
+      if (absl::Status s = checkDispatch(program, i, std::get<Dispatch>(program.steps[i]), ends); !s.ok())
+        return s;
+    return absl::OkStatus();
+  }
+
+  absl::Status checkDispatch(const Program &program, size_t step, const Dispatch &dispatch, const std::set<uint32_t> &ends) const {
+    std::string what = "program '" + program.name + "' step " + number(step);
+    if (dispatch.kernel >= plan_.kernels.size())
+      return fail(what + " names kernel " + number(dispatch.kernel) + " of " + number(plan_.kernels.size()));
+    const Kernel &kernel = plan_.kernels[dispatch.kernel];
+    what += " (kernel '" + kernel.name + "')";
+    if (dispatch.buffers.size() != kernel.parameters.size())
+      return fail(what + " passes " + number(dispatch.buffers.size()) + " buffers, the kernel has " +
+                  number(kernel.parameters.size()) + " parameters");
+    for (size_t p = 0; p < dispatch.buffers.size(); ++p) {
+      uint32_t id = dispatch.buffers[p];
+      if (id >= plan_.buffers.size())
+        return fail(what + " names buffer " + number(id) + " of " + number(plan_.buffers.size()));
+      const Buffer &b = plan_.buffers[id];
+      const Parameter &parameter = kernel.parameters[p];
+      std::string where = what + " parameter " + number(p) + " gets buffer '" + b.name + "'";
+      if (b.type != parameter.type || !sameElements(inProgram(program, b.shape), inProgram(program, parameter.shape)))
+        return fail(where + " of " + elementName(b.type) + " " + printShape(b.shape) + ", expected " +
+                    elementName(parameter.type) + " " + printShape(parameter.shape));
+      bool isReadOnly = b.kind == BufferKind::weight || b.kind == BufferKind::constant || b.kind == BufferKind::input;
+      if (parameter.written && isReadOnly)
+        return fail(where + ", which it writes, but a buffer of kind " + kindName(b.kind) + " cannot be written");
+      if ((b.kind == BufferKind::input || b.kind == BufferKind::output) && !ends.count(id))
+        return fail(where + ", which is not among the program's inputs and outputs");
+      if (b.kind == BufferKind::transient)
+        if (absl::Status s = checkInArena(program, where, b); !s.ok())
+          return s;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status checkInArena(const Program &program, const std::string &where, const Buffer &b) const {
+    const Metadata &m = plan_.metadata;
+    Dims dims = {m.maxTokens, m.maxSequences, 0, 0, 0};
+    uint64_t bytes = *shapeBytes(inProgram(program, b.shape), b.type, dims);
+    auto end = checkedAdd(b.arenaOffset, bytes);
+    if (!end || *end > program.arenaBytes)
+      return fail(where + " of " + number(bytes) + " bytes at arena offset " + number(b.arenaOffset) +
+                  ", outside the program's arena of " + number(program.arenaBytes) + " bytes");
+    return absl::OkStatus();
+  }
+
+  absl::Status checkTokenizer() const {
+    const TokenizerPlan &t = plan_.tokenizer;
+    if (t.kind == TokenizerKind::none)
+      return absl::OkStatus();
+    for (const SpecialToken &token : t.specialTokens)
+      if (token.text.empty() || token.id >= kMaxVocab)
+        return fail("tokenizer: special token " + number(token.id) + " has no text or too large an id");
+    return checkBlobIndex("tokenizer", t.blob);
+  }
+
+  const std::set<Symbol> kCallSymbols = {Symbol::one, Symbol::tokens, Symbol::sequences};
+  const std::set<Symbol> kStateSymbols = {Symbol::one, Symbol::slots, Symbol::context, Symbol::contextBlocks};
+  const std::set<Symbol> kAnySymbol = {Symbol::one,   Symbol::tokens,  Symbol::sequences,
+                                       Symbol::slots, Symbol::context, Symbol::contextBlocks};
+  const Plan &plan_;
+  const std::vector<uint64_t> &blobBytes_;
+  const std::string &file_;
+};
+} // namespace
+
+absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file) {
+  return PlanVerifier(plan, blobBytes, file).verify();
+}
+
+} // namespace llmc::runtime

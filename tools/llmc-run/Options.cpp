@@ -1,0 +1,180 @@
+// Flags by hand: few, and start-up time matters.
+#include "tools/llmc-run/Options.h"
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+const char *const kUsage =
+    R"(usage: llmc-run MODEL.llmc -p TEXT [options]           continue a text
+       llmc-run MODEL.llmc --tokens IDS [options]       continue token ids
+       llmc-run MODEL.llmc --tokens IDS --logits F.npy  write the logits after each token, float32 [tokens, vocab]
+
+  -p, --prompt TEXT   text to continue; printed first
+      --tokens IDS    token ids instead of text, e.g. 1,2,3
+  -n, --predict N     tokens to generate (default 128; generation also ends at an end token or when the context is full)
+      --temp T        temperature, 0 takes the likeliest token (default: the model's, else 0)
+      --top-k K       draw from the K likeliest tokens (0: all)
+      --top-p P       draw from the likeliest tokens of total probability P
+      --min-p M       draw from tokens at least M times as likely as the likeliest
+      --seed S        equal seeds give equal texts (default: random)
+      --ignore-eos    do not end at end tokens
+  -c, --ctx-size C    context in tokens (default: the model's, at most 4096)
+  -t, --threads N     threads (default: one per core)
+      --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
+      --logits FILE   see above
+      --verify        compare the checksums of all weights first
+      --stats         timings and sizes on stderr
+  -h, --help, --version
+)";
+
+namespace {
+
+bool parseInteger(const char *text, int64_t low, int64_t high, int64_t &value) {
+  char *end = nullptr;
+  errno = 0;
+  value = strtoll(text, &end, 10);
+  return *text && !isspace(static_cast<unsigned char>(*text)) && !*end && errno == 0 && value >= low && value <= high;
+}
+
+bool parseTokens(const std::string &text, std::vector<int32_t> &tokens) {
+  for (size_t at = 0;;) {
+    size_t end = std::min(text.find(',', at), text.size());
+    int64_t token;
+    if (!parseInteger(text.substr(at, end - at).c_str(), 0, INT32_MAX, token))
+      return false;
+    tokens.push_back(static_cast<int32_t>(token));
+    if (end == text.size())
+      return true;
+    at = end + 1;
+  }
+}
+
+class Parser {
+public:
+  Parser(int argc, char **argv, Options &options) : argc_(argc), argv_(argv), options_(options) {}
+
+  std::string parse() {
+    for (at_ = 1; at_ < argc_ && error_.empty(); ++at_)
+      argument(argv_[at_]);
+    if (!error_.empty() || options_.isHelp || options_.isVersion)
+      return error_;
+    if (options_.artifact.empty())
+      return "no artifact given";
+    if (options_.prompt && options_.tokens)
+      return "-p and --tokens exclude each other";
+    if (!options_.prompt && !options_.tokens)
+      return "give a prompt with -p TEXT or --tokens IDS";
+    if (options_.logitsPath && (options_.count || options_.isPrintingTokens))
+      return "--logits excludes -n and --print-tokens";
+    return "";
+  }
+
+private:
+  void argument(std::string flag) {
+    value_.reset();
+    if (flag.size() > 2 && flag.compare(0, 2, "--") == 0)
+      if (size_t equals = flag.find('='); equals != std::string::npos) {
+        value_ = flag.substr(equals + 1);
+        flag.resize(equals);
+      }
+    std::optional<std::string> tokens;
+    if (flag == "-p" || flag == "--prompt")
+      text(flag, options_.prompt);
+    else if (flag == "--tokens")
+      text(flag, tokens);
+    else if (flag == "--logits")
+      text(flag, options_.logitsPath);
+    else if (flag == "-n" || flag == "--predict")
+      integer(flag, 0, INT32_MAX, options_.count);
+    else if (flag == "--temp")
+      real(flag, 0, 100, options_.temperature);
+    else if (flag == "--top-k")
+      integer(flag, 0, INT32_MAX, options_.topK);
+    else if (flag == "--top-p")
+      real(flag, 1e-6, 1, options_.topP);
+    else if (flag == "--min-p")
+      real(flag, 0, 1, options_.minP);
+    else if (flag == "--seed")
+      integer(flag, 0, INT64_MAX, options_.seed);
+    else if (flag == "-t" || flag == "--threads")
+      integer(flag, 1, 1024, options_.threads);
+    else if (flag == "-c" || flag == "--ctx-size")
+      integer(flag, 1, 1 << 30, options_.context);
+    else if (flag == "--print-tokens")
+      set(flag, options_.isPrintingTokens);
+    else if (flag == "--ignore-eos")
+      set(flag, options_.isIgnoringEos);
+    else if (flag == "--verify")
+      set(flag, options_.isVerifying);
+    else if (flag == "--stats")
+      set(flag, options_.isPrintingStats);
+    else if (flag == "-h" || flag == "--help")
+      set(flag, options_.isHelp);
+    else if (flag == "--version")
+      set(flag, options_.isVersion);
+    else if (flag.size() > 1 && flag[0] == '-')
+      error_ = "unknown flag " + flag;
+    else if (!options_.artifact.empty())
+      error_ = "more than one artifact given: " + options_.artifact + " and " + flag;
+    else
+      options_.artifact = flag;
+    if (tokens) {
+      options_.tokens.emplace();
+      if (!parseTokens(*tokens, *options_.tokens))
+        error_ = "--tokens expects numbers separated by commas, got '" + *tokens + "'";
+    }
+  }
+
+  bool take(const std::string &flag) {
+    if (!value_ && at_ + 1 < argc_)
+      value_ = argv_[++at_];
+    if (!value_)
+      error_ = flag + " needs a value";
+    return value_.has_value();
+  }
+
+  void text(const std::string &flag, std::optional<std::string> &to) {
+    if (take(flag))
+      to = *value_;
+  }
+
+  template <typename T> void integer(const std::string &flag, int64_t low, int64_t high, T &to) {
+    int64_t number;
+    if (!take(flag))
+      return;
+    if (parseInteger(value_->c_str(), low, high, number))
+      to = number;
+    else
+      error_ = flag + " expects a whole number from " + std::to_string(low) + " to " + std::to_string(high) + ", got '" + *value_ + "'";
+  }
+
+  void real(const std::string &flag, double low, double high, std::optional<double> &to) {
+    if (!take(flag))
+      return;
+    char *end = nullptr;
+    double number = strtod(value_->c_str(), &end);
+    char range[64];
+    snprintf(range, sizeof range, "%g to %g", low, high);
+    if (value_->empty() || *end || !(number >= low && number <= high))
+      error_ = flag + " expects a number from " + range + ", got '" + *value_ + "'";
+    else
+      to = number;
+  }
+
+  void set(const std::string &flag, bool &to) {
+    to = true;
+    if (value_)
+      error_ = flag + " takes no value";
+  }
+
+  int argc_;
+  char **argv_;
+  Options &options_;
+  int at_ = 1;
+  std::optional<std::string> value_;
+  std::string error_;
+};
+} // namespace
+
+std::string parseOptions(int argc, char **argv, Options &options) { return Parser(argc, argv, options).parse(); }
