@@ -52,3 +52,14 @@ func.func @maps_rows_and_vectors(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, -
   }
   return %y, %z : tensor<?x2xf32>, tensor<?x2xf32>
 }
+
+// With align = 4 the second product begins at column 4; zeros fill up.
+// CHECK-LABEL: @aligns_products
+// CHECK: llm.linear %{{.*}}, %{{.*}}, %{{.*}} {align = 4 : i64}
+func.func @aligns_products(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf64>}) -> tensor<?x8xf32>
+    attributes {llm.expect = [dense<[[5.0, 0.0, 0.0, 0.0, 3.0, -1.0, 0.0, 0.0]]> : tensor<1x8xf64>]} {
+  %a = arith.constant dense<[[1.0, 2.0]]> : tensor<1x2xf32>
+  %b = arith.constant dense<[[1.0, 1.0], [2.0, -1.5]]> : tensor<2x2xf16>
+  %y = llm.linear %x, %a, %b {align = 4 : i64} : (tensor<?x2xf32>, tensor<1x2xf32>, tensor<2x2xf16>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

@@ -1,9 +1,9 @@
 // llmc-reference: runs functions of a module on the reference evaluator. Compares two modules on the same inputs (what a
 // pass did against what it got), or a function's results with those that its attribute `llm.expect` states.
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/PlanDialect.h"
 #include "dialect/reference/Handlers.h"
 #include "mlir/Parser/Parser.h"
-#include "tools/llmc-opt/Register.h"
 #include "tools/llmc-reference/Arguments.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
@@ -239,8 +239,7 @@ int main(int argc, char **argv) {
   cl::ParseCommandLineOptions(argc, argv, "reference evaluator\n");
   DialectRegistry registry;
   registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect, func::FuncDialect, linalg::LinalgDialect,
-                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
-  llmc::registerDialects(registry);
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect, llmc::llm::LlmDialect, llmc::plan::PlanDialect>();
   MLIRContext mlirContext(registry);
   mlirContext.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;
