@@ -198,7 +198,7 @@ static LogicalResult compare(ArrayRef<Value> wanted, ArrayRef<Value> got, Locati
   return isRight ? success() : emitError(at, "results differ by more than the tolerance");
 }
 
-static LogicalResult run(ModuleOp module, MLIRContext &mlirContext, llvm::SourceMgr &sources) {
+static LogicalResult run(ModuleOp module, MLIRContext &mlirContext) {
   if (expect)
     return checkExpectations(module);
   if (functionName.empty())
@@ -219,7 +219,7 @@ static LogicalResult run(ModuleOp module, MLIRContext &mlirContext, llvm::Source
   }
   OwningOpRef<ModuleOp> other;
   if (!compareFile.empty()) {
-    other = parseSourceFile<ModuleOp>(compareFile, sources, &mlirContext);
+    other = parseSourceFile<ModuleOp>(compareFile, ParserConfig(&mlirContext));
     if (!other)
       return failure();
   }
@@ -245,5 +245,5 @@ int main(int argc, char **argv) {
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler diagnostics(sources, &mlirContext);
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(inputFile, sources, &mlirContext);
-  return module && succeeded(run(*module, mlirContext, sources)) ? 0 : 1;
+  return module && succeeded(run(*module, mlirContext)) ? 0 : 1;
 }
