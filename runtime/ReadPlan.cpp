@@ -91,12 +91,12 @@ struct PlanReader {
     r.outputs = ids(p->outputs());
     r.arenaBytes = p->arena_bytes();
     for (unsigned i = 0; p->steps() && i < p->steps()->size(); ++i) {
-      unsigned kind = p->steps_type()->Get(i);
-      const fb::Dispatch *dispatch = kind == fb::Step_Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
+      auto kind = static_cast<fb::Step>(p->steps_type()->Get(i));
+      const fb::Dispatch *dispatch = kind == fb::Step::Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
       if (!dispatch) {
         if (failure.ok())
           failure = damagedArtifact(file, "program '" + r.name + "' step " + std::to_string(i) + " has kind " +
-                                              std::to_string(kind) + ", this runtime knows 1 (dispatch)");
+                                              std::to_string(static_cast<unsigned>(kind)) + ", this runtime knows 1 (dispatch)");
         return r;
       }
       r.steps.push_back(Dispatch{dispatch->kernel(), ids(dispatch->buffers())});
