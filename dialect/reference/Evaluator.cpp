@@ -202,6 +202,10 @@ LogicalResult Frame::run(Block &block, MutableArrayRef<Value> arguments, SmallVe
 LogicalResult Context::run(Block &block, MutableArrayRef<Value> arguments, SmallVectorImpl<Value> &passed) {
   return frame.run(block, arguments, passed);
 }
+double Context::number(const APFloat &attribute) const {
+  double v = attribute.convertToDouble();
+  return frame.evaluator.options.hasFloat32Attributes ? (double)(float)v : v;
+}
 const Value &Context::captured(mlir::Value v) { return frame.registers[frame.program.registers.lookup(v)]; }
 FailureOr<std::vector<Value>> Context::call(StringRef function, ArrayRef<Value> arguments) {
   return frame.evaluator.call(function, arguments);

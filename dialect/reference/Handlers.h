@@ -29,6 +29,8 @@ public:
 
   const Tensor &in(unsigned i) const { return operands[i].tensor(); }
   int64_t integer(unsigned i) const { return operands[i].integer(); }
+  /// A real attribute of the op.
+  double number(const llvm::APFloat &attribute) const;
   mlir::LogicalResult give(Value v) {
     results.push_back(std::move(v));
     return mlir::success();

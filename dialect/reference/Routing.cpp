@@ -68,7 +68,7 @@ static LogicalResult evaluateRoute(Context &c) {
       sum += s[e];
     for (int64_t j = 0; j < k; ++j) {
       ids.intAt(row, j) = chosen[j];
-      weights.at(row, j) = s[chosen[j]] / (op.getRenormalize() ? sum + 1e-20 : 1.0) * op.getScale().convertToDouble();
+      weights.at(row, j) = s[chosen[j]] / (op.getRenormalize() ? sum + 1e-20 : 1.0) * c.number(op.getScale());
     }
   }
   c.results.push_back(std::move(ids));

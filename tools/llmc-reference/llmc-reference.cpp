@@ -29,6 +29,7 @@ static cl::opt<int64_t> context("context", cl::desc("positions of a cache (defau
 static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
 static cl::opt<bool> print("print", cl::desc("print the results' elements"));
 static cl::opt<bool> expect("expect", cl::desc("run every function that has 'llm.expect' and check its results"));
+static cl::opt<bool> float32Attributes("float32-attributes", cl::desc("take scales and epsilons as float32, as kernels do"));
 static cl::opt<bool> trace("trace", cl::desc("print the norm of every tensor as it is computed"));
 static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
 
@@ -95,6 +96,7 @@ struct Difference {
 
 static FailureOr<std::vector<Value>> evaluate(ModuleOp module, func::FuncOp f, ArrayRef<Value> arguments) {
   Options options;
+  options.hasFloat32Attributes = float32Attributes;
   if (trace)
     options.afterResult = [](OpResult r, const Value &v) {
       if (v.isTensor())
