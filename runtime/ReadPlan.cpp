@@ -28,9 +28,19 @@ struct PlanReader {
     return Enum{};
   }
 
+  /// The FlatBuffers verifier checks where a vector of structs lies, but not that they are aligned.
+  template <typename Struct> bool isReadable(const flatbuffers::Vector<const Struct *> *structs) {
+    if (!structs)
+      return false;
+    bool isAligned = reinterpret_cast<uintptr_t>(structs->Data()) % alignof(Struct) == 0;
+    if (!isAligned && failure.ok())
+      failure = damagedArtifact(file, "plan has misaligned structs");
+    return isAligned;
+  }
+
   Shape shape(const flatbuffers::Vector<const fb::Dim *> *dims) {
     Shape result;
-    if (dims)
+    if (isReadable(dims))
       for (const fb::Dim *dim : *dims)
         result.push_back({dim->multiplier(), enumeration<Symbol>(dim->symbol(), kSymbols, "a dimension's symbol")});
     return result;
@@ -143,8 +153,9 @@ absl::StatusOr<ParsedArtifact> readPlan(const uint8_t *data, size_t size, const 
   for (const fb::Program *program : *plan->programs())
     parsed.plan.programs.push_back(reader.program(program));
   parsed.plan.tokenizer = reader.tokenizer(plan->tokenizer());
-  for (const fb::Blob *blob : *plan->blobs())
-    parsed.blobs.push_back({blob->offset(), blob->bytes(), blob->checksum()});
+  if (reader.isReadable(plan->blobs()))
+    for (const fb::Blob *blob : *plan->blobs())
+      parsed.blobs.push_back({blob->offset(), blob->bytes(), blob->checksum()});
   if (!reader.failure.ok())
     return reader.failure;
   return parsed;

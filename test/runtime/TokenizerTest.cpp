@@ -226,6 +226,58 @@ TEST(TextStream, holds_back_partial_characters) {
   EXPECT_EQ(text, "中\ufffd\ufffda\ufffd");
 }
 
+/// Cases made by other implementations; see test/golden/README.md.
+void checkGolden(const Tokenizer &tokenizer, const std::string &path) {
+  std::ifstream file(path);
+  std::string line;
+  int cases = 0;
+  for (; std::getline(file, line); ++cases) {
+    auto one = parseJson(line, path);
+    ASSERT_TRUE(one.ok()) << one.status();
+    std::string text = (*one)["text"].get<std::string>(), back;
+    Tokens tokens = encode(tokenizer, text, {false, true});
+    EXPECT_EQ(tokens, (*one)["ids"].get<Tokens>()) << line;
+    TextStream stream(tokenizer, /*isShowingSpecial=*/true);
+    for (int32_t token : tokens)
+      stream.push(token, back);
+    stream.finish(back);
+    EXPECT_EQ(back, path.find("qwen") == std::string::npos ? text : toNfc(text));
+  }
+  EXPECT_GT(cases, 50);
+}
+
+TEST(GoldenTokenizer, llama) {
+  auto t = fromJson(readFile(LLMC_SOURCE_DIR "/models/llama/tiny/tokenizer.json"));
+  ASSERT_TRUE(t.ok()) << t.status();
+  checkGolden(**t, LLMC_SOURCE_DIR "/test/golden/tokenizer/cases.jsonl");
+}
+
+TEST(GoldenTokenizer, qwen) {
+  auto t = fromJson(readFile(LLMC_SOURCE_DIR "/test/golden/tokenizer/qwen-style/tokenizer.json"));
+  ASSERT_TRUE(t.ok()) << t.status();
+  checkGolden(**t, LLMC_SOURCE_DIR "/test/golden/tokenizer/qwen-style/cases.jsonl");
+}
+
+TEST(GoldenTokenizer, kimi) {
+  TokenizerPlan plan;
+  plan.kind = TokenizerKind::tiktoken;
+  plan.pattern = kKimiPattern;
+  std::string folder = LLMC_SOURCE_DIR "/test/golden/tokenizer/kimi-style/";
+  auto config = parseJson(readFile(folder + "tokenizer_config.json"), "tokenizer_config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const uint32_t first = 1023;
+  for (uint32_t id = first; id < first + 258; ++id) {
+    auto named = (*config)["added_tokens_decoder"].find(std::to_string(id));
+    plan.specialTokens.push_back({id,
+                                  named != (*config)["added_tokens_decoder"].end() ? (*named)["content"].get<std::string>()
+                                                                                    : "<|reserved_token_" + std::to_string(id) + "|>",
+                                  true});
+  }
+  auto t = Tokenizer::create(plan, readFile(folder + "tiktoken.model"), "tiktoken.model");
+  ASSERT_TRUE(t.ok()) << t.status();
+  checkGolden(**t, folder + "cases.jsonl");
+}
+
 TEST(HostileTokenizer, says_what_is_wrong) {
   struct {
     std::string json, message;
