@@ -119,15 +119,14 @@ llvm::Expected<CpuLevel> CpuLevel::parse(llvm::StringRef name) {
     return CpuLevel{"x86-64-v4", "x86-64-v4", "", 512};
   if (name != "native")
     return llvm::createStringError("unknown CPU level '" + name + "': expects x86-64-v3, x86-64-v4 or native");
-  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
-  if (!host.lookup("avx2") || !host.lookup("fma"))
-    return llvm::createStringError("CPU level 'native': this machine has no AVX2; compile for x86-64-v3 on another one");
-  std::vector<std::string> features;
-  for (const auto &feature : host)
-    features.push_back((feature.second ? "+" : "-") + feature.first().str());
-  llvm::sort(features);
-  return CpuLevel{"native", llvm::sys::getHostCPUName().str(), llvm::join(features, ","),
-                  host.lookup("avx512f") ? 512u : 256u};
+  // The highest level that this machine executes: an artifact then says what it needs in one word, and differs from one for a named level
+  // by nothing.
+  for (const char *level : {"x86-64-v4", "x86-64-v3"}) {
+    llvm::Expected<CpuLevel> found = parse(level);
+    if (found && found->runsHere())
+      return found;
+  }
+  return llvm::createStringError("CPU level 'native': this machine has no AVX2; compile for x86-64-v3 on another one");
 }
 
 bool CpuLevel::runsHere() const {
@@ -137,7 +136,7 @@ bool CpuLevel::runsHere() const {
     hasV3 &= host.lookup(feature);
   for (const char *feature : {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
     hasV4 &= host.lookup(feature);
-  return name == "native" || (hasV3 && (hasV4 || name == "x86-64-v3"));
+  return hasV3 && (hasV4 || name == "x86-64-v3");
 }
 
 void registerCpuDialects(DialectRegistry &registry) {
