@@ -98,12 +98,12 @@ private:
   }
 
   flatbuffers::Offset<fb::Program> buildProgram(const Program &program) {
-    std::vector<uint8_t> kinds;
+    std::vector<fb::Step> kinds;
     std::vector<flatbuffers::Offset<void>> steps;
     for (const Step &step : program.steps) {
       const Dispatch &dispatch = std::get<Dispatch>(step);
       auto buffers = b_.CreateVector(dispatch.buffers);
-      kinds.push_back(fb::Step_Dispatch);
+      kinds.push_back(fb::Step::Dispatch);
       steps.push_back(fb::CreateDispatch(b_, dispatch.kernel, buffers).Union());
     }
     auto name = b_.CreateString(program.name);

@@ -122,7 +122,9 @@ private:
     for (const auto &entry : byType)
       types += std::string(types.empty() ? "" : ", ") + elementName(entry.first) + " " + sizeText(entry.second);
     line("\nweights: %zu buffers, %s%s%s", weights.size(), sizeText(total).c_str(), types.empty() ? "" : ": ", types.c_str());
-    std::stable_sort(weights.begin(), weights.end(), [](const auto &a, const auto &b) { return a.first > b.first; });
+    // Buffers lie in one vector, so addresses are their order.
+    std::sort(weights.begin(), weights.end(),
+              [](const auto &a, const auto &b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
     for (size_t i = 0; i < weights.size() && i < 10; ++i)
       line("  %-40s %-5s %-28s %10s", weights[i].second->name.c_str(), elementName(weights[i].second->type),
            printShape(weights[i].second->shape).c_str(), sizeText(weights[i].first).c_str());

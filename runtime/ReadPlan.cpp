@@ -28,9 +28,19 @@ struct PlanReader {
     return Enum{};
   }
 
+  /// The FlatBuffers verifier checks where a vector of structs lies, but not that they are aligned.
+  template <typename Struct> bool isReadable(const flatbuffers::Vector<const Struct *> *structs) {
+    if (!structs)
+      return false;
+    bool isAligned = reinterpret_cast<uintptr_t>(structs->Data()) % alignof(Struct) == 0;
+    if (!isAligned && failure.ok())
+      failure = damagedArtifact(file, "plan has misaligned structs");
+    return isAligned;
+  }
+
   Shape shape(const flatbuffers::Vector<const fb::Dim *> *dims) {
     Shape result;
-    if (dims)
+    if (isReadable(dims))
       for (const fb::Dim *dim : *dims)
         result.push_back({dim->multiplier(), enumeration<Symbol>(dim->symbol(), kSymbols, "a dimension's symbol")});
     return result;
@@ -91,12 +101,12 @@ struct PlanReader {
     r.outputs = ids(p->outputs());
     r.arenaBytes = p->arena_bytes();
     for (unsigned i = 0; p->steps() && i < p->steps()->size(); ++i) {
-      unsigned kind = p->steps_type()->Get(i);
-      const fb::Dispatch *dispatch = kind == fb::Step_Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
+      auto kind = static_cast<fb::Step>(p->steps_type()->Get(i));
+      const fb::Dispatch *dispatch = kind == fb::Step::Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
       if (!dispatch) {
         if (failure.ok())
           failure = damagedArtifact(file, "program '" + r.name + "' step " + std::to_string(i) + " has kind " +
-                                              std::to_string(kind) + ", this runtime knows 1 (dispatch)");
+                                              std::to_string(static_cast<unsigned>(kind)) + ", this runtime knows 1 (dispatch)");
         return r;
       }
       r.steps.push_back(Dispatch{dispatch->kernel(), ids(dispatch->buffers())});
@@ -143,8 +153,9 @@ absl::StatusOr<ParsedArtifact> readPlan(const uint8_t *data, size_t size, const 
   for (const fb::Program *program : *plan->programs())
     parsed.plan.programs.push_back(reader.program(program));
   parsed.plan.tokenizer = reader.tokenizer(plan->tokenizer());
-  for (const fb::Blob *blob : *plan->blobs())
-    parsed.blobs.push_back({blob->offset(), blob->bytes(), blob->checksum()});
+  if (reader.isReadable(plan->blobs()))
+    for (const fb::Blob *blob : *plan->blobs())
+      parsed.blobs.push_back({blob->offset(), blob->bytes(), blob->checksum()});
   if (!reader.failure.ok())
     return reader.failure;
   return parsed;

@@ -23,15 +23,6 @@ private:
   bool isMine_;
 };
 
-/// The next `count` tokens of a session for ingest: what waits, then what the caller gave.
-struct SessionPool::Feed {
-  Session *session;
-  const int32_t *tokens;
-  int64_t count, done;
-
-  int32_t token(int64_t i) const { return i < session->pending_ ? session->waiting_[i] : tokens[i - session->pending_]; }
-};
-
 SessionPool::SessionPool(Engine &engine) : engine_(engine) {
   size_t slots = static_cast<size_t>(engine.slots());
   for (size_t i = 0; i < slots; ++i) {

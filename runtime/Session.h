@@ -63,7 +63,13 @@ public:
 
 private:
   class Turn;
-  struct Feed;
+  /// The next `count` tokens of a session for ingest: what waits, then what the caller gave.
+  struct Feed {
+    Session *session;
+    const int32_t *tokens;
+    int64_t count, done;
+    int32_t token(int64_t i) const { return i < session->pending_ ? session->waiting_[i] : tokens[i - session->pending_]; }
+  };
   absl::Status checkTokens(const Session &session, const int32_t *tokens, int64_t count) const;
   absl::Status checkSessions(Session *const *sessions, int64_t count);
   absl::Status flushChecked(Session *const *sessions, int64_t count);

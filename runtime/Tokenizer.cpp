@@ -30,8 +30,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::create(const TokenizerPlan
     tokenizer->byFirstByte_[static_cast<uint8_t>(token.text[0])].push_back(&token);
   }
   for (auto &list : tokenizer->byFirstByte_)
-    std::stable_sort(list.begin(), list.end(),
-                     [](const AddedToken *a, const AddedToken *b) { return a->text.size() > b->text.size(); });
+    std::sort(list.begin(), list.end(), [](const AddedToken *a, const AddedToken *b) {
+      return a->text.size() != b->text.size() ? a->text.size() > b->text.size() : a < b;
+    });
   return tokenizer;
 }
 

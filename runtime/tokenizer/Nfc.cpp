@@ -25,9 +25,11 @@ struct PairRow {
 constexpr uint32_t kSBase = 0xAC00, kLBase = 0x1100, kVBase = 0x1161, kTBase = 0x11A7;
 constexpr uint32_t kLCount = 19, kVCount = 21, kTCount = 28, kSCount = kLCount * kVCount * kTCount;
 
+/// `order` makes sorting by class stable; only set for marks.
 struct Char {
   uint32_t codepoint;
   uint8_t combiningClass;
+  uint32_t order = 0;
 };
 
 template <typename Row, size_t n> const Row *find(const Row (&rows)[n], uint32_t codepoint) {
@@ -85,10 +87,11 @@ std::string toNfc(std::string_view text) {
   }
   for (size_t i = 0; i < chars.size();) {
     size_t end = i;
-    while (end < chars.size() && chars[end].combiningClass != 0)
-      ++end;
-    std::stable_sort(chars.begin() + static_cast<ptrdiff_t>(i), chars.begin() + static_cast<ptrdiff_t>(end),
-                     [](const Char &a, const Char &b) { return a.combiningClass < b.combiningClass; });
+    for (; end < chars.size() && chars[end].combiningClass != 0; ++end)
+      chars[end].order = static_cast<uint32_t>(end - i);
+    std::sort(chars.begin() + static_cast<ptrdiff_t>(i), chars.begin() + static_cast<ptrdiff_t>(end), [](const Char &a, const Char &b) {
+      return a.combiningClass != b.combiningClass ? a.combiningClass < b.combiningClass : a.order < b.order;
+    });
     i = end + 1;
   }
   // A character composes with the last starter unless something between them has the same or a higher class.

@@ -186,6 +186,8 @@ private:
 
   absl::Status preTokenizer(const json &p) {
     std::string type = textOf(p, "type");
+    if (p.is_null())
+      return absl::OkStatus();
     // After ByteLevel the pieces are no text any more.
     if (isByteLevel_)
       return fail("pre_tokenizer '" + type + "' follows ByteLevel, which is not supported");

@@ -16,7 +16,7 @@ for c in range(0x110000):
         pool.extend(map(ord, full))
     field = unicodedata.decomposition(char).split()
     # A canonical pair composes unless it is excluded; excluded characters are not their own NFC.
-    if len(field) == 2 and unicodedata.normalize("NFC", char) == char:
+    if len(field) == 2 and field[0][0] != "<" and unicodedata.normalize("NFC", char) == char:
         pairs.append((int(field[0], 16), int(field[1], 16), c))
 
 with open(sys.argv[1], "w") as out:

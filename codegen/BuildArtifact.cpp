@@ -1,0 +1,144 @@
+// See BuildArtifact.h.
+#include "codegen/BuildArtifact.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+namespace llmc {
+namespace {
+
+absl::StatusOr<runtime::ElementType> elementType(Type type) {
+  using E = runtime::ElementType;
+  if (type.isF32())
+    return E::f32;
+  if (type.isBF16())
+    return E::bf16;
+  if (type.isF16())
+    return E::f16;
+  if (type.isF64())
+    return E::f64;
+  for (auto [bits, e] : {std::pair(64, E::i64), {32, E::i32}, {16, E::i16}, {8, E::i8}, {1, E::i1}})
+    if (type.isInteger(bits))
+      return e;
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return absl::InternalError("element type " + text + " has no place in an artifact");
+}
+
+/// The shape of a tensor type whose dynamic dimensions are named by `dims` ("T", "8*T").
+absl::StatusOr<runtime::Shape> shapeOf(RankedTensorType type, ArrayAttr dims) {
+  runtime::Shape shape;
+  size_t next = 0;
+  for (int64_t size : type.getShape()) {
+    runtime::Dim dim;
+    if (size != ShapedType::kDynamic) {
+      dim.multiplier = size;
+    } else {
+      if (!dims || next == dims.size())
+        return absl::InternalError("a dynamic dimension has no name");
+      auto [factor, symbol] = cast<StringAttr>(dims[next++]).getValue().rsplit('*');
+      if (symbol.empty())
+        symbol = factor;
+      else if (factor.getAsInteger(10, dim.multiplier))
+        return absl::InternalError("dimension " + factor.str() + " is no number");
+      bool found = false;
+      for (auto s : {runtime::Symbol::tokens, runtime::Symbol::sequences, runtime::Symbol::slots, runtime::Symbol::context, runtime::Symbol::contextBlocks})
+        if (symbol == runtime::symbolName(s)) {
+          dim.symbol = s;
+          found = true;
+        }
+      if (!found)
+        return absl::InternalError("dimension " + symbol.str() + " is not known");
+    }
+    shape.push_back(dim);
+  }
+  return shape;
+}
+
+} // namespace
+
+absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<CodeObject> code, TensorSource source, TensorRelease release) {
+  ArtifactContents contents;
+  runtime::Plan &plan = contents.plan;
+  auto number = [&](StringRef key) {
+    auto attr = planned->getAttrOfType<IntegerAttr>(key);
+    return attr ? attr.getInt() : 0;
+  };
+  if (auto family = planned->getAttrOfType<StringAttr>("llm.family"))
+    plan.metadata.family = family.str();
+  plan.metadata.producer = "llmc 0.1";
+  plan.metadata.vocab = number("llm.vocab");
+  plan.metadata.context = number("llm.context");
+  plan.metadata.maxTokens = number("llm.max_tokens");
+  plan.metadata.maxSequences = number("llm.max_sequences");
+
+  for (CodeObject &object : code) {
+    runtime::CodeObject entry;
+    entry.level = object.target;
+    entry.blob = contents.blobs.size();
+    contents.blobs.push_back(blobOf(std::string(object.elf.begin(), object.elf.end())));
+    plan.codeObjects.push_back(std::move(entry));
+  }
+
+  llvm::StringMap<uint32_t> kernels, buffers;
+  for (auto function : planned.getOps<func::FuncOp>()) {
+    if (!function->hasAttr("llm.kernel"))
+      continue;
+    runtime::Kernel kernel;
+    kernel.name = function.getName().str();
+    for (BlockArgument arg : function.getArguments()) {
+      auto type = cast<RankedTensorType>(arg.getType());
+      auto element = elementType(type.getElementType());
+      auto shape = shapeOf(type, function.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "llm.dims"));
+      if (!element.ok() || !shape.ok())
+        return element.ok() ? shape.status() : element.status();
+      kernel.parameters.push_back({*element, *shape, function.getArgAttr(arg.getArgNumber(), "llm.written") != nullptr});
+    }
+    kernels[kernel.name] = plan.kernels.size();
+    plan.kernels.push_back(std::move(kernel));
+  }
+
+  for (auto op : planned.getOps<plan::BufferOp>()) {
+    auto type = cast<RankedTensorType>(op.getType());
+    auto element = elementType(type.getElementType());
+    auto shape = shapeOf(type, op.getDimsAttr());
+    if (!element.ok() || !shape.ok())
+      return element.ok() ? shape.status() : element.status();
+    runtime::Buffer buffer;
+    buffer.name = op.getSymName().str();
+    buffer.type = *element;
+    buffer.shape = *shape;
+    StringRef kind = op.getKind();
+    using K = runtime::BufferKind;
+    buffer.kind = kind == "input" ? K::input : kind == "output" ? K::output : kind == "weight" ? K::weight : kind == "state" ? K::state : K::transient;
+    if (buffer.kind == K::input || buffer.kind == K::output) // "ingest.tokens" is the program's "tokens"
+      buffer.name = op.getSymName().rsplit('.').second.str();
+    if (buffer.kind == K::transient)
+      buffer.arenaOffset = op.getOffset().value_or(0);
+    if (buffer.kind == K::weight) {
+      buffer.blob = contents.blobs.size();
+      contents.blobs.push_back(packedWeight(op, source, release));
+    }
+    buffers[op.getSymName()] = plan.buffers.size();
+    plan.buffers.push_back(std::move(buffer));
+  }
+
+  for (auto op : planned.getOps<plan::ProgramOp>()) {
+    runtime::Program program;
+    program.name = op.getSymName().str();
+    auto ids = [&](ArrayAttr names) {
+      std::vector<uint32_t> list;
+      for (auto name : names.getAsValueRange<FlatSymbolRefAttr>())
+        list.push_back(buffers.lookup(name));
+      return list;
+    };
+    program.inputs = ids(op.getInputs());
+    program.outputs = ids(op.getOutputs());
+    for (auto dispatch : op.getBody().front().getOps<plan::DispatchOp>())
+      program.steps.push_back(runtime::Dispatch{kernels.lookup(dispatch.getKernel()), ids(dispatch.getBuffers())});
+    program.arenaBytes = op.getArenaBytes().value_or(0);
+    plan.programs.push_back(std::move(program));
+  }
+  return contents;
+}
+
+} // namespace llmc

@@ -1,0 +1,320 @@
+// See Compile.h. The order of the stages is in passes/Pipelines.cpp; here they are run, dumped and joined with the checkpoint.
+#include "tools/llmc/Compile.h"
+#include "codegen/BuildArtifact.h"
+#include "frontends/huggingface/Files.h"
+#include "frontends/huggingface/Import.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Support/FileUtilities.h"
+#include "passes/Pipelines.h"
+#include "tools/llmc-opt/Register.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
+#include <sys/mman.h>
+#include <unistd.h>
+
+using namespace mlir;
+namespace llmc {
+namespace {
+
+absl::Status writeText(const std::string &path, function_ref<void(llvm::raw_ostream &)> print) {
+  if (path.empty()) {
+    print(llvm::outs());
+    llvm::outs().flush();
+    return absl::OkStatus();
+  }
+  std::string temporary = path + ".tmp-" + std::to_string(getpid());
+  std::error_code error;
+  {
+    llvm::raw_fd_ostream out(temporary, error);
+    if (!error) {
+      print(out);
+      out.close();
+      error = out.error();
+    }
+  }
+  if (!error)
+    error = llvm::sys::fs::rename(temporary, path);
+  if (error) {
+    llvm::sys::fs::remove(temporary);
+    return absl::UnavailableError(path + ": cannot write: " + error.message());
+  }
+  return absl::OkStatus();
+}
+
+OpPrintingFlags textFlags() { return OpPrintingFlags().useLocalScope().enableDebugInfo(false); }
+
+/// A stage's module, in dumpDir/`name`.
+absl::Status dump(const CompileCommand &command, const std::string &name, Operation *module) {
+  if (command.dumpDir.empty())
+    return absl::OkStatus();
+  std::string path = command.dumpDir + "/" + name;
+  if (auto error = llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path)))
+    return absl::UnavailableError(path + ": cannot make its folder: " + error.message());
+  return writeText(path, [&](llvm::raw_ostream &out) { module->print(out, textFlags()); out << "\n"; });
+}
+
+absl::Status runStage(ModuleOp module, const char *name, void (*stage)(OpPassManager &)) {
+  PassManager pm(module.getContext());
+  stage(pm);
+  if (failed(pm.run(module)))
+    return absl::InternalError(std::string("the ") + name + " stage failed (see the message above)");
+  return absl::OkStatus();
+}
+
+/// Whether the IR has reached that stage already: every stage's output is legal input.
+bool hasDispatches(ModuleOp m) {
+  return m.walk([](Operation *op) { return isa<llm::DispatchOp>(op) ? WalkResult::interrupt() : WalkResult::advance(); }).wasInterrupted();
+}
+bool hasKernels(ModuleOp m) {
+  return llvm::any_of(m.getOps<func::FuncOp>(), [](func::FuncOp f) { return f->hasAttr("llm.kernel"); });
+}
+bool hasPrograms(ModuleOp m) { return !m.getOps<plan::ProgramOp>().empty(); }
+
+absl::StatusOr<OwningOpRef<ModuleOp>> parseModule(MLIRContext &context, const std::string &path) {
+  std::string message;
+  auto file = openInputFile(path, &message);
+  if (!file)
+    return absl::NotFoundError(path + ": cannot read: " + message);
+  llvm::SourceMgr sources;
+  sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
+  SourceMgrDiagnosticHandler handler(sources, &context);
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
+  if (!module)
+    return absl::InvalidArgumentError(path + ": is not valid MLIR (see the message above)");
+  return module;
+}
+
+/// Every tensor that the plan's weights hold must be in the checkpoint with as many bytes as the plan expects.
+absl::Status checkWeights(ModuleOp planned, const Checkpoint &checkpoint, const std::string &directory) {
+  for (auto buffer : planned.getOps<plan::BufferOp>())
+    if (buffer.getWeights())
+      for (auto name : buffer.getWeights()->getAsValueRange<StringAttr>()) {
+        int64_t stack = 0;
+        if (buffer.getLayoutAttr())
+          if (auto attr = buffer.getLayoutAttr().getAs<IntegerAttr>("stack"))
+            stack = attr.getInt();
+        for (int64_t e = 0; e < std::max<int64_t>(1, stack); ++e) {
+          auto [before, after] = name.split("{}");
+          std::string full = stack ? (before + Twine(e) + after).str() : name.str();
+          if (!checkpoint.find(full))
+            return absl::NotFoundError(directory + ": tensor \"" + full + "\" is not in the checkpoint; the module reads it");
+        }
+      }
+  return absl::OkStatus();
+}
+
+class ProgressBar {
+public:
+  explicit ProgressBar(bool wanted) : on(wanted && isatty(2)) {}
+  void show(uint64_t done, uint64_t total) {
+    if (!on || total == 0 || done * 200 / total == last)
+      return;
+    last = done * 200 / total;
+    int filled = done * 40 / total;
+    fprintf(stderr, "\r  packing weights [%.*s%*s] %3d %% of %.1f MB", filled, "########################################", 40 - filled, "",
+            int(done * 100 / total), total / 1e6);
+    if (done == total)
+      fprintf(stderr, "\r\033[K");
+  }
+
+private:
+  bool on;
+  uint64_t last = ~uint64_t(0);
+};
+
+absl::Status fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
+  runtime::TokenizerPlan &tokenizer = contents.plan.tokenizer;
+  if (imported.tokenizer.chatTemplate)
+    tokenizer.chatTemplate = *imported.tokenizer.chatTemplate;
+  if (imported.tokenizer.tokenizerJson) {
+    tokenizer.kind = runtime::TokenizerKind::huggingFaceJson;
+    tokenizer.blob = contents.blobs.size();
+    contents.blobs.push_back(blobOf(*imported.tokenizer.tokenizerJson));
+  } else if (imported.tokenizer.tiktokenModel) {
+    tokenizer.kind = runtime::TokenizerKind::tiktoken;
+    tokenizer.blob = contents.blobs.size();
+    contents.blobs.push_back(blobOf(*imported.tokenizer.tiktokenModel));
+  }
+  return absl::OkStatus();
+}
+
+} // namespace
+
+void printPasses(FILE *out) {
+  MLIRContext context;
+  using Add = void (*)(OpPassManager &);
+  for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage), {"chunk", addChunkStage}, {"plan", addPlanStage}}) {
+    fprintf(out, "%s\n", stage);
+    PassManager pm(&context);
+    add(pm);
+    std::function<void(OpPassManager &)> list = [&](OpPassManager &manager) {
+      for (Pass &pass : manager.getPasses()) {
+        std::string name = pass.getArgument().str();
+        if (name.empty()) { // a nest: its passes
+          std::string text;
+          llvm::raw_string_ostream stream(text);
+          pass.printAsTextualPipeline(stream);
+          fprintf(out, "  %s\n", text.c_str());
+          continue;
+        }
+        const PassInfo *info = PassInfo::lookup(name);
+        fprintf(out, "  %-22s %s\n", name.c_str(), info ? info->getPassDescription().str().c_str() : "");
+      }
+    };
+    list(pm);
+  }
+  fprintf(out, "kernel (each kernel, each CPU level)\n  cpu-lower-tiles\n");
+}
+
+absl::Status compile(const CompileCommand &command) {
+  DialectRegistry registry;
+  registerDialects(registry);
+  registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, linalg::LinalgDialect, tensor::TensorDialect>();
+  registerCpuDialects(registry);
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+
+  std::vector<CpuLevel> levels;
+  for (const std::string &name : command.levels) {
+    auto level = CpuLevel::parse(name);
+    if (!level)
+      return absl::InvalidArgumentError("--cpu: " + llvm::toString(level.takeError()));
+    levels.push_back(*level);
+  }
+
+  // import
+  ImportedModel imported;
+  bool isText = StringRef(command.input).ends_with(".mlir");
+  bool wantsArtifact = command.emit.empty();
+  std::string directory = isText ? command.weights : command.input;
+  OwningOpRef<ModuleOp> module;
+  if (isText) {
+    auto parsed = parseModule(context, command.input);
+    if (!parsed.ok())
+      return parsed.status();
+    module = std::move(*parsed);
+    if (wantsArtifact) {
+      if (directory.empty())
+        return absl::InvalidArgumentError(command.input + ": an artifact needs weights: give their directory with --weights=DIR");
+      auto checkpoint = Checkpoint::open(directory);
+      if (!checkpoint.ok())
+        return checkpoint.status();
+      imported.checkpoint = std::move(*checkpoint);
+      auto tokenizer = readTokenizerFiles(directory);
+      if (!tokenizer.ok())
+        return tokenizer.status();
+      imported.tokenizer = std::move(*tokenizer);
+      if (auto config = readConfig(directory); config.ok())
+        if (auto generation = readGenerationConfig(directory, *config); generation.ok())
+          imported.generation = *generation;
+    }
+  } else {
+    auto result = importHuggingFace(context, directory, /*weights=*/true);
+    if (!result.ok())
+      return result.status();
+    imported = std::move(*result);
+    module = std::move(imported.model.module);
+  }
+  auto finishAt = [&](const char *stage) { return command.emit == stage; };
+  auto print = [&] { return writeText(command.output, [&](llvm::raw_ostream &out) { module->print(out, textFlags()); out << "\n"; }); };
+  bool graphDone = hasDispatches(*module) || hasKernels(*module) || hasPrograms(*module);
+  bool chunkDone = hasKernels(*module) || hasPrograms(*module), planDone = hasPrograms(*module);
+  if (!graphDone)
+    if (absl::Status s = dump(command, "1-import.mlir", *module); !s.ok())
+      return s;
+  if (finishAt("import"))
+    return print();
+
+  // graph
+  if (!graphDone)
+    if (absl::Status s = runStage(*module, "graph", addGraphStage); !s.ok())
+      return s;
+  if (absl::Status s = dump(command, "2-graph.mlir", *module); !s.ok())
+    return s;
+  if (finishAt("graph"))
+    return print();
+
+  // chunk
+  if (!chunkDone)
+    if (absl::Status s = runStage(*module, "chunk", addChunkStage); !s.ok())
+      return s;
+  for (auto kernel : module->getOps<func::FuncOp>())
+    if (kernel->hasAttr("llm.kernel"))
+      if (absl::Status s = dump(command, "3-chunk/" + kernel.getName().str() + ".mlir", kernel); !s.ok())
+        return s;
+  if (finishAt("chunk"))
+    return print();
+
+  if (finishAt("kernel")) {
+    PassManager pm(&context);
+    std::string error;
+    llvm::raw_string_ostream stream(error);
+    if (failed(parsePassPipeline("cpu-lower-tiles", pm, stream)))
+      return absl::InternalError("cpu-lower-tiles: " + error);
+    for (auto op : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
+      if (!op->hasAttr("llm.kernel"))
+        op.erase();
+    if (failed(pm.run(*module)))
+      return absl::InternalError("the kernel stage failed (see the message above)");
+    return print();
+  }
+
+  // plan, beside code
+  OwningOpRef<ModuleOp> tilePrograms = module->clone();
+  if (!planDone)
+    if (absl::Status s = runStage(*module, "plan", addPlanStage); !s.ok())
+      return s;
+  if (absl::Status s = dump(command, "5-plan.mlir", *module); !s.ok())
+    return s;
+  if (finishAt("plan"))
+    return print();
+
+  if (absl::Status s = checkWeights(*module, *imported.checkpoint, directory); !s.ok())
+    return s;
+  std::vector<CodeObject> code;
+  CompileOptions options;
+  options.dumpDir = command.dumpDir;
+  for (const CpuLevel &level : levels) {
+    auto object = compileKernels(*tilePrograms, level, options);
+    if (!object)
+      return absl::InternalError(llvm::toString(object.takeError()));
+    code.push_back(std::move(*object));
+  }
+
+  // artifact
+  const Checkpoint &checkpoint = *imported.checkpoint;
+  auto source = [&](const std::string &name) -> StoredTensor {
+    const CheckpointTensor *tensor = checkpoint.find(name);
+    return tensor ? StoredTensor{tensor->bytes.data(), tensor->bytes.size()} : StoredTensor{};
+  };
+  // Pages that were packed are dropped, so that a checkpoint larger than memory can be packed.
+  auto release = [](const StoredTensor &part) {
+    constexpr uintptr_t kPage = 4096;
+    uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data) + kPage - 1) / kPage * kPage;
+    uintptr_t end = (reinterpret_cast<uintptr_t>(part.data) + part.bytes) / kPage * kPage;
+    if (begin < end)
+      madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+  };
+  auto contents = buildArtifact(*module, std::move(code), source, release);
+  if (!contents.ok())
+    return contents.status();
+  runtime::Metadata &metadata = contents->plan.metadata;
+  metadata.name = llvm::sys::path::filename(StringRef(directory).rtrim('/')).str();
+  for (int64_t id : imported.generation.eosTokens)
+    metadata.eos.push_back(id);
+  if (imported.generation.bosToken)
+    metadata.bos = *imported.generation.bosToken;
+  if (!imported.generationText.empty())
+    metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
+  if (absl::Status s = fillTokenizer(imported, *contents); !s.ok())
+    return s;
+  ProgressBar bar(command.progress);
+  return writeArtifact(command.output, *contents, [&](uint64_t done, uint64_t total) { bar.show(done, total); });
+}
+
+} // namespace llmc

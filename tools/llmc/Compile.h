@@ -1,0 +1,26 @@
+// `llmc compile`: from a Hugging Face directory, or the dialect as text, to an artifact or to any stage's text.
+#pragma once
+#include "absl/status/status.h"
+#include <string>
+#include <vector>
+
+namespace llmc {
+
+struct CompileCommand {
+  std::string input;      ///< directory or .mlir file
+  std::string weights;    ///< directory with the weights of a .mlir file
+  std::string output;     ///< -o; empty: text to standard output
+  std::vector<std::string> levels = {"native"};
+  std::string emit;       ///< a stage's name, or empty for an artifact
+  std::string dumpDir;
+  bool printPasses = false;
+  bool progress = true;   ///< a progress bar where standard error is a terminal
+};
+
+/// Runs the command; diagnostics of passes go to standard error.
+absl::Status compile(const CompileCommand &command);
+
+/// The passes of every stage with their summaries.
+void printPasses(FILE *out);
+
+} // namespace llmc
