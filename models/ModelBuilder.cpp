@@ -249,7 +249,7 @@ void ModelBuilder::program(StringRef name, const Ends &ends, const ModelFacts &f
     Value norm = weightOp(b, "", {ends.norm, {ends.hidden}});
     Value logits = b.linear(b.rmsNorm(x, norm, ends.eps), head);
     if (advance) {
-      results.push_back(llm::SampleOp::create(builder, loc, RankedTensorType::get({any}, builder.getI32Type()), logits, sampling, draws));
+      results.push_back(llm::SampleOp::create(builder, loc, RankedTensorType::get({any, 1}, builder.getI32Type()), logits, sampling, draws));
       resultAttrs.push_back(named("llm.output", "next", {}));
     }
     results.push_back(logits);

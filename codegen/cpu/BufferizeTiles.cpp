@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
 #include "mlir/Dialect/Bufferization/Transforms/OneShotModuleBufferize.h"
 #include "mlir/Dialect/Bufferization/Transforms/Transforms.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -29,6 +30,37 @@ Value viewedBuffer(Value value) {
   while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
     value = view.getViewSource();
   return value;
+}
+
+/// `value` without casts and without subviews that start where their source starts and keep its dimensions.
+Value skipPrefixes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (auto cast = dyn_cast<memref::CastOp>(op)) {
+      value = cast.getSource();
+      continue;
+    }
+    auto view = dyn_cast<memref::SubViewOp>(op);
+    if (!view || view.getType().getRank() != view.getSourceType().getRank() ||
+        !llvm::all_of(view.getMixedOffsets(), [](OpFoldResult o) { return isConstantIntValue(o, 0); }) ||
+        !view.hasUnitStride())
+      break;
+    value = view.getSource();
+  }
+  return value;
+}
+
+/// Whether a copy from `a` to `b`, which have the same extents, changes nothing. Workgroups run at the same time: such
+/// a copy must go, it could write back what another one has just changed.
+bool areSameElements(Value a, Value b) {
+  a = skipPrefixes(a);
+  b = skipPrefixes(b);
+  if (a == b)
+    return true;
+  auto first = a.getDefiningOp<memref::SubViewOp>(), second = b.getDefiningOp<memref::SubViewOp>();
+  return first && second && areSameElements(first.getSource(), second.getSource()) &&
+         first.getDroppedDims() == second.getDroppedDims() &&
+         isEqualConstantIntOrValueArray(first.getMixedOffsets(), second.getMixedOffsets()) &&
+         isEqualConstantIntOrValueArray(first.getMixedStrides(), second.getMixedStrides());
 }
 
 InFlightDiagnostic kernelError(Operation *op) {
@@ -119,6 +151,10 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
       return signalPassFailure();
     bufferization::removeBufferizationAttributesInModule(module);
     simplify();
+    module.walk([](memref::CopyOp copy) {
+      if (areSameElements(copy.getSource(), copy.getTarget()))
+        copy.erase();
+    });
     for (func::FuncOp kernel : kernels)
       if (failed(settleBuffers(kernel)) || failed(dropResults(kernel)))
         return signalPassFailure();
@@ -150,7 +186,12 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
     SmallVector<memref::AllocOp> allocs;
     kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
     for (memref::AllocOp alloc : allocs) {
-      if (!alloc.getType().hasStaticShape()) {
+      // Outside the forall every workgroup would make the copy, while others write what it reads.
+      bool isCopyOfAll = !alloc->getParentOfType<scf::ForallOp>() && llvm::any_of(alloc->getUsers(), [&](Operation *user) {
+        auto copy = dyn_cast<memref::CopyOp>(user);
+        return copy && copy.getTarget() == alloc.getResult() && isa<BlockArgument>(viewedBuffer(copy.getSource()));
+      });
+      if (isCopyOfAll || !alloc.getType().hasStaticShape()) {
         for (BlockArgument arg : kernel.getArguments())
           if (kernel.getArgAttr(arg.getArgNumber(), "llm.written") && arg.getType() == alloc.getType())
             return kernelError(alloc) << "needs a copy of a buffer of type " << alloc.getType()

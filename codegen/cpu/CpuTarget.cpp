@@ -26,6 +26,7 @@
 #include "mlir/Dialect/Tensor/Transforms/SubsetInsertionOpInterfaceImpl.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/IR/Threading.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
@@ -90,6 +91,25 @@ OwningOpRef<ModuleOp> isolate(func::FuncOp kernel, StringRef name) {
   return module;
 }
 
+/// Compiles the first of `kernels`, which have equal bodies; the others become further names of it.
+llvm::Expected<ObjectFile> compileKernel(ArrayRef<func::FuncOp> kernels, const CpuLevel &level,
+                                         const CompileOptions &options) {
+  func::FuncOp first = kernels.front();
+  std::string name = first.getName().str();
+  OwningOpRef<ModuleOp> module = isolate(first, name);
+  PassManager pm(module->getContext());
+  buildPipeline(pm, level.vectorBits);
+  if (failed(pm.run(*module)))
+    return llvm::createStringError("kernel '" + name + "' cannot be compiled for " + level.name);
+  if (!options.dumpDir.empty())
+    if (llvm::Error error = dumpKernel(options, name, level, "mlir", toText(*module)))
+      return std::move(error);
+  std::vector<std::string> aliases;
+  for (func::FuncOp other : kernels.drop_front())
+    aliases.push_back(other.getName().str());
+  return emitObject(*module, name, aliases, level, options);
+}
+
 } // namespace
 
 llvm::Expected<CpuLevel> CpuLevel::parse(llvm::StringRef name) {
@@ -99,15 +119,14 @@ llvm::Expected<CpuLevel> CpuLevel::parse(llvm::StringRef name) {
     return CpuLevel{"x86-64-v4", "x86-64-v4", "", 512};
   if (name != "native")
     return llvm::createStringError("unknown CPU level '" + name + "': expects x86-64-v3, x86-64-v4 or native");
-  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
-  if (!host.lookup("avx2") || !host.lookup("fma"))
-    return llvm::createStringError("CPU level 'native': this machine has no AVX2; compile for x86-64-v3 on another one");
-  std::vector<std::string> features;
-  for (const auto &feature : host)
-    features.push_back((feature.second ? "+" : "-") + feature.first().str());
-  llvm::sort(features);
-  return CpuLevel{"native", llvm::sys::getHostCPUName().str(), llvm::join(features, ","),
-                  host.lookup("avx512f") ? 512u : 256u};
+  // The highest level that this machine executes: an artifact then says what it needs in one word, and differs from one for a named level
+  // by nothing.
+  for (const char *level : {"x86-64-v4", "x86-64-v3"}) {
+    llvm::Expected<CpuLevel> found = parse(level);
+    if (found && found->runsHere())
+      return found;
+  }
+  return llvm::createStringError("CPU level 'native': this machine has no AVX2; compile for x86-64-v3 on another one");
 }
 
 bool CpuLevel::runsHere() const {
@@ -117,7 +136,7 @@ bool CpuLevel::runsHere() const {
     hasV3 &= host.lookup(feature);
   for (const char *feature : {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
     hasV4 &= host.lookup(feature);
-  return name == "native" || (hasV3 && (hasV4 || name == "x86-64-v3"));
+  return hasV3 && (hasV4 || name == "x86-64-v3");
 }
 
 void registerCpuDialects(DialectRegistry &registry) {
@@ -149,7 +168,8 @@ llvm::Expected<CodeObject> compileKernels(ModuleOp tilePrograms, const CpuLevel 
   DialectRegistry registry;
   registerCpuDialects(registry);
   context->appendDialectRegistry(registry);
-  context->loadAllAvailableDialects();
+  for (StringRef name : registry.getDialectNames())
+    context->getOrLoadDialect(name);
 
   // Kernels by their text; the first of equal ones gives the code its name.
   std::map<std::string, unsigned> known;
@@ -162,26 +182,22 @@ llvm::Expected<CodeObject> compileKernels(ModuleOp tilePrograms, const CpuLevel 
       distinct[place->second].push_back(kernel);
     }
 
-  std::vector<ObjectFile> objects;
-  for (const std::vector<func::FuncOp> &kernels : distinct) {
-    func::FuncOp first = kernels.front();
-    std::string name = first.getName().str();
-    OwningOpRef<ModuleOp> module = isolate(first, name);
-    PassManager pm(context);
-    pm.enableVerifier(true);
-    buildPipeline(pm, level.vectorBits);
-    if (failed(pm.run(*module)))
-      return llvm::createStringError("kernel '" + name + "' cannot be compiled for " + level.name);
-    if (llvm::Error error = dumpKernel(options, name, level, "mlir", options.dumpDir.empty() ? "" : toText(*module)))
-      return std::move(error);
-    std::vector<std::string> aliases;
-    for (unsigned i = 1; i < kernels.size(); ++i)
-      aliases.push_back(func::FuncOp(kernels[i]).getName().str());
-    llvm::Expected<ObjectFile> object = emitObject(*module, name, aliases, level, options);
-    if (!object)
-      return object.takeError();
-    objects.push_back(std::move(*object));
-  }
+  // Kernels are compiled side by side; what comes out depends on their order in the module only.
+  std::vector<ObjectFile> objects(distinct.size());
+  std::vector<std::string> failures(distinct.size());
+  ParallelDiagnosticHandler diagnostics(context);
+  parallelFor(context, 0, distinct.size(), [&](size_t i) {
+    diagnostics.setOrderIDForThread(i);
+    llvm::Expected<ObjectFile> object = compileKernel(distinct[i], level, options);
+    if (object)
+      objects[i] = std::move(*object);
+    else
+      failures[i] = llvm::toString(object.takeError());
+    diagnostics.eraseOrderIDForThread();
+  });
+  for (const std::string &failure : failures)
+    if (!failure.empty())
+      return llvm::createStringError(failure);
   llvm::Expected<ObjectFile> memory = emitMemoryFunctions(level);
   if (!memory)
     return memory.takeError();

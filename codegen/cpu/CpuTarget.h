@@ -39,7 +39,7 @@ struct CodeObject {
 };
 
 /// Compiles every `llm.kernel` function of `tilePrograms` for `level`. Kernels with equal bodies are compiled once and get
-/// one symbol each. The module is not changed. What is wrong with a kernel is reported as MLIR diagnostics; the error says
+/// one symbol each. The module is not changed; its context's threads are used. What is wrong with a kernel is reported as MLIR diagnostics; the error says
 /// which kernel and stage failed.
 llvm::Expected<CodeObject> compileKernels(mlir::ModuleOp tilePrograms, const CpuLevel &level,
                                           const CompileOptions &options = {});

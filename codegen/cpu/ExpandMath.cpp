@@ -319,6 +319,45 @@ LogicalResult expandOp(Operation *op) {
   return success();
 }
 
+/// `type` with f32 elements where it has bf16 ones.
+Type widened(Type type) {
+  if (!getElementTypeOrSelf(type).isBF16())
+    return type;
+  Type single = Float32Type::get(type.getContext());
+  auto vector = dyn_cast<VectorType>(type);
+  return vector ? Type(vector.clone(single)) : single;
+}
+
+/// There are no bf16 instructions in the levels, and LLVM would call library functions to round: arithmetic on bf16
+/// goes through f32, and f64 is rounded to a 16-bit type by way of f32.
+void avoidNarrowArithmetic(Operation *op) {
+  OpBuilder b(op);
+  Location loc = op->getLoc();
+  if (auto trunc = dyn_cast<arith::TruncFOp>(op)) {
+    Type to = trunc.getType(), toElement = getElementTypeOrSelf(to);
+    if (getElementTypeOrSelf(trunc.getIn().getType()).isF64() && (toElement.isBF16() || toElement.isF16())) {
+      auto vector = dyn_cast<VectorType>(to);
+      Type single = vector ? Type(vector.clone(b.getF32Type())) : Type(b.getF32Type());
+      trunc.getInMutable().assign(arith::TruncFOp::create(b, loc, single, trunc.getIn()));
+    }
+    return;
+  }
+  if (isa<arith::ExtFOp, arith::ConstantOp, arith::SelectOp, arith::BitcastOp>(op))
+    return;
+  for (OpOperand &operand : op->getOpOperands())
+    if (Type wide = widened(operand.get().getType()); wide != operand.get().getType())
+      operand.set(arith::ExtFOp::create(b, loc, wide, operand.get()));
+  b.setInsertionPointAfter(op);
+  for (Value result : op->getResults()) {
+    Type narrow = result.getType();
+    if (Type wide = widened(narrow); wide != narrow) {
+      result.setType(wide);
+      auto rounded = arith::TruncFOp::create(b, loc, narrow, result);
+      result.replaceAllUsesExcept(rounded, rounded);
+    }
+  }
+}
+
 struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
   using ExpandMathBase::ExpandMathBase;
 
@@ -335,6 +374,13 @@ struct ExpandMath : impl::ExpandMathBase<ExpandMath> {
     });
     for (Operation *op : ops)
       failedAny |= failed(expandOp(op));
+    SmallVector<Operation *> arithmetic;
+    getOperation().walk([&](Operation *op) {
+      if (isa<arith::ArithDialect, math::MathDialect>(op->getDialect()))
+        arithmetic.push_back(op);
+    });
+    for (Operation *op : arithmetic)
+      avoidNarrowArithmetic(op);
     if (failedAny)
       signalPassFailure();
   }

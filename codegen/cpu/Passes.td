@@ -51,7 +51,7 @@ def ExpandMath : Pass<"expand-math", "mlir::ModuleOp"> {
   let summary = "Transcendental functions to polynomials, without libm";
   let description = [{
     f32 exp, exp2 and tanh are computed in f32; every other f32 function is computed in f64 and rounded. Scalars and vectors of one
-    function go through the same operations, so a value does not depend on the lane it is computed in.
+    function go through the same operations, so a value does not depend on the lane it is computed in. Arithmetic on bf16 goes through f32.
   }];
   let dependentDialects = ["mlir::arith::ArithDialect", "mlir::math::MathDialect", "mlir::vector::VectorDialect"];
 }

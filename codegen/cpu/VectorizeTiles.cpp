@@ -209,9 +209,16 @@ private:
         rowDim = d;
       }
     }
-    // Accumulators take half of the registers (32 of 512 bits, 16 of 256 bits); the rest holds operands.
-    int64_t registers = std::max<int64_t>(1, maxLanes * 32 / vectorBits) * numOutputs();
+    // Accumulators take half of the registers (32 of 512 bits, 16 of 256 bits); the rest holds operands. Few rows leave
+    // room for more lanes: the additions of one element wait for each other, those of others need not.
     int64_t accumulators = vectorBits >= 512 ? 16 : 8;
+    if (laneDim >= 0 && !isLaneReduction() && ranges[laneDim] != kUnknown) {
+      int64_t rows = rowDim < 0 ? 1 : ranges[rowDim] == kUnknown ? 8 : std::min<int64_t>(ranges[rowDim], 8);
+      int64_t spare = llvm::bit_floor<uint64_t>(accumulators / (rows * numOutputs()));
+      int64_t wider = std::clamp<int64_t>(spare, 2, 8) * vectorBits / 32;
+      maxLanes = std::min<int64_t>(wider, llvm::bit_floor<uint64_t>(ranges[laneDim]));
+    }
+    int64_t registers = std::max<int64_t>(1, maxLanes * 32 / vectorBits) * numOutputs();
     maxRows = std::clamp<int64_t>(accumulators / registers, 1, isLaneReduction() ? 4 : 8);
   }
 
@@ -371,7 +378,8 @@ private:
         for (int64_t row = 0; row < rows; ++row)
           if (Value &value = accumulators[i * rows + row]; !value || (lanes > 1 && !isa<VectorType>(value.getType())))
             value = toLanes(value ? value : load(numInputs() + i, row, lanes), lanes);
-      int64_t unroll = rows >= 8 ? 1 : rows >= 4 ? 2 : 4;
+      int64_t chains = rows * std::max<int64_t>(1, lanes * 32 / vectorBits);
+      int64_t unroll = chains >= 16 ? 1 : chains >= 8 ? 2 : 4;
       accumulators = reduceOver(sequentialDims(), accumulators, unroll, [&](ValueRange values) {
         prefetchStreams(lanes);
         SmallVector<Value> next = evaluate(rows, lanes, values);

@@ -6,7 +6,7 @@ include "dialect/llm/LlmDialect.td"
 def Llm_SampleOp : Llm_Op<"sample", [Pure]> {
   let summary = "draws one token per row of logits";
   let description = [{
-    `logits [S, V]`, `sampling [S, 4]` f32 = (temperature, top_p, min_p, unused), `draws [S, 4]` i64 = (seed, top_k, position, unused).
+    Result `[S, 1]`. `logits [S, V]`, `sampling [S, 4]` f32 = (temperature, top_p, min_p, unused), `draws [S, 4]` i64 = (seed, top_k, position, unused).
     temperature 0: the largest logit, lowest index on ties. Otherwise p = softmax(logits / temperature); keep the `top_k` most probable (0 = all, ties at the bound are kept);
     of those the smallest set of the most probable whose mass reaches top_p (>= 1 = all; ties at the bound are kept); of those the ones with p >= min_p * max p; draw from them in
     proportion to p with u in [0, 1) from a counter-based generator keyed by (seed, position), so that a row's token does not depend on its batch:

@@ -2,6 +2,7 @@
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/reference/Handlers.h"
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 namespace llmc::reference {
@@ -30,16 +31,17 @@ static void keepTopK(std::vector<double> &p, int64_t topK) {
       x = 0;
 }
 
-/// Drops what the most probable tokens do not need to reach the mass `topP`; those equal to the last needed stay.
+/// Drops what the most probable tokens do not need to reach the fraction `topP` of the mass that is left; those equal to the last
+/// needed stay.
 static void keepTopP(std::vector<double> &p, double topP) {
   if (topP >= 1)
     return;
   std::vector<double> sorted(p);
   std::sort(sorted.begin(), sorted.end(), std::greater<double>());
-  double mass = 0, bound = 0;
+  double mass = 0, bound = 0, wanted = topP * std::accumulate(p.begin(), p.end(), 0.0);
   for (double x : sorted) {
     bound = x;
-    if ((mass += x) >= topP)
+    if ((mass += x) >= wanted)
       break;
   }
   for (double &x : p)

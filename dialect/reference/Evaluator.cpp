@@ -157,6 +157,7 @@ public:
   const Program &program;
   std::vector<Value> registers;
   std::vector<std::vector<int64_t>> loopIndices;
+  llvm::DenseMap<mlir::Value, SharedReads> sharedReads;
 };
 
 LogicalResult Frame::run(Block &block, MutableArrayRef<Value> arguments, SmallVectorImpl<Value> &passed) {
@@ -201,9 +202,18 @@ LogicalResult Frame::run(Block &block, MutableArrayRef<Value> arguments, SmallVe
 LogicalResult Context::run(Block &block, MutableArrayRef<Value> arguments, SmallVectorImpl<Value> &passed) {
   return frame.run(block, arguments, passed);
 }
+double Context::number(const APFloat &attribute) const {
+  double v = attribute.convertToDouble();
+  return frame.evaluator.options.hasFloat32Attributes ? (double)(float)v : v;
+}
 const Value &Context::captured(mlir::Value v) { return frame.registers[frame.program.registers.lookup(v)]; }
 FailureOr<std::vector<Value>> Context::call(StringRef function, ArrayRef<Value> arguments) {
   return frame.evaluator.call(function, arguments);
+}
+llvm::DenseMap<mlir::Value, SharedReads> &Context::allSharedReads() { return frame.sharedReads; }
+SharedReads *Context::sharedReads(mlir::Value v) {
+  auto found = frame.sharedReads.empty() ? frame.sharedReads.end() : frame.sharedReads.find(v);
+  return found == frame.sharedReads.end() ? nullptr : &found->second;
 }
 std::vector<std::vector<int64_t>> &Context::loopIndices() { return frame.loopIndices; }
 

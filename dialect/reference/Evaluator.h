@@ -58,6 +58,9 @@ struct Options {
   /// Called with every result of every op that is run, except inside bodies that are evaluated element by element
   /// (`llm.map`, `linalg.generic`).
   std::function<void(mlir::OpResult, const Value &)> afterResult;
+  /// Takes real attributes of llm ops (scales, epsilons) as the float32 that kernels hold. What remains of a difference between
+  /// an op and its kernel is then not the rounding of constants.
+  bool hasFloat32Attributes = false;
 };
 
 class Context;

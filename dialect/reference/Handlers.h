@@ -8,6 +8,15 @@ namespace llmc::reference {
 
 class Frame;
 
+/// Who reads the elements of a tensor that the workgroups of an scf.forall share.
+struct SharedReads {
+  static constexpr int32_t kNobody = -1, kSeveral = -2;
+  int32_t workgroup = 0;
+  std::vector<int32_t> readers; // per element
+
+  void note(int64_t at) { readers[at] = readers[at] == kNobody || readers[at] == workgroup ? workgroup : kSeveral; }
+};
+
 /// One op being evaluated: its operands' values, and where to put its results.
 class Context {
 public:
@@ -20,6 +29,8 @@ public:
 
   const Tensor &in(unsigned i) const { return operands[i].tensor(); }
   int64_t integer(unsigned i) const { return operands[i].integer(); }
+  /// A real attribute of the op.
+  double number(const llvm::APFloat &attribute) const;
   mlir::LogicalResult give(Value v) {
     results.push_back(std::move(v));
     return mlir::success();
@@ -35,6 +46,10 @@ public:
   mlir::FailureOr<Tensor> weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, mlir::Type elementType);
   /// The body as a program on scalars, or null if it holds ops of another sort.
   const ScalarProgram *scalarBody(mlir::Block &block);
+  /// The record of reads of this value, if it is a tensor shared by workgroups; else null.
+  SharedReads *sharedReads(mlir::Value v);
+  /// Makes `v` such a tensor until the caller erases the record.
+  llvm::DenseMap<mlir::Value, SharedReads> &allSharedReads();
   /// Loop indices of the `linalg` op being run, innermost op last.
   std::vector<std::vector<int64_t>> &loopIndices();
 

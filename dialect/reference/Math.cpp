@@ -1,4 +1,4 @@
-// Weights, embeddings, linear maps, columns, elementwise maps.
+// Weights and how they are packed, embeddings, linear maps, columns, elementwise maps.
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/reference/Handlers.h"
 #include "dialect/reference/Scalars.h"
@@ -41,7 +41,8 @@ static LogicalResult evaluateEmbed(Context &c) {
 static LogicalResult evaluateLinear(Context &c) {
   const Tensor &x = c.in(0);
   int64_t rows = x.dim(0), depth = x.dim(1), width = llm::columns(c.op->getResult(0)), offset = 0;
-  Tensor y(Element::F32, {rows, width});
+  int64_t align = cast<llm::LinearOp>(c.op).getAlign();
+  Tensor y(Element::F32, {rows, width}); // zero where no product stands
   for (const Value &weight : c.operands.drop_front()) {
     const Tensor &w = weight.tensor();
     for (int64_t t = 0; t < rows; ++t)
@@ -51,9 +52,28 @@ static LogicalResult evaluateLinear(Context &c) {
           sum += x.at(t, k) * w.at(n, k);
         y.at(t, offset + n) = sum;
       }
-    offset += w.dim(0);
+    offset += llvm::alignTo(w.dim(0), align);
   }
   return c.give(std::move(y));
+}
+
+static LogicalResult evaluatePack(Context &c) {
+  auto op = cast<llm::PackOp>(c.op);
+  Tensor packed = tensorOfType(op.getType(), {}, /*zero=*/true);
+  int64_t groups = op.getGroups(), panel = op.getPanel(), from = op.getFrom(), depth = packed.dim(2);
+  int64_t unitsPerGroup = packed.dim(1), firstUnit = 0;
+  for (const Value &weight : c.operands) {
+    const Tensor &w = weight.tensor();
+    int64_t rows = w.size() / groups / depth, count = op.getCount() ? (int64_t)*op.getCount() : rows;
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t r = 0; r < count; ++r)
+        for (int64_t k = 0; k < depth; ++k) {
+          int64_t unit = g * unitsPerGroup + firstUnit + (panel ? r / panel : r);
+          packed.real(panel ? (unit * depth + k) * panel + r % panel : unit * depth + k) = w.real((g * rows + from + r) * depth + k);
+        }
+    firstUnit += panel ? llvm::divideCeil(count, panel) : count;
+  }
+  return c.give(std::move(packed));
 }
 
 static LogicalResult evaluateSlice(Context &c) {
@@ -106,6 +126,7 @@ void addMath(Handlers &t) {
   t["llm.weight"] = evaluateWeight;
   t["llm.embed"] = evaluateEmbed;
   t["llm.linear"] = evaluateLinear;
+  t["llm.pack"] = evaluatePack;
   t["llm.slice"] = evaluateSlice;
   t["llm.map"] = evaluateMap;
 }

@@ -64,7 +64,7 @@ static LogicalResult evaluateAttention(Context &c) {
   auto op = cast<llm::AttentionOp>(c.op);
   const Tensor &q = c.in(0), &keys = c.in(1), &values = c.in(2);
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), d = q.dim(1) / heads, dv = values.dim(2) / kvHeads, context = values.dim(1);
-  double scale = op.getScale().convertToDouble();
+  double scale = c.number(op.getScale());
   auto sequences = sequencesOf(c, c.operands[3], q.dim(0), values.dim(0), std::min(context, keys.dim(1) * 32));
   if (failed(sequences))
     return failure();
@@ -183,7 +183,7 @@ static LogicalResult evaluateLatentAttention(Context &c) {
     const Cell *slot = cache.cells.data() + s.slot * cache.rowSize();
     for (int64_t h = 0; h < heads; ++h) {
       LatentHead head{q, up, y, slot, heads, (int64_t)op.getNope(), (int64_t)op.getRope(), op.getLatent(), v, h,
-                      op.getScale().convertToDouble()};
+                      c.number(op.getScale())};
       op.getForm() == "absorbed" ? head.absorbed(s) : head.expanded(s);
     }
   }

@@ -10,7 +10,7 @@ static LogicalResult evaluateRmsNorm(Context &c) {
   auto op = cast<llm::RmsNormOp>(c.op);
   const Tensor &x = c.in(0), &weight = c.in(1);
   int64_t width = weight.size();
-  double eps = op.getEps().convertToDouble();
+  double eps = c.number(op.getEps());
   Tensor y(Element::F32, x.shape);
   for (int64_t start = 0; start < x.size(); start += width) {
     double squares = 0;
@@ -30,7 +30,7 @@ static LogicalResult evaluateL2Norm(Context &c) {
   auto op = cast<llm::L2NormOp>(c.op);
   const Tensor &x = c.in(0);
   int64_t width = x.dim(1) / (int64_t)op.getHeads();
-  double eps = op.getEps().convertToDouble(), scale = op.getScale().convertToDouble();
+  double eps = c.number(op.getEps()), scale = c.number(op.getScale());
   Tensor y(Element::F32, x.shape);
   for (int64_t start = 0; start < x.size(); start += width) {
     double squares = 0;
@@ -47,7 +47,7 @@ static LogicalResult evaluateRotaryTable(Context &c) {
   const Tensor &where = c.operands[0].where();
   ArrayRef<float> frequencies = op.getFrequencies();
   int64_t n = frequencies.size(), rows = where.dim(0);
-  double scale = op.getScale().convertToDouble();
+  double scale = c.number(op.getScale());
   Tensor table(Element::F32, {rows, 2 * n});
   for (int64_t t = 0; t < rows; ++t)
     for (int64_t d = 0; d < n; ++d) {

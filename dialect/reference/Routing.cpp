@@ -68,7 +68,7 @@ static LogicalResult evaluateRoute(Context &c) {
       sum += s[e];
     for (int64_t j = 0; j < k; ++j) {
       ids.intAt(row, j) = chosen[j];
-      weights.at(row, j) = s[chosen[j]] / (op.getRenormalize() ? sum + 1e-20 : 1.0) * op.getScale().convertToDouble();
+      weights.at(row, j) = s[chosen[j]] / (op.getRenormalize() ? sum + 1e-20 : 1.0) * c.number(op.getScale());
     }
   }
   c.results.push_back(std::move(ids));
@@ -107,7 +107,7 @@ static LogicalResult evaluateDispatchExperts(Context &c) {
 static LogicalResult evaluateExpertLinear(Context &c) {
   auto op = cast<llm::ExpertLinearOp>(c.op);
   const Tensor &x = c.in(0), &order = c.in(1), &groups = c.in(2);
-  int64_t rows = order.size(), depth = x.dim(1), gather = op.getGather();
+  int64_t rows = order.size(), depth = x.dim(1), gather = op.getGather(), align = op.getAlign();
   Tensor y(Element::F32, {rows, llm::columns(op.getResult())});
   for (int64_t g = 0; g < groups.dim(0); ++g) {
     int64_t expert = groups.intAt(g, 0), begin = groups.intAt(g, 1), end = groups.intAt(g, 2);
@@ -127,7 +127,7 @@ static LogicalResult evaluateExpertLinear(Context &c) {
             sum += x.at(source, k) * w.real((expert * w.dim(1) + n) * depth + k);
           y.at(r, offset + n) = sum;
         }
-        offset += w.dim(1);
+        offset += llvm::alignTo(w.dim(1), align);
       }
     }
   }

@@ -100,39 +100,57 @@ static LogicalResult insertByWorkgroup(Context &c, tensor::ParallelInsertSliceOp
   return success();
 }
 
+/// Bounds or steps of an scf.forall; dynamic ones are taken from the front of `operands`.
+static SmallVector<int64_t, 3> takeNumbers(ArrayRef<int64_t> numbers, ArrayRef<Value> &operands) {
+  SmallVector<int64_t, 3> all;
+  for (int64_t n : numbers) {
+    if (ShapedType::isDynamic(n)) {
+      n = operands.front().integer();
+      operands = operands.drop_front();
+    }
+    all.push_back(n);
+  }
+  return all;
+}
+
+/// Workgroups run in any order or at once: none may read what another one writes.
+static LogicalResult checkReads(Context &c, const SharedReads &reads, ArrayRef<int32_t> writers) {
+  for (auto [reader, writer] : llvm::zip(reads.readers, writers))
+    if (writer >= 0 && reader != SharedReads::kNobody && reader != writer) {
+      if (reader == SharedReads::kSeveral)
+        return c.error() << "another workgroup reads what workgroup " << writer << " writes";
+      return c.error() << "workgroup " << reader << " reads what workgroup " << writer << " writes";
+    }
+  return success();
+}
+
 /// Every workgroup sees the shared tensors as they were before the loop; what it inserts shows in the results only.
 static LogicalResult evaluateForall(Context &c) {
   auto op = cast<scf::ForallOp>(c.op);
   auto operands = ArrayRef<Value>(c.operands);
-  auto take = [&](ArrayRef<int64_t> numbers) {
-    SmallVector<int64_t, 3> all;
-    for (int64_t n : numbers) {
-      if (ShapedType::isDynamic(n)) {
-        n = operands.front().integer();
-        operands = operands.drop_front();
-      }
-      all.push_back(n);
-    }
-    return all;
-  };
-  auto lower = take(op.getStaticLowerBound()), upper = take(op.getStaticUpperBound()), step = take(op.getStaticStep());
+  auto lower = takeNumbers(op.getStaticLowerBound(), operands), upper = takeNumbers(op.getStaticUpperBound(), operands),
+       step = takeNumbers(op.getStaticStep(), operands);
+  auto sharedArguments = op.getRegionIterArgs();
   std::vector<Value> shared(operands.begin(), operands.end()), written = shared;
   std::vector<std::vector<int32_t>> writers;
-  for (const Value &v : shared)
-    writers.emplace_back(v.tensor().size(), -1);
-
-  SmallVector<int64_t, 3> at(lower);
-  for (int64_t s : step)
+  for (auto [v, argument] : llvm::zip(shared, sharedArguments)) {
+    writers.emplace_back(v.tensor().size(), SharedReads::kNobody);
+    c.allSharedReads()[argument] = {0, writers.back()};
+  }
+  bool isDone = false;
+  for (auto [l, u, s] : llvm::zip(lower, upper, step)) {
     if (s <= 0)
       return c.error() << "a step of " << s;
-  bool isEmpty = false;
-  for (auto [l, u] : llvm::zip(lower, upper))
-    isEmpty |= l >= u;
-  for (int32_t workgroup = 0; !isEmpty; ++workgroup) {
+    isDone |= l >= u;
+  }
+  SmallVector<int64_t, 3> at(lower);
+  for (int32_t workgroup = 0; !isDone; ++workgroup) {
     SmallVector<Value> arguments, passed;
     for (int64_t i : at)
       arguments.push_back(integerCell(i));
     arguments.append(shared.begin(), shared.end());
+    for (auto argument : sharedArguments)
+      c.sharedReads(argument)->workgroup = workgroup;
     if (failed(c.run(*op.getBody(), arguments, passed)))
       return failure();
     for (Operation &each : op.getTerminator().getRegion().front()) {
@@ -150,7 +168,12 @@ static LogicalResult evaluateForall(Context &c) {
       at[d] = lower[d];
       --d;
     }
-    isEmpty = d < 0;
+    isDone = d < 0;
+  }
+  for (auto [argument, who] : llvm::zip(sharedArguments, writers)) {
+    if (failed(checkReads(c, *c.sharedReads(argument), who)))
+      return failure();
+    c.allSharedReads().erase(argument);
   }
   for (Value &v : written)
     c.results.push_back(std::move(v));

@@ -66,6 +66,8 @@ static LogicalResult evaluateExtract(Context &c) {
   int64_t at = position(c, 1, c.in(0));
   if (at < 0)
     return c.error() << "index outside of the tensor";
+  if (SharedReads *reads = c.sharedReads(c.op->getOperand(0)))
+    reads->note(at);
   return c.give(c.in(0).cells[at]);
 }
 
@@ -92,6 +94,8 @@ static LogicalResult evaluateExtractSlice(Context &c) {
       t.shape.push_back(n);
   t.cells.reserve(Tensor::count(t.shape));
   forEachInSlice(slice, source.shape, [&](int64_t at) { t.cells.push_back(source.cells[at]); });
+  if (SharedReads *reads = c.sharedReads(op.getSource()))
+    forEachInSlice(slice, source.shape, [&](int64_t at) { reads->note(at); });
   return c.give(std::move(t));
 }
 

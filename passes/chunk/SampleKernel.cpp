@@ -269,8 +269,8 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
         })[0];
     Value id = arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), token);
     Value result = choose(t, healthy, id, t.i32(-1));
-    Value out = t.insert(result, t.empty({1}, t.b.getI32Type()), t.index(0));
-    return {{out, 0, {at[0]}, {1}}};
+    Value out = t.insert(result, t.empty({1, 1}, t.b.getI32Type()), {t.index(0), t.index(0)});
+    return {{out, 0, {at[0], t.index(0)}, {1, 1}}};
   });
 }
 

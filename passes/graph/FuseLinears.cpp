@@ -48,10 +48,10 @@ struct FuseLinears : impl::FuseLinearsBase<FuseLinears> {
       Op op = member;
       Value slice = llm::SliceOp::create(b, op.getLoc(), op.getResult().getType(), joined.getResult(), b.getI64IntegerAttr(offset));
       op.getResult().replaceAllUsesWith(slice);
-      op.erase();
-      ++fused;
     }
-    --fused;
+    for (Op op : group)
+      op.erase();
+    fused += group.size() - 1;
   }
 
   template <typename Op> void run() {

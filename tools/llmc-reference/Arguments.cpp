@@ -106,6 +106,14 @@ static Call makeCall(Tensor rows, int64_t context) {
   return call;
 }
 
+/// Whether the function takes (seed, top_k, position, 0) for each sequence.
+static bool hasDraws(func::FuncOp f) {
+  return llvm::any_of(f.getArgumentTypes(), [](Type type) {
+    auto draws = dyn_cast<RankedTensorType>(type);
+    return draws && draws.getElementType().isInteger(64) && draws.getRank() == 2 && draws.getDimSize(1) == 4;
+  });
+}
+
 /// Names of an argument's dynamic dimensions; without `llm.dims` those that its rank suggests.
 static SmallVector<std::string> dimensionNames(func::FuncOp f, unsigned i, RankedTensorType type) {
   SmallVector<std::string> names;
@@ -115,7 +123,7 @@ static SmallVector<std::string> dimensionNames(func::FuncOp f, unsigned i, Ranke
     return names;
   }
   bool isState = type.getRank() >= 3;
-  bool isPerSequence = !isState && type.getRank() == 2 && type.getDimSize(1) == 4;
+  bool isPerSequence = type.getRank() == 2 && type.getDimSize(1) == 4 && (!isa<FloatType>(type.getElementType()) || hasDraws(f));
   for (int64_t d = 0; d < type.getRank(); ++d)
     if (type.isDynamicDim(d))
       names.push_back(d == 0 ? isState ? "SLOTS" : isPerSequence ? "S" : "T" : type.getRank() == 4 ? "CTXB" : "CTX");
@@ -172,10 +180,7 @@ static void fillIntegers(func::FuncOp f, unsigned i, Tensor &t, const Call &call
 
 /// Whether the argument is a table (temperature, top_p, min_p, 0): it comes with draws.
 static bool isSampling(func::FuncOp f, const Tensor &t, const Call &call) {
-  return t.rank() == 2 && t.dim(1) == 4 && t.dim(0) == call.rows.dim(0) && llvm::any_of(f.getArgumentTypes(), [](Type type) {
-           auto draws = dyn_cast<RankedTensorType>(type);
-           return draws && draws.getElementType().isInteger(64) && draws.getRank() == 2 && draws.getDimSize(1) == 4;
-         });
+  return t.rank() == 2 && t.dim(1) == 4 && t.dim(0) == call.rows.dim(0) && hasDraws(f);
 }
 
 static void fillReals(func::FuncOp f, unsigned i, Tensor &t, const Call &call, Random &random) {

@@ -1,9 +1,9 @@
 // llmc-reference: runs functions of a module on the reference evaluator. Compares two modules on the same inputs (what a
 // pass did against what it got), or a function's results with those that its attribute `llm.expect` states.
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/PlanDialect.h"
 #include "dialect/reference/Handlers.h"
 #include "mlir/Parser/Parser.h"
-#include "tools/llmc-opt/Register.h"
 #include "tools/llmc-reference/Arguments.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
@@ -29,6 +29,8 @@ static cl::opt<int64_t> context("context", cl::desc("positions of a cache (defau
 static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
 static cl::opt<bool> print("print", cl::desc("print the results' elements"));
 static cl::opt<bool> expect("expect", cl::desc("run every function that has 'llm.expect' and check its results"));
+static cl::opt<bool> float32Attributes("float32-attributes", cl::desc("take scales and epsilons as float32, as kernels do"));
+static cl::opt<bool> trace("trace", cl::desc("print the norm of every tensor as it is computed"));
 static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
 
 static const char *kindName(Element e) {
@@ -93,7 +95,15 @@ struct Difference {
 };
 
 static FailureOr<std::vector<Value>> evaluate(ModuleOp module, func::FuncOp f, ArrayRef<Value> arguments) {
-  Evaluator evaluator(module, makeWeights(seed));
+  Options options;
+  options.hasFloat32Attributes = float32Attributes;
+  if (trace)
+    options.afterResult = [](OpResult r, const Value &v) {
+      if (v.isTensor())
+        llvm::outs() << r.getOwner()->getName() << "#" << r.getResultNumber() << " " << kindName(v.tensor().element) << text(v.tensor().shape)
+                     << " norm " << llvm::format("%.12g", norm(v.tensor())) << "\n";
+    };
+  Evaluator evaluator(module, makeWeights(seed), std::move(options));
   auto start = std::chrono::steady_clock::now();
   auto results = evaluator.call(f.getName(), arguments);
   if (timing)
@@ -190,7 +200,7 @@ static LogicalResult compare(ArrayRef<Value> wanted, ArrayRef<Value> got, Locati
   return isRight ? success() : emitError(at, "results differ by more than the tolerance");
 }
 
-static LogicalResult run(ModuleOp module, MLIRContext &mlirContext, llvm::SourceMgr &sources) {
+static LogicalResult run(ModuleOp module, MLIRContext &mlirContext) {
   if (expect)
     return checkExpectations(module);
   if (functionName.empty())
@@ -211,7 +221,7 @@ static LogicalResult run(ModuleOp module, MLIRContext &mlirContext, llvm::Source
   }
   OwningOpRef<ModuleOp> other;
   if (!compareFile.empty()) {
-    other = parseSourceFile<ModuleOp>(compareFile, sources, &mlirContext);
+    other = parseSourceFile<ModuleOp>(compareFile, ParserConfig(&mlirContext));
     if (!other)
       return failure();
   }
@@ -231,11 +241,11 @@ int main(int argc, char **argv) {
   cl::ParseCommandLineOptions(argc, argv, "reference evaluator\n");
   DialectRegistry registry;
   registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect, func::FuncDialect, linalg::LinalgDialect,
-                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
-  llmc::registerDialects(registry);
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect, llmc::llm::LlmDialect, llmc::plan::PlanDialect>();
   MLIRContext mlirContext(registry);
+  mlirContext.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler diagnostics(sources, &mlirContext);
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(inputFile, sources, &mlirContext);
-  return module && succeeded(run(*module, mlirContext, sources)) ? 0 : 1;
+  return module && succeeded(run(*module, mlirContext)) ? 0 : 1;
 }

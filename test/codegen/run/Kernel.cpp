@@ -2,8 +2,8 @@
 #include "test/codegen/run/Kernel.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
-#include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <dlfcn.h>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -43,9 +43,11 @@ Kernels::Kernels(const std::string &text, const std::string &level) {
   CompileOptions options;
   if (const char *dir = std::getenv("LLMC_TEST_DUMP"))
     options.dumpDir = dir;
-  auto begin = std::chrono::steady_clock::now();
+  timespec begin, end;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
   auto object = compileKernels(*module, llvm::cantFail(CpuLevel::parse(level)), options);
-  compileSeconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+  compileSeconds = end.tv_sec - begin.tv_sec + (end.tv_nsec - begin.tv_nsec) * 1e-9;
   if (!object) {
     ADD_FAILURE() << llvm::toString(object.takeError());
     return;

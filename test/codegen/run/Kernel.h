@@ -30,7 +30,7 @@ public:
   Kernels(const Kernels &) = delete;
   void run(const std::string &kernel, std::vector<void *> buffers, Dims dims);
   const std::vector<char> &elf() const { return image; }
-  double compileSeconds = 0;
+  double compileSeconds = 0; // of processor time, without the linker's
 
 private:
   void *library = nullptr;

@@ -1,0 +1,322 @@
+// What the verifiers of the llm ops refuse, one case per condition.
+// RUN: llmc-opt %s --split-input-file --verify-diagnostics
+
+func.func @weight_stack_without_place() {
+  // expected-error@+1 {{expects '{}' in the name of stacked tensors, got 'experts.w'}}
+  %w = llm.weight "experts.w" stack 2 : tensor<2x3x4xbf16>
+  return
+}
+
+// -----
+
+func.func @weight_stack_of_another_size() {
+  // expected-error@+1 {{expects a first dimension of 3, got 'tensor<2x3x4xbf16>'}}
+  %w = llm.weight "experts.{}.w" stack 3 : tensor<2x3x4xbf16>
+  return
+}
+
+// -----
+
+func.func @weight_of_dynamic_shape() {
+  // expected-error@+1 {{expects a static shape}}
+  %w = llm.weight "w" : tensor<?x4xbf16>
+  return
+}
+
+// -----
+
+func.func @embed_into_another_width(%t: tensor<?xi32>, %table: tensor<8x4xf32>) {
+  // expected-error@+1 {{expects a table [V, D] and a result [T, D]}}
+  %x = llm.embed %t, %table : (tensor<?xi32>, tensor<8x4xf32>) -> tensor<?x5xf32>
+  return
+}
+
+// -----
+
+func.func @linear_of_another_depth(%x: tensor<?x4xf32>, %w: tensor<3x5xf32>) {
+  // expected-error@+1 {{expects weights [N, 4], got 'tensor<3x5xf32>'}}
+  %y = llm.linear %x, %w : (tensor<?x4xf32>, tensor<3x5xf32>) -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @linear_of_another_width(%x: tensor<?x4xf32>, %w: tensor<3x4xf32>) {
+  // expected-error@+1 {{expects 7 weight rows in all, got 6}}
+  %y = llm.linear %x, %w, %w : (tensor<?x4xf32>, tensor<3x4xf32>, tensor<3x4xf32>) -> tensor<?x7xf32>
+  return
+}
+
+// -----
+
+func.func @pack_rows_beyond_the_weight(%w: tensor<4x2xf32>) {
+  // expected-error@+1 {{expects weights of 1 groups with 2 columns}}
+  %p = llm.pack %w {groups = 1 : i64, panel = 2 : i64, from = 2 : i64, count = 3 : i64} : (tensor<4x2xf32>) -> tensor<1x2x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @pack_into_too_few_panels(%w: tensor<4x2xf32>) {
+  // expected-error@+1 {{expects 2 panels per group in its result}}
+  %p = llm.pack %w {groups = 1 : i64, panel = 3 : i64} : (tensor<4x2xf32>) -> tensor<1x1x2x3xf32>
+  return
+}
+
+// -----
+
+func.func @slice_beyond_the_columns(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects columns within 4, got 2 + 3}}
+  %y = llm.slice %x at 2 : (tensor<?x4xf32>) -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @map_of_another_width(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects operands of 3 columns, got 'tensor<?x4xf32>'}}
+  %y = llm.map %x : (tensor<?x4xf32>) -> tensor<?x3xf32> {
+  ^bb0(%a: f32):
+    llm.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @map_without_an_argument(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects one region argument per operand}}
+  %y = llm.map %x, %x : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: f32):
+    llm.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @map_that_yields_two(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects its region to yield one f32}}
+  %y = llm.map %x : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: f32):
+    llm.yield %a, %a : f32, f32
+  }
+  return
+}
+
+// -----
+
+func.func @norm_of_an_odd_group(%x: tensor<?x4xf32>, %w: tensor<3xf32>) {
+  // expected-error@+1 {{expects a weight length that divides 4}}
+  %y = llm.rms_norm %x, %w {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<3xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @norm_with_a_narrow_gate(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %z: tensor<?x2xf32>) {
+  // expected-error@+1 {{expects input, gate and result of one type}}
+  %y = llm.rms_norm %x, %w gated by %z {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<4xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @l2_norm_of_odd_heads(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects heads that divide 4, got 3}}
+  %y = llm.l2_norm %x {heads = 3 : i64, eps = 1.0e-06 : f64} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @rotary_table_of_another_width(%s: !llm.sequences) {
+  // expected-error@+1 {{expects 4 columns, got 2}}
+  %t = llm.rotary_table %s {frequencies = array<f32: 1.0, 0.5>} : (!llm.sequences) -> tensor<?x2xf32>
+  return
+}
+
+// -----
+
+func.func @rotary_of_other_heads(%x: tensor<?x8xf32>, %t: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects 3 heads of 4 columns, got 8}}
+  %y = llm.rotary %x, %t {heads = 3 : i64} : (tensor<?x8xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @append_into_a_narrow_cache(%x: tensor<?x2xf32>, %c: tensor<?x?x3xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects a cache of 4 columns, got 'tensor<?x?x3xf32>'}}
+  %n = llm.append %x, %x into %c, %s : (tensor<?x2xf32>, tensor<?x2xf32>, tensor<?x?x3xf32>, !llm.sequences) -> tensor<?x?x3xf32>
+  return
+}
+
+// -----
+
+func.func @attention_of_uneven_heads(%q: tensor<?x6xf32>, %k: tensor<?x?x4x32xf32>, %v: tensor<?x?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects kv_heads that divide heads, got 2 and 3}}
+  %o = llm.attention %q, %k, %v, %s {heads = 3 : i64, kv_heads = 2 : i64, scale = 1.0 : f64} : (tensor<?x6xf32>, tensor<?x?x4x32xf32>, tensor<?x?x4xf32>, !llm.sequences) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @attention_with_narrow_keys(%q: tensor<?x8xf32>, %k: tensor<?x?x2x32xf32>, %v: tensor<?x?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects keys [B, CTX/32, 4, 32]}}
+  %o = llm.attention %q, %k, %v, %s {heads = 4 : i64, kv_heads = 2 : i64, scale = 1.0 : f64} : (tensor<?x8xf32>, tensor<?x?x2x32xf32>, tensor<?x?x4xf32>, !llm.sequences) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @latent_attention_with_a_wide_query(%q: tensor<?x8xf32>, %c: tensor<?x?x5xf32>, %up: tensor<6x3xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects q of heads * (nope + rope) columns}}
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 1 : i64, rope = 2 : i64, scale = 1.0 : f64} : (tensor<?x8xf32>, tensor<?x?x5xf32>, tensor<6x3xf32>, !llm.sequences) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @latent_attention_with_a_narrow_cache(%q: tensor<?x6xf32>, %c: tensor<?x?x4xf32>, %up: tensor<6x3xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects a cache of 5 columns}}
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 1 : i64, rope = 2 : i64, scale = 1.0 : f64} : (tensor<?x6xf32>, tensor<?x?x4xf32>, tensor<6x3xf32>, !llm.sequences) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @latent_attention_of_unknown_form(%q: tensor<?x6xf32>, %c: tensor<?x?x5xf32>, %up: tensor<6x3xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects form absorbed or expanded, got folded}}
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 1 : i64, rope = 2 : i64, scale = 1.0 : f64, form = "folded"} : (tensor<?x6xf32>, tensor<?x?x5xf32>, tensor<6x3xf32>, !llm.sequences) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @short_conv_with_a_short_tail(%x: tensor<?x2xf32>, %w: tensor<2x1x4xf32>, %t: tensor<?x2x2xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects weight [N, 1, W] and tail [B, W-1, N] for N = 2}}
+  %y, %n = llm.short_conv %x, %w, %t, %s : (tensor<?x2xf32>, tensor<2x1x4xf32>, tensor<?x2x2xf32>, !llm.sequences) -> (tensor<?x2xf32>, tensor<?x2x2xf32>)
+  return
+}
+
+// -----
+
+func.func @decay_gate_with_a_short_bias(%f: tensor<?x4xf32>, %a: tensor<2xf32>, %b: tensor<2xf32>) {
+  // expected-error@+1 {{expects dt_bias [H K] and a_log [H] for H K = 4}}
+  %g = llm.decay_gate %f, %a, %b : (tensor<?x4xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @delta_rule_of_another_state(%q: tensor<?x4xf32>, %v: tensor<?x6xf32>, %b: tensor<?x2xf32>, %state: tensor<?x2x3x2xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects columns that match the state 'tensor<?x2x3x2xf32>'}}
+  %o, %n = llm.delta_rule %q, %q, %v, %q, %b, %state, %s : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x6xf32>, tensor<?x4xf32>, tensor<?x2xf32>, tensor<?x2x3x2xf32>, !llm.sequences) -> (tensor<?x6xf32>, tensor<?x2x3x2xf32>)
+  return
+}
+
+// -----
+
+func.func @delta_rule_of_unknown_form(%q: tensor<?x4xf32>, %b: tensor<?x2xf32>, %state: tensor<?x2x2x2xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects form chunk or step, got scan}}
+  %o, %n = llm.delta_rule %q, %q, %q, %q, %b, %state, %s {form = "scan"} : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x2xf32>, tensor<?x2x2x2xf32>, !llm.sequences) -> (tensor<?x4xf32>, tensor<?x2x2x2xf32>)
+  return
+}
+
+// -----
+
+func.func @route_to_more_than_there_are(%z: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects top_k within 1 .. 4, got 5}}
+  %i, %w = llm.route %z {scoring = "softmax", top_k = 5 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x4xf32>) -> (tensor<?x5xi32>, tensor<?x5xf32>)
+  return
+}
+
+// -----
+
+func.func @route_by_unknown_scores(%z: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects scoring sigmoid or softmax, got tanh}}
+  %i, %w = llm.route %z {scoring = "tanh", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
+  return
+}
+
+// -----
+
+func.func @route_in_uneven_groups(%z: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects groups that divide 4 and top_groups within them}}
+  %i, %w = llm.route %z {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64, groups = 3 : i64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
+  return
+}
+
+// -----
+
+func.func @route_with_a_short_bias(%z: tensor<?x4xf32>, %b: tensor<3xf32>) {
+  // expected-error@+1 {{expects a bias of 4 values}}
+  %i, %w = llm.route %z bias %b {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x4xf32>, tensor<3xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
+  return
+}
+
+// -----
+
+func.func @dispatch_experts_in_pairs(%ids: tensor<?x2xi32>) {
+  // expected-error@+1 {{expects groups [E, 3], got 'tensor<4x2xi32>'}}
+  %o, %p, %g = llm.dispatch_experts %ids : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<4x2xi32>)
+  return
+}
+
+// -----
+
+func.func @expert_linear_of_another_depth(%x: tensor<?x4xf32>, %o: tensor<?xi32>, %g: tensor<2x3xi32>, %w: tensor<2x3x5xf32>) {
+  // expected-error@+1 {{expects weights [E, N, 4], got 'tensor<2x3x5xf32>'}}
+  %y = llm.expert_linear %x, %o, %g, %w {gather = 2 : i64, top_k = 2 : i64} : (tensor<?x4xf32>, tensor<?xi32>, tensor<2x3xi32>, tensor<2x3x5xf32>) -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @combine_of_another_width(%x: tensor<?x4xf32>, %p: tensor<?x2xi32>, %w: tensor<?x3xf32>) {
+  // expected-error@+1 {{expects place and weights [T, k], x and result of one width}}
+  %y = llm.combine_experts %x, %p, %w : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x3xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @sample_with_narrow_draws(%z: tensor<?x4xf32>, %s: tensor<?x4xf32>, %d: tensor<?x3xi64>) {
+  // expected-error@+1 {{expects sampling and draws of 4 columns}}
+  %t = llm.sample %z, %s, %d : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x3xi64>) -> tensor<?xi32>
+  return
+}
+
+// -----
+
+func.func @dispatch_tied_to_another_type(%x: tensor<?x4xf32>, %y: tensor<?x2xf32>) {
+  // expected-error@+1 {{expects result 0 to be tied to an operand of its type}}
+  %z = llm.dispatch(%x, %y) {tied = array<i64: 1>} : (tensor<?x4xf32>, tensor<?x2xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: tensor<?x4xf32>, %b: tensor<?x2xf32>):
+    llm.yield %a : tensor<?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @dispatch_that_yields_another_type(%x: tensor<?x4xf32>, %y: tensor<?x2xf32>) {
+  // expected-error@+1 {{expects its region to yield values of the result types}}
+  %z = llm.dispatch(%x, %y) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<?x2xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: tensor<?x4xf32>, %b: tensor<?x2xf32>):
+    llm.yield %b : tensor<?x2xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @dispatch_without_ties(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects one entry of 'tied' per result}}
+  %z = llm.dispatch(%x) {tied = array<i64>} : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: tensor<?x4xf32>):
+    llm.yield %a : tensor<?x4xf32>
+  }
+  return
+}

@@ -1,0 +1,161 @@
+"""Writes the golden cases of this folder: random checkpoints, token ids, logits.
+
+usage: python make_goldens.py [CASE ...]        all cases when none is named
+
+A case is a directory in the form of a published checkpoint (config.json, safetensors), tokens.txt and
+logits.npy; for tiny-* the checkpoint is models/<family>/tiny. logits.npy is float32 [tokens, vocabulary], row
+t being the logits after tokens 0..t. All models are causal, so the first n rows are the golden of the prompt
+of the first n tokens.
+"""
+
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import kimi_oracle
+import llama_oracle
+import random_kimi
+import random_llama
+from checkpoint import load_weights, read_json, relative_l2, save_weights, write_golden, write_json
+
+FOLDER = Path(__file__).parent
+TOKENS = 200
+
+
+# Chosen so that no token's choice of experts is closer than 2e-3: nearer ties turn rounding into another expert.
+SALT = {"kimi-a": 13, "kimi-c": 25, "kimi-extreme": 2}
+
+
+def rng_for(case: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64([zlib.crc32(case.encode()), SALT.get(case, 0)]))
+
+
+def random_tokens(rng: np.random.Generator, vocabulary: int) -> np.ndarray:
+    tokens = rng.integers(0, vocabulary, TOKENS)
+    tokens[[5, 64]] = 0, vocabulary - 1  # the first and the last row of the tables are always read
+    return tokens
+
+
+def transformers_llama_logits(directory: Path, tokens: np.ndarray) -> np.ndarray:
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float64, attn_implementation="eager")
+    with torch.no_grad():
+        return model(torch.from_numpy(tokens)[None]).logits[0].double().numpy()
+
+
+def make_llama(case: str) -> str:
+    config, shards = random_llama.CASES[case]
+    directory, rng = FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    write_json(directory / "config.json", config)
+    save_weights(directory, random_llama.random_weights(config, rng), shards)
+    tokens = random_tokens(rng, config["vocab_size"])
+    # From here on only what is on disk counts.
+    golden = transformers_llama_logits(directory, tokens)
+    check = llama_oracle.logits(read_json(directory / "config.json"), load_weights(directory), tokens)
+    error = relative_l2(golden, check)
+    assert error < 5e-6, f"{case}: transformers and llama_oracle differ by {error:.1e}"
+    write_golden(directory, tokens, golden)
+    return f"transformers against llama_oracle: relative L2 {error:.1e}; logits std {golden.std():.2f}"
+
+
+# What transformers can load: it knows neither softmax routers, nor models without experts, nor A_log [H]. Its
+# chunked delta rule takes differences of float32 sums, which is why the extreme case gets more room.
+TRANSFORMERS_KIMI_TOLERANCE = {"kimi-a": 5e-6, "kimi-extreme": 5e-4}
+
+
+def transformers_kimi_logits(directory: Path, tokens: np.ndarray) -> np.ndarray:
+    from transformers import KimiLinearForCausalLM
+
+    model = KimiLinearForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
+    )
+    with torch.no_grad():
+        return model(torch.from_numpy(tokens)[None]).logits[0].double().numpy()
+
+
+def make_kimi(case: str) -> str:
+    config, shards = random_kimi.CASES[case]
+    directory, rng = FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    write_json(directory / "config.json", config)
+    save_weights(directory, random_kimi.random_weights(case, config, rng), shards)
+    tokens = random_tokens(rng, config["vocab_size"])
+    report: dict = {}
+    golden = kimi_oracle.logits(read_json(directory / "config.json"), load_weights(directory), tokens, report)
+    write_golden(directory, tokens, golden)
+    gates = np.concatenate([g.ravel() for g in report["gates"]])
+    extreme = gates[gates < -300]
+    quantiles = " ".join(f"{q:.3g}" for q in np.quantile(gates, [0.05, 0.25, 0.5, 0.75, 0.95]))
+    line = f"gates min {gates.min():.4g}, 5..95 % {quantiles}; logits std {golden.std():.2f}"
+    if extreme.size:
+        line += f"; {extreme.size / gates.size:.1%} of the gates below -300, their median {np.median(extreme):.0f}"
+    if "margins" in report:
+        line += f"; closest expert choice {min(report['margins']):.1e}"
+    if case in TRANSFORMERS_KIMI_TOLERANCE:
+        error = relative_l2(transformers_kimi_logits(directory, tokens), golden)
+        assert error < TRANSFORMERS_KIMI_TOLERANCE[case], f"{case}: transformers differs by {error:.1e}"
+        line += f"; transformers (float32) differs by {error:.1e}"
+    return line
+
+
+def greedy(oracle, config: dict, weights: dict, prompt: list[int], count: int) -> tuple[list[int], float]:
+    """The likeliest token, `count` times over; and the smallest lead of a likeliest token, in logits."""
+    tokens, lead = list(prompt), np.inf
+    for _ in range(count):
+        last = oracle.logits(config, weights, np.array(tokens))[-1]
+        second, first = np.argsort(last)[-2:]
+        lead = min(lead, last[first] - last[second])
+        tokens.append(int(first))
+    return tokens[len(prompt) :], lead
+
+
+def make_tiny(case: str) -> str:
+    """A trained checkpoint on held-out text. The next-token loss shows that logits and tokens belong together."""
+    from tokenizers import Tokenizer
+
+    family, oracle, other = {
+        "tiny-llama": ("llama", llama_oracle, transformers_llama_logits),
+        "tiny-kimi": ("kimi_linear", kimi_oracle, transformers_kimi_logits),
+    }[case]
+    model = FOLDER.parents[1] / "models" / family / "tiny"
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokens = np.array(tokenizer.encode((FOLDER / "passage.txt").read_text()).ids[:TOKENS])
+    assert len(tokens) == TOKENS
+    config, weights = read_json(model / "config.json"), load_weights(model)
+    golden = oracle.logits(config, weights, tokens)
+    error = relative_l2(other(model, tokens), golden)
+    assert error < 1e-5, f"{case}: transformers differs by {error:.1e}"
+    directory = FOLDER / case
+    directory.mkdir(exist_ok=True)
+    write_golden(directory, tokens, golden)
+    loss = np.mean(np.log(np.exp(golden[:-1]).sum(axis=1)) - golden[np.arange(TOKENS - 1), tokens[1:]])
+    prompt = tokenizer.encode("KING RICHARD III:\n").ids
+    continuation, lead = greedy(oracle, config, weights, prompt, 64)
+    lines = [",".join(map(str, ids)) for ids in (prompt, continuation)]
+    (directory / "greedy.txt").write_text("\n".join([*lines, json.dumps(tokenizer.decode(continuation))]) + "\n")
+    line = f"greedy lead at least {lead:.3f}; loss {loss:.3f}; transformers differs by {error:.1e}"
+    if family == "kimi_linear":
+        report: dict = {}
+        kimi_oracle.logits(config, weights, tokens, report)
+        gates = np.concatenate([g.ravel() for g in report["gates"]])
+        line += f"; gates min {gates.min():.3g}; closest expert choice {min(report['margins']):.1e}"
+    return line
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    kimi_oracle.self_test()
+    makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
+    makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
+    for case in sys.argv[1:] or makers:
+        print(f"{case}: {makers[case](case)}")
+
+
+if __name__ == "__main__":
+    main()

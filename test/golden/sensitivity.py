@@ -1,0 +1,156 @@
+"""Shows that the goldens notice mistakes: runs the oracles with one usual error each and prints the damage.
+
+usage: python sensitivity.py
+
+One line an error: the relative L2 change of the logits it makes in each case ("-": the case lacks the part).
+A test with tolerance 1e-5 sees whatever stands above that in some column.
+"""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+import numpy as np
+
+import kimi_oracle as kimi
+import llama_oracle as llama
+from checkpoint import load_weights, read_json, read_tokens, relative_l2
+
+FOLDER = Path(__file__).parent
+
+
+@contextmanager
+def replaced(module: object, name: str, value: object) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def kimi_errors() -> dict[str, tuple[str, Callable]]:
+    original = {name: getattr(kimi, name) for name in dir(kimi)}
+    delta, parts, route, gate, conv = (
+        original[n] for n in ("delta_rule", "mla_parts", "route", "decay_gate", "short_conv_silu")
+    )
+
+    def rotated_mla(x, weights, prefix, config):
+        q_nope, q_rope, latent, k_rope = parts(x, weights, prefix, config)
+        f = 10000.0 ** (-2.0 * np.arange(q_rope.shape[-1] // 2) / q_rope.shape[-1])
+        return q_nope, llama.rotate(q_rope, f, 1.0), latent, llama.rotate(k_rope[:, None], f, 1.0)[:, 0]
+
+    def decay_after_read(q, k, v, g, beta, state):
+        return delta(q, k, v, np.concatenate([g[:1] * 0, g[:-1]]), beta, state)
+
+    def no_correction(q, k, v, g, beta, state):
+        out = np.empty_like(v)
+        for t in range(len(q)):
+            state = np.exp(g[t])[:, :, None] * state + k[t][:, :, None] * (beta[t][:, None] * v[t])[:, None, :]
+            out[t] = q.shape[-1] ** -0.5 * np.einsum("hkv,hk->hv", state, q[t])
+        return out, state
+
+    def state_lost_at_64(q, k, v, g, beta, state):
+        pieces = [delta(*(x[s : s + 64] for x in (q, k, v, g, beta)), state)[0] for s in range(0, len(q), 64)]
+        return np.concatenate(pieces), state
+
+    def clamped(floor):
+        return lambda f, a_log, dt_bias: np.maximum(gate(f, a_log, dt_bias), floor)
+
+    def with_config(**changes):
+        return lambda logits, bias, config: route(logits, bias, config | changes)
+
+    def biased_weights(logits, bias, config):
+        ids, _, margin = route(logits, bias, config)
+        soft = config["moe_router_activation_func"] == "softmax"
+        t = (kimi.softmax(logits) if soft else kimi.sigmoid(logits))[ids] + bias[ids]
+        return ids, (t / t.sum() if config["moe_renormalize"] else t) * config["routed_scaling_factor"], margin
+
+    def no_bias(logits, bias, config):
+        return route(logits, bias * 0, config)
+
+    def l2_eps(eps, outside=False):
+        def norm(x):
+            squares = np.sum(x * x, axis=-1, keepdims=True)
+            return x / (np.maximum(np.sqrt(squares), eps) if outside else np.sqrt(squares + eps))
+
+        return norm
+
+    return {
+        "delta rule without correction": ("delta_rule", no_correction),
+        "decay one token late": ("delta_rule", decay_after_read),
+        "state lost every 64 tokens": ("delta_rule", state_lost_at_64),
+        "gate clamped at -5": ("decay_gate", clamped(-5.0)),
+        "gate under -126 taken as none": ("decay_gate", lambda f, a, b: gate(f, a, b) * (gate(f, a, b) > -126)),
+        "gate without dt_bias": ("decay_gate", lambda f, a, b: gate(f, a, b * 0)),
+        "convolution taps reversed": ("short_conv_silu", lambda z, w: conv(z, w[..., ::-1])),
+        "l2 norm eps 1e-5": ("l2_norm", l2_eps(1e-5)),
+        "l2 norm max(norm, 1e-6)": ("l2_norm", l2_eps(1e-6, outside=True)),
+        "latents' eps 1e-5": ("KV_A_LAYERNORM_EPS", 1e-5),
+        "latent attention rotated": ("mla_parts", rotated_mla),
+        "router weights with bias": ("route", biased_weights),
+        "router bias ignored": ("route", no_bias),
+        "router groups ignored": ("route", with_config(num_expert_group=1)),
+        "router scale ignored": ("route", with_config(routed_scaling_factor=1.0)),
+        "router renormalisation flipped": (
+            "route",
+            lambda logits, bias, c: route(logits, bias, c | {"moe_renormalize": not c["moe_renormalize"]}),
+        ),
+    }
+
+
+def llama_errors() -> dict[str, tuple[str, Callable]]:
+    frequencies = llama.rope_frequencies
+
+    def plain(config):
+        n = llama.head_dim_of(config)
+        return llama.rope_block(config)["rope_theta"] ** (-2.0 * np.arange(n // 2) / n), 1.0
+
+    def interleaved(x, f, scale):
+        angle = np.arange(x.shape[0])[:, None, None] * f
+        c, s = np.cos(angle) * scale, np.sin(angle) * scale
+        out = np.empty_like(x)
+        out[..., ::2] = x[..., ::2] * c - x[..., 1::2] * s
+        out[..., 1::2] = x[..., 1::2] * c + x[..., ::2] * s
+        return out
+
+    linear = llama.linear
+    return {
+        "rope scaling ignored": ("rope_frequencies", plain),
+        "rope cos/sin factor ignored": ("rope_frequencies", lambda c: (frequencies(c)[0], 1.0)),
+        "rope pairs interleaved": ("rotate", interleaved),
+        "biases ignored": ("linear", lambda x, w, n: linear(x, {n + ".weight": w[n + ".weight"]}, n)),
+    }
+
+
+def table(module: object, cases: list[str], errors: dict[str, tuple[str, object]]) -> None:
+    loaded = []
+    for case in cases:
+        folder = FOLDER / case
+        loaded.append((read_json(folder / "config.json"), load_weights(folder), read_tokens(folder / "tokens.txt")))
+    print(f"| {'error':<34} | " + " | ".join(f"{case:<12}" for case in cases) + " |")
+    print(f"|{'-' * 36}|" + "|".join("-" * 14 for _ in cases) + "|")
+    truth = [module.logits(*case) for case in loaded]
+
+    def line(label: str, run: Callable) -> None:
+        changes = [relative_l2(run(*case), right) for case, right in zip(loaded, truth)]
+        print(f"| {label:<34} | " + " | ".join(f"{f'{c:.0e}' if c > 1e-13 else '-':<12}" for c in changes) + " |")
+
+    for label, (name, wrong) in errors.items():
+        with replaced(module, name, wrong):
+            line(label, module.logits)
+    line("rms_norm_eps 1e-5 for 1e-6 or back", lambda c, w, t: module.logits(other_eps(c), w, t))
+    print()
+
+
+def other_eps(config: dict) -> dict:
+    return config | {"rms_norm_eps": 1e-6 if config["rms_norm_eps"] == 1e-5 else 1e-5}
+
+
+def main() -> None:
+    table(kimi, ["kimi-a", "kimi-b", "kimi-c", "kimi-extreme"], kimi_errors())
+    table(llama, ["llama-a", "llama-b", "llama-c", "llama-d"], llama_errors())
+
+
+if __name__ == "__main__":
+    main()
