@@ -16,13 +16,15 @@ static uint64_t enabledStates() {
 CpuAbility detectCpu() {
   CpuAbility cpu;
   unsigned a, b, c, d;
-  unsigned c1 = 0, d1 = 0, b7 = 0, c7 = 0, d7 = 0, a71 = 0, c81 = 0;
+  unsigned c1 = 0, d1 = 0, b7 = 0, c7 = 0, d7 = 0, a71 = 0, d71 = 0, c81 = 0, b24 = 0;
   if (__get_cpuid(1, &a, &b, &c1, &d1) == 0)
     return cpu;
   unsigned leaves7 = 0;
   if (__get_cpuid_count(7, 0, &leaves7, &b7, &c7, &d7) && leaves7 >= 1)
-    __get_cpuid_count(7, 1, &a71, &b, &c, &d);
+    __get_cpuid_count(7, 1, &a71, &b, &c, &d71);
   __get_cpuid(0x80000001, &a, &b, &c81, &d);
+  if (d71 >> 19 & 1)
+    __get_cpuid_count(0x24, 0, &a, &b24, &c, &d);
   auto has = [](unsigned word, int bit) { return (word >> bit & 1) != 0; };
 
   // v2: SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT and LAHF.
@@ -52,6 +54,12 @@ CpuAbility detectCpu() {
   add(v4 && has(d7, 23), "avx512fp16");
   add(v4 && has(a71, 5), "avx512bf16");
   add(v3 && has(a71, 4), "avxvnni");
+  add(v4 && has(d7, 8), "avx512vp2intersect");
+  add(v4 && (b24 & 0xff) >= 2, "avx10.2");
+  add(v3 && has(a71, 23), "avxifma");
+  add(v3 && has(d71, 4), "avxvnniint8");
+  add(v3 && has(d71, 5), "avxneconvert");
+  add(v3 && has(d71, 10), "avxvnniint16");
   add(v3 && has(c7, 8), "gfni");
   add(v3 && has(c7, 9), "vaes");
   add(v3 && has(c7, 10), "vpclmulqdq");
@@ -64,11 +72,20 @@ CpuAbility detectCpu() {
 CpuAbility detectCpu() { return {0, {}}; }
 #endif
 
+static std::string levelName(int level) { return level == 1 ? "x86-64" : "x86-64-v" + std::to_string(level); }
+
 int cpuLevelNumber(const std::string &name) {
   for (int level = 1; level <= 4; ++level)
-    if (name == (level == 1 ? std::string("x86-64") : "x86-64-v" + std::to_string(level)))
+    if (name == levelName(level))
       return level;
   return 0;
+}
+
+CodeObject nativeCodeObject(const CpuAbility &cpu) {
+  CodeObject object;
+  object.level = levelName(cpu.level);
+  object.features.assign(cpu.features.begin(), cpu.features.end());
+  return object;
 }
 
 absl::StatusOr<uint32_t> chooseCodeObject(const std::vector<CodeObject> &objects, const CpuAbility &cpu, const std::string &file) {
@@ -89,7 +106,9 @@ absl::StatusOr<uint32_t> chooseCodeObject(const std::vector<CodeObject> &objects
   }
   if (best >= 0)
     return static_cast<uint32_t>(best);
-  std::string mine = cpu.level == 0 ? "not an x86-64 CPU" : cpu.level == 1 ? "x86-64" : "x86-64-v" + std::to_string(cpu.level);
+  std::string mine = cpu.level == 0 ? "not an x86-64 CPU" : levelName(cpu.level);
+  for (const std::string &feature : cpu.features)
+    mine += "+" + feature;
   return absl::FailedPreconditionError(file + ": has no code for this CPU: the artifact holds " +
                                        (present.empty() ? "none" : present) + ", this CPU is " + mine +
                                        "; compile the model again with --cpu for this machine");

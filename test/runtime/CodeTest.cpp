@@ -78,7 +78,11 @@ TEST(CpuLevel, takes_the_best_that_runs) {
             "for this machine");
   EXPECT_EQ(cpuLevelNumber("x86-64-v4"), 4);
   EXPECT_EQ(cpuLevelNumber("sm_90a"), 0);
-  EXPECT_GE(detectCpu().level, 1);
+  CpuAbility here = detectCpu();
+  EXPECT_GE(here.level, 1);
+  objects.push_back(nativeCodeObject(here));
+  EXPECT_TRUE(chooseCodeObject({objects.back()}, here, "m").ok());
+  EXPECT_EQ(*chooseCodeObject({{"cpu", "x86-64-v3", {}, 0}, nativeCodeObject({4, {"avx512vnni"}})}, {4, {"avx512vnni", "gfni"}}, "m"), 1u);
 }
 
 } // namespace
