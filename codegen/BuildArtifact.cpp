@@ -57,7 +57,7 @@ absl::StatusOr<runtime::Shape> shapeOf(RankedTensorType type, ArrayAttr dims) {
 
 } // namespace
 
-absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<CodeObject> code, TensorSource source, TensorRelease release) {
+absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code, TensorSource source, TensorRelease release) {
   ArtifactContents contents;
   runtime::Plan &plan = contents.plan;
   auto number = [&](StringRef key) {
@@ -72,15 +72,23 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Cod
   plan.metadata.maxTokens = number("llm.max_tokens");
   plan.metadata.maxSequences = number("llm.max_sequences");
 
-  for (CodeObject &object : code) {
+  for (TargetCode &object : code) {
     runtime::CodeObject entry;
+    entry.target = object.target;
     // "native" means nothing on another machine: the artifact names what this one has.
-    if (object.target == "native")
+    if (object.level == "native")
       entry = runtime::nativeCodeObject(runtime::detectCpu());
     else
-      entry.level = object.target;
+      entry.level = object.level;
+    for (auto function : planned.getOps<func::FuncOp>())
+      if (function->hasAttr("llm.kernel") && object.target == "cuda") {
+        auto launch = object.launches.find(function.getName().str());
+        if (launch == object.launches.end())
+          return absl::InternalError("kernel '" + function.getName().str() + "' has no launch for " + object.level);
+        entry.launches.push_back(launch->second);
+      }
     entry.blob = contents.blobs.size();
-    contents.blobs.push_back(blobOf(std::string(object.elf.begin(), object.elf.end())));
+    contents.blobs.push_back(blobOf(std::string(object.bytes.begin(), object.bytes.end())));
     plan.codeObjects.push_back(std::move(entry));
   }
 
