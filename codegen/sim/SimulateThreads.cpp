@@ -2,7 +2,7 @@
 //
 //   llvm.func @k(%x: !llvm.ptr) attributes {nvvm.kernel}    ->   llvm.func @k(%thread: !llvm.ptr, %parameters: !llvm.ptr)
 //   %t = nvvm.read.ptx.sreg.tid.x                           ->   %t = llvm.load %thread[16]
-//   nvvm.barrier0                                           ->   call %barrier(%thread)
+//   nvvm.barrier0                                           ->   call %barrier(%thread, site)
 //   %v = llvm.load %p                                       ->   call %read(%thread, %p, size); %v = llvm.load %p
 //   llvm.mlir.addressof @shared : !llvm.ptr<3>              ->   %thread.shared + its offset
 #include "codegen/sim/Passes.h"
@@ -66,8 +66,8 @@ Type inOneSpace(Type type) {
 
 class KernelSimulation {
 public:
-  KernelSimulation(LLVM::LLVMFuncOp kernel, const SharedLayout &shared)
-      : kernel(kernel), shared(shared), b(kernel), pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
+  KernelSimulation(LLVM::LLVMFuncOp kernel, const SharedLayout &shared, int64_t &numBarriers)
+      : kernel(kernel), shared(shared), numBarriers(&numBarriers), b(kernel), pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
 
   LogicalResult run() {
     if (kernel.getFunctionType().getReturnType() != LLVM::LLVMVoidType::get(b.getContext()))
@@ -183,14 +183,14 @@ private:
         .Case<NVVM::GridDimYOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, gridDim) + 4)); })
         .Case<NVVM::LaneIdOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, lane))); })
         .Case<NVVM::Barrier0Op>([&](NVVM::Barrier0Op o) {
-          call(sim::Function::barrier, {});
+          call(sim::Function::barrier, {i32((*numBarriers)++)});
           o.erase();
           return success();
         })
         .Case<NVVM::BarrierOp>([&](NVVM::BarrierOp o) -> LogicalResult {
           if (o.getNumOperands() || o.getNumResults())
             return o.emitError("has no simulation; only barriers of the whole block have");
-          call(sim::Function::barrier, {});
+          call(sim::Function::barrier, {i32((*numBarriers)++)});
           o.erase();
           return success();
         })
@@ -227,6 +227,7 @@ private:
 
   LLVM::LLVMFuncOp kernel;
   const SharedLayout &shared;
+  int64_t *numBarriers;
   OpBuilder b;
   Type pointer;
   Value thread, functions, sharedBase;
@@ -244,12 +245,13 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SharedLayout shared(module);
+    int64_t numBarriers = 0;
     SmallVector<LLVM::LLVMFuncOp> kernels;
     for (auto function : module.getOps<LLVM::LLVMFuncOp>())
       if (function->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName()))
         kernels.push_back(function);
     for (LLVM::LLVMFuncOp kernel : kernels) {
-      if (failed(KernelSimulation(kernel, shared).run()))
+      if (failed(KernelSimulation(kernel, shared, numBarriers).run()))
         return signalPassFailure();
       OpBuilder b(kernel);
       auto size = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), (kernel.getName() + ".static_shared").str(),

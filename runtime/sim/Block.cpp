@@ -48,7 +48,7 @@ struct Fiber : Thread {
   void *stackPointer;
   State state;
   uint32_t number; ///< in the block
-  void *site;      ///< where it waits
+  uint32_t site;   ///< the barrier at which it waits
   // The warp operation that it waits for, and its result.
   WarpOp op;
   uint32_t mask, value, offset, clamp, kind, result;
@@ -105,7 +105,7 @@ public:
       hazard(fiber, finding, address);
   }
 
-  void barrier(Fiber &fiber, void *site) {
+  void barrier(Fiber &fiber, uint32_t site) {
     fiber.site = site;
     wait(fiber, State::atBarrier);
   }
@@ -258,7 +258,7 @@ private:
         if (!runWarp(first))
           return;
       uint32_t waiting = 0;
-      void *site = nullptr;
+      uint32_t site = 0;
       for (Fiber &fiber : fibers_)
         if (fiber.state == State::atBarrier) {
           if (waiting++ && fiber.site != site)
@@ -377,7 +377,7 @@ private:
     f.write = [](Thread *t, const void *address, uint64_t bytes) {
       fiberOf(t).run->access(fiberOf(t), reinterpret_cast<uintptr_t>(address), bytes, true);
     };
-    f.barrier = [](Thread *t) { fiberOf(t).run->barrier(fiberOf(t), __builtin_return_address(0)); };
+    f.barrier = [](Thread *t, uint32_t site) { fiberOf(t).run->barrier(fiberOf(t), site); };
     f.syncWarp = [](Thread *t, uint32_t mask) { fiberOf(t).run->warpOp(fiberOf(t), WarpOp::sync, mask, 0, 0, 0, 0); };
     f.shuffle = [](Thread *t, uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind) {
       return fiberOf(t).run->warpOp(fiberOf(t), WarpOp::shuffle, mask, value, offset, clamp, kind);

@@ -14,7 +14,8 @@ enum class VoteKind : uint32_t { any, all, ballot, uni };
 struct Functions {
   void (*read)(Thread *, const void *address, uint64_t bytes);
   void (*write)(Thread *, const void *address, uint64_t bytes);
-  void (*barrier)(Thread *);
+  /// `site` numbers the barriers of a module from 0.
+  void (*barrier)(Thread *, uint32_t site);
   void (*syncWarp)(Thread *, uint32_t mask);
   uint32_t (*shuffle)(Thread *, uint32_t mask, uint32_t value, uint32_t offset, uint32_t maskAndClamp, uint32_t kind);
   uint32_t (*vote)(Thread *, uint32_t mask, uint32_t predicate, uint32_t kind);
