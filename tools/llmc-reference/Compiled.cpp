@@ -181,12 +181,12 @@ FailureOr<std::vector<Passed>> Compiled::run(StringRef function, ArrayRef<Passed
 }
 
 /// What `llm.pack` says, on bytes.
-static std::shared_ptr<Buffer> pack(llm::PackOp op, ArrayRef<Buffer *> weights) {
+static std::shared_ptr<Buffer> pack(llm::PackOp op, ArrayRef<std::shared_ptr<Buffer>> weights) {
   Tensor zeros = tensorOfType(op.getType(), {}, /*zero=*/true);
   auto packed = std::make_shared<Buffer>(zeros);
   int64_t groups = op.getGroups(), panel = op.getPanel(), from = op.getFrom(), depth = zeros.dim(2), size = packed->elementBytes();
   int64_t firstUnit = 0; // within a group: a panel, or a row where there are no panels
-  for (Buffer *w : weights) {
+  for (const std::shared_ptr<Buffer> &w : weights) {
     int64_t rows = w->bytes() / size / groups / depth, count = op.getCount().value_or(rows);
     for (int64_t g = 0; g < groups; ++g)
       for (int64_t r = 0; r < count; ++r)
@@ -222,17 +222,24 @@ FailureOr<Passed> Compiled::weight(Operation &op) {
 LogicalResult Compiled::execute(Operation &op, Values &values, Order order) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(&op)
       .Case([&](llm::WeightOp w) {
-        auto stored = weight(op);
-        if (failed(stored))
-          return failure();
-        values[w.getResult()] = *stored;
+        Passed &known = stored[&op];
+        if (!known.first) {
+          auto made = weight(op);
+          if (failed(made))
+            return failure();
+          known = *made;
+        }
+        values[w.getResult()] = known;
         return success();
       })
       .Case([&](llm::PackOp p) {
-        SmallVector<Buffer *> weights;
+        std::vector<std::shared_ptr<Buffer>> weights;
         for (mlir::Value w : p.getWeights())
-          weights.push_back(values.lookup(w).first.get());
-        values[p.getResult()] = pack(p, weights);
+          weights.push_back(values.lookup(w).first);
+        Passed &known = packed[{&op, weights}];
+        if (!known.first)
+          known = pack(p, weights);
+        values[p.getResult()] = known;
         return success();
       })
       .Case([&](arith::ConstantOp c) -> LogicalResult {

@@ -5,6 +5,7 @@
 #include "dialect/reference/Evaluator.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include <map>
 
 namespace llmc::reference {
 
@@ -66,6 +67,8 @@ private:
 
   mlir::ModuleOp tiles;
   WeightProvider weights;
+  std::map<mlir::Operation *, Passed> stored;                                         // by llm.weight
+  std::map<std::pair<mlir::Operation *, std::vector<std::shared_ptr<Buffer>>>, Passed> packed; // by llm.pack and what it packs
   void *library = nullptr;
 };
 
