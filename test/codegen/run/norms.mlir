@@ -1,5 +1,6 @@
 // Norms and rotations that stand alone.
 // RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,65 --sequences=3 --rows-alone
+// RUN: llmc-opt --llmc-graph-stage --llmc-chunk-stage %s | llmc-reference - --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=9
 
 func.func @rms_norm(%x: tensor<?x100xf32>) -> tensor<?x100xf32> {
   %w = llm.weight "norm" : tensor<100xbf16>
