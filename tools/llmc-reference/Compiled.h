@@ -29,7 +29,7 @@ public:
   llvm::SmallVector<int64_t, 4> shape;
 
 private:
-  static constexpr size_t kGuard = 256;
+  static constexpr size_t kGuard = 4096;
   size_t guardAfter() const { return kGuard + (64 - size % 64) % 64; }
   uint8_t *memory;
   size_t size;

@@ -26,7 +26,7 @@ static cl::opt<std::string> compareFile("compare", cl::desc("a module whose resu
 static cl::opt<std::string> compareFunction("compare-function", cl::desc("its function (default: the same name)"));
 static cl::opt<double> tolerance("tolerance", cl::desc("largest relative L2 error (of --expect: error of an element)"), cl::init(1e-9));
 static cl::list<int64_t> tokens("tokens", cl::desc("rows of the call (default: 65); --compiled makes a call of each of several"), cl::CommaSeparated);
-static cl::opt<int64_t> sequences("sequences", cl::desc("sequences of the call"), cl::init(1));
+static cl::opt<int64_t> sequences("sequences", cl::desc("sequences of the call; with --compiled at most one a row"), cl::init(1));
 static cl::list<int64_t> past("past", cl::desc("tokens already in each sequence's state"), cl::CommaSeparated);
 static cl::opt<int64_t> context("context", cl::desc("positions of a cache (default: what the sequences need)"), cl::init(0));
 static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
