@@ -123,12 +123,22 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
                                b.getI64IntegerAttr(from), count ? b.getI64IntegerAttr(*count) : IntegerAttr());
   }
 
-  /// Whether a linear somewhere reads the weight (a tied embedding): then it is stored in panels only.
+  /// Whether a linear in any program reads the weight (a tied embedding): then it is stored in panels only.
   bool hasLinearUser(Value weight) {
+    if (auto stored = weight.getDefiningOp<llm::WeightOp>()) {
+      auto found = getOperation().walk([&](llm::WeightOp same) {
+        return same.getName() == stored.getName() && readByLinear(same.getResult()) ? WalkResult::interrupt() : WalkResult::advance();
+      });
+      return found.wasInterrupted();
+    }
+    return readByLinear(weight);
+  }
+
+  bool readByLinear(Value weight) {
     return llvm::any_of(weight.getUsers(), [&](Operation *user) {
       if (auto dispatch = dyn_cast<llm::DispatchOp>(user))
         for (auto [i, operand] : llvm::enumerate(dispatch.getInputs()))
-          if (operand == weight && hasLinearUser(dispatch.getBody().getArgument(i)))
+          if (operand == weight && readByLinear(dispatch.getBody().getArgument(i)))
             return true;
       if (auto packed = dyn_cast<llm::PackOp>(user))
         return packed.getPanel() == 32;
@@ -224,7 +234,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, func::FuncOp &kernel) {
     OpBuilder b(&getContext());
     SymbolTable symbols(getOperation());
-    std::string name = isa<NameLoc>(dispatch.getLoc()) ? cast<NameLoc>(dispatch.getLoc()).getName().str() : "kernel";
+    std::string name = dispatch.getKernel().str();
     auto dynamic = ShapedType::kDynamic;
     Type i32 = b.getI32Type();
     kernel = func::FuncOp::create(b, dispatch.getLoc(), name, b.getFunctionType({}, {}));

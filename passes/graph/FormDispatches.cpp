@@ -122,8 +122,9 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     SmallVector<Type> types;
     for (OpResult r : outputs)
       types.push_back(r.getType());
-    Location loc = NameLoc::get(b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number)));
-    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied));
+    StringAttr name = b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number));
+    Location loc = NameLoc::get(name);
+    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied), name);
     Block *body = b.createBlock(&dispatch.getBody());
     IRMapping map;
     for (Value v : inputs)

@@ -255,7 +255,7 @@ TEST_P(Golden, TwoCompilationsGiveTheSameBytes) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
                          testing::Values("llama-a", "llama-b", "llama-c", "llama-d", "kimi-a", "kimi-b", "kimi-c", "kimi-extreme",
-                                         "tiny-llama"),
+                                         "tiny-llama", "tiny-kimi"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -285,7 +285,7 @@ TEST_P(Tiny, WritesTheTextOfTheReferenceLoop) {
     ASSERT_EQ(session.advance(), expected[i]) << "token " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Tiny, testing::Values("tiny-llama"), [](const auto &info) {
+INSTANTIATE_TEST_SUITE_P(Models, Tiny, testing::Values("tiny-llama", "tiny-kimi"), [](const auto &info) {
   std::string name = info.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;

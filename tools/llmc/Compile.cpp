@@ -8,6 +8,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Support/FileUtilities.h"
+#include "mlir/Transforms/Passes.h"
 #include "passes/Pipelines.h"
 #include "tools/llmc-opt/Register.h"
 #include "llvm/Support/FileSystem.h"
@@ -146,6 +147,8 @@ absl::Status fillTokenizer(const ImportedModel &imported, ArtifactContents &cont
 } // namespace
 
 void printPasses(FILE *out) {
+  registerCSEPass();
+  registerCanonicalizerPass();
   MLIRContext context;
   using Add = void (*)(OpPassManager &);
   for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage), {"chunk", addChunkStage}, {"plan", addPlanStage}}) {
@@ -155,12 +158,10 @@ void printPasses(FILE *out) {
     std::function<void(OpPassManager &)> list = [&](OpPassManager &manager) {
       for (Pass &pass : manager.getPasses()) {
         std::string name = pass.getArgument().str();
-        if (name.empty()) { // a nest: its passes
-          std::string text;
-          llvm::raw_string_ostream stream(text);
+        if (name.empty()) { // a nest of one pass: "func.func(name{options})"
+          llvm::raw_string_ostream stream(name);
           pass.printAsTextualPipeline(stream);
-          fprintf(out, "  %s\n", text.c_str());
-          continue;
+          name = StringRef(name).split('(').second.rtrim(')').split('{').first.str();
         }
         const PassInfo *info = PassInfo::lookup(name);
         fprintf(out, "  %-22s %s\n", name.c_str(), info ? info->getPassDescription().str().c_str() : "");
