@@ -1,4 +1,5 @@
-// Spin-then-sleep barriers on futexes, and the switch of the calling thread to a stack large enough for kernels.
+// Spin-then-sleep barriers on futexes, and the switch of the calling thread to a stack large enough for
+// kernels.
 #include "runtime/ThreadPool.h"
 #include <algorithm>
 #include <cstdio>
@@ -21,7 +22,8 @@ static int quotaCpus() {
   long long quota = 0, period = 0;
   int read = fscanf(file, "%lld %lld", &quota, &period);
   fclose(file);
-  return read == 2 && quota > 0 && period > 0 ? static_cast<int>(std::max(1LL, (quota + period - 1) / period)) : 1 << 20;
+  return read == 2 && quota > 0 && period > 0 ? static_cast<int>(std::max(1LL, (quota + period - 1) / period))
+                                              : 1 << 20;
 }
 
 int usableCpus() {
@@ -51,7 +53,8 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
   std::unique_ptr<ThreadPool> pool(new ThreadPool(threads));
   // About 20 us of spinning at 40 to 140 cycles a pause; none where threads have to share CPUs.
   pool->spins_ = threads <= usableCpus() ? 800 : 20;
-  void *stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void *stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED)
     return absl::ResourceExhaustedError("no address space for a stack of 64 MiB");
   mprotect(stack, 4096, PROT_NONE);
@@ -69,7 +72,8 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
   }
   pthread_attr_destroy(&attributes);
   if (error != 0)
-    return absl::ResourceExhaustedError("cannot start " + std::to_string(threads) + " threads: " + strerror(error));
+    return absl::ResourceExhaustedError("cannot start " + std::to_string(threads) +
+                                        " threads: " + strerror(error));
   return pool;
 }
 
@@ -89,8 +93,8 @@ void ThreadPool::wait(std::atomic<uint32_t> &word, uint32_t old) {
       return;
     _mm_pause();
   }
-  // The waker stores the word and then reads sleepers_, both sequentially consistent: it either sees this sleeper or this
-  // thread (and the kernel) sees the new word.
+  // The waker stores the word and then reads sleepers_, both sequentially consistent: it either sees this
+  // sleeper or this thread (and the kernel) sees the new word.
   sleepers_.fetch_add(1);
   while (word.load() == old)
     syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);

@@ -1,5 +1,6 @@
-// Threads that run lists of dispatches in step: workgroups of one dispatch are shared out, a barrier lies between dispatches.
-// Made for dispatches of microseconds: threads spin at barriers and only sleep when the wait is long.
+// Threads that run lists of dispatches in step: workgroups of one dispatch are shared out, a barrier lies
+// between dispatches. Made for dispatches of microseconds: threads spin at barriers and only sleep when the
+// wait is long.
 #pragma once
 #include "absl/status/statusor.h"
 #include <atomic>
@@ -22,19 +23,22 @@ struct Task {
   void *const *buffers;
 };
 
-/// CPUs that this process may use: its affinity, one per core where cores have several, and its control group's quota.
+/// CPUs that this process may use: its affinity, one per core where cores have several, and its control
+/// group's quota.
 int usableCpus();
 
 class ThreadPool {
 public:
-  /// `threads` threads in all, the caller of `run` is one of them; 1 to 1024. Workers live until the pool is destroyed.
+  /// `threads` threads in all, the caller of `run` is one of them; 1 to 1024. Workers live until the pool is
+  /// destroyed.
   static absl::StatusOr<std::unique_ptr<ThreadPool>> create(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;
 
-  /// Runs the tasks in order and returns when all are done. One call at a time. Neither allocates nor locks. Kernels run
-  /// on stacks of kStackBytes in the default floating-point environment, whatever the caller's are.
+  /// Runs the tasks in order and returns when all are done. One call at a time. Neither allocates nor locks.
+  /// Kernels run on stacks of kStackBytes in the default floating-point environment, whatever the caller's
+  /// are.
   void run(const Task *tasks, size_t count, const int64_t *dims);
   int threads() const { return threads_; }
 
