@@ -106,24 +106,36 @@ void ThreadPool::wake(std::atomic<uint32_t> &word) {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 0x7fffffff, nullptr, nullptr, 0);
 }
 
-void ThreadPool::prepare(const Task *task) {
-  grid_ = task->grid(dims_);
+/// The next dispatch to share out. Those of one workgroup are run here and now: all threads are waiting, and
+/// handing one workgroup to others would cost a barrier.
+ThreadPool::Stage ThreadPool::prepare(size_t index) {
+  Stage stage{index};
+  for (; stage.index < count_; ++stage.index) {
+    const Task &task = tasks_[stage.index];
+    stage.grid = task.grid(dims_);
+    if (stage.grid > 1)
+      break;
+    if (stage.grid == 1)
+      task.kernel(task.buffers, dims_, 0);
+  }
   // Several workgroups per claim where there are many, so that the counter is not what threads wait for.
-  claim_ = std::max<int64_t>(1, grid_ / (threads_ * 16));
+  stage.claim = std::max<int64_t>(1, stage.grid / (threads_ * 16));
   nextWorkgroup_.store(0, std::memory_order_relaxed);
+  return stage;
 }
 
-void ThreadPool::barrier(const Task *next) {
+ThreadPool::Stage ThreadPool::barrier(size_t next) {
   uint32_t phase = phase_.load(std::memory_order_relaxed);
+  Stage &after = stages_[(phase + 1) & 1];
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads_) {
     wait(phase_, phase);
-    return;
+    return after;
   }
   arrived_.store(0, std::memory_order_relaxed);
-  if (next)
-    prepare(next);
+  after = prepare(next);
   phase_.store(phase + 1);
   wake(phase_);
+  return after;
 }
 
 void ThreadPool::work() {
@@ -131,17 +143,15 @@ void ThreadPool::work() {
   const Task *tasks = tasks_;
   const size_t count = count_;
   const int64_t *dims = dims_;
-  for (size_t i = 0; i < count; ++i) {
-    const Task &task = tasks[i];
-    const int64_t grid = grid_, claim = claim_;
+  for (Stage stage = first_; stage.index < count; stage = barrier(stage.index + 1)) {
+    const Task &task = tasks[stage.index];
     for (;;) {
-      int64_t begin = nextWorkgroup_.fetch_add(claim, std::memory_order_relaxed);
-      if (begin >= grid)
+      int64_t begin = nextWorkgroup_.fetch_add(stage.claim, std::memory_order_relaxed);
+      if (begin >= stage.grid)
         break;
-      for (int64_t w = begin, end = std::min(begin + claim, grid); w < end; ++w)
+      for (int64_t w = begin, end = std::min(begin + stage.claim, stage.grid); w < end; ++w)
         task.kernel(task.buffers, dims, w);
     }
-    barrier(i + 1 < count ? &tasks[i + 1] : nullptr);
   }
 }
 
@@ -165,9 +175,14 @@ void ThreadPool::leaderMain(unsigned low, unsigned high) {
       for (int64_t w = 0, grid = task.grid(pool->dims_); w < grid; ++w)
         task.kernel(task.buffers, pool->dims_, w);
     }
-  } else {
-    pool->work();
+    return;
   }
+  pool->first_ = pool->prepare(0);
+  if (pool->first_.index == pool->count_)
+    return; // nothing to share
+  pool->epoch_.fetch_add(1);
+  pool->wake(pool->epoch_);
+  pool->work();
 }
 
 void ThreadPool::run(const Task *tasks, size_t count, const int64_t *dims) {
@@ -178,11 +193,6 @@ void ThreadPool::run(const Task *tasks, size_t count, const int64_t *dims) {
   dims_ = dims;
   unsigned environment = _mm_getcsr();
   _mm_setcsr(0x1f80); // round to nearest, denormals kept, exceptions masked
-  if (threads_ > 1) {
-    prepare(&tasks[0]);
-    epoch_.fetch_add(1);
-    wake(epoch_);
-  }
   getcontext(&leader_);
   leader_.uc_stack.ss_sp = leaderStack_;
   leader_.uc_stack.ss_size = kStackBytes;

@@ -48,9 +48,14 @@ private:
   explicit ThreadPool(int threads) : threads_(threads) {}
   static void *workerMain(void *pool);
   static void leaderMain(unsigned low, unsigned high);
+  /// A dispatch that is being shared out: its index in the list, the list's length when nothing is left.
+  struct Stage {
+    size_t index = 0;
+    int64_t grid = 0, claim = 1;
+  };
   void work();
-  void prepare(const Task *task);
-  void barrier(const Task *next);
+  Stage prepare(size_t index);
+  Stage barrier(size_t next);
   void wait(std::atomic<uint32_t> &word, uint32_t old);
   void wake(std::atomic<uint32_t> &word);
 
@@ -65,8 +70,11 @@ private:
   size_t count_ = 0;
   const int64_t *dims_ = nullptr;
   bool isStopping_ = false;
-  // The current dispatch; written by the last thread at a barrier.
-  int64_t grid_ = 0, claim_ = 1;
+  Stage first_;
+  // What follows a barrier, by the parity of the phase that it opens; written by the last thread to arrive.
+  // Apart from first_, since a thread may still be leaving the last barrier of a job when the next job is
+  // published.
+  Stage stages_[2];
 
   // On lines of their own: each is written by all threads.
   alignas(64) std::atomic<int64_t> nextWorkgroup_{0};
