@@ -1,6 +1,5 @@
 // See BuildArtifact.h.
 #include "codegen/BuildArtifact.h"
-#include "runtime/cpu/CpuLevel.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
@@ -74,11 +73,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Cod
 
   for (CodeObject &object : code) {
     runtime::CodeObject entry;
-    // "native" means nothing on another machine: the artifact names what this one has.
-    if (object.target == "native")
-      entry = runtime::nativeCodeObject(runtime::detectCpu());
-    else
-      entry.level = object.target;
+    entry.level = object.target;
     entry.blob = contents.blobs.size();
     contents.blobs.push_back(blobOf(std::string(object.elf.begin(), object.elf.end())));
     plan.codeObjects.push_back(std::move(entry));
