@@ -119,7 +119,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       for (Value operand : op->getOperands())
         if (!operand.getDefiningOp() || !group.contains(operand.getDefiningOp()))
           inputs.insert(operand);
-    // What leaves: results of ops that are not clones and have users outside.
+    // What leaves: results of ops that are not clones and have users outside. A kernel's skeleton makes all results of its root, so those that
+    // nobody uses leave as well.
     SmallVector<OpResult> outputs;
     SmallVector<int64_t> tied;
     for (Operation *op : ops) {
