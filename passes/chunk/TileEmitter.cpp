@@ -142,8 +142,10 @@ Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) 
 
 Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {
   int64_t k = llm::columns(op.getF()) / llm::elements(op.getALog());
+  if (at.columns > k ? at.columns % k : k % at.columns)
+    return fail(t, op, at, "a decay gate needs columns of one head or whole heads of " + Twine(k) + " columns");
   if (at.columns > k)
-    return at.columns % k ? fail(t, op, at, "a decay gate needs whole heads of " + Twine(k) + " columns") : byGroups(t, op.getResult(), at, k);
+    return byGroups(t, op.getResult(), at, k);
   Value rate = t.exp(t.toF32(t.extract(argument(op.getALog()), {t.floorDiv(at.column, k)})));
   Value f = tile(t, op.getF(), at);
   Value bias = t.load(argument(op.getDtBias()), {at.column}, {at.columns}, {at.columns});
