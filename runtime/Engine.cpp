@@ -1,4 +1,5 @@
-// Opening: code object, memory, pointers. After it, running a program is filling input arrays and calling the thread pool.
+// Opening: code object, memory, pointers. After it, running a program is filling input arrays and calling the
+// thread pool.
 #include "runtime/Engine.h"
 #include "runtime/cpu/CpuLevel.h"
 #include <cstring>
@@ -29,8 +30,8 @@ std::optional<Pages> Pages::map(uint64_t bytes) {
 }
 
 static absl::Status badOption(const char *name, int64_t value, int64_t low, int64_t high) {
-  return absl::InvalidArgumentError(std::string(name) + " is " + std::to_string(value) + ", expected " + std::to_string(low) +
-                                    " to " + std::to_string(high));
+  return absl::InvalidArgumentError(std::string(name) + " is " + std::to_string(value) + ", expected " +
+                                    std::to_string(low) + " to " + std::to_string(high));
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::open(const std::string &path, const EngineOptions &options) {
@@ -93,8 +94,9 @@ absl::Status Engine::allocate() {
     arenaBytes = std::max(arenaBytes, program.arenaBytes);
 
   auto full = [&](const std::string &what, uint64_t bytes) {
-    return absl::ResourceExhaustedError(artifact_->path() + ": no memory for " + what + " of " + std::to_string(bytes) +
-                                        " bytes (context " + std::to_string(context()) + ", " + std::to_string(slots()) +
+    return absl::ResourceExhaustedError(artifact_->path() + ": no memory for " + what + " of " +
+                                        std::to_string(bytes) + " bytes (context " +
+                                        std::to_string(context()) + ", " + std::to_string(slots()) +
                                         " sessions); choose a smaller context or fewer sessions");
   };
   auto arena = Pages::map(arenaBytes);
@@ -103,8 +105,11 @@ absl::Status Engine::allocate() {
   arena_ = std::move(*arena);
 
   const uint64_t T = m.maxTokens, S = m.maxSequences;
-  auto aligned = [](uint64_t bytes) { return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; };
-  const uint64_t sizes[5] = {aligned(4 * T), aligned(8 * T), aligned(16 * S), aligned(16 * S), aligned(32 * S)};
+  auto aligned = [](uint64_t bytes) {
+    return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+  };
+  const uint64_t sizes[5] = {aligned(4 * T), aligned(8 * T), aligned(16 * S), aligned(16 * S),
+                             aligned(32 * S)};
   auto inputs = Pages::map(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
   if (!inputs)
     return full("inputs", 4 * T);
@@ -125,7 +130,9 @@ absl::Status Engine::allocate() {
       // Mapped read only and verified never to be written.
       bufferPointers_[i] = const_cast<uint8_t *>(artifact_->blobData(b.blob) + b.blobOffset);
       break;
-    case BufferKind::transient: bufferPointers_[i] = arena_.data() + b.arenaOffset; break;
+    case BufferKind::transient:
+      bufferPointers_[i] = arena_.data() + b.arenaOffset;
+      break;
     case BufferKind::state: {
       auto bytes = shapeBytes(b.shape, b.type, most);
       auto sum = bytes ? checkedAdd(stateBytes_, *bytes) : std::nullopt;
@@ -215,10 +222,12 @@ void Engine::run(const ReadyProgram &program, int64_t tokens, int64_t sequences)
 
 void Engine::clearSlot(int slot) {
   for (const State &state : states_) {
-    uint8_t *begin = state.pages.data() + static_cast<uint64_t>(slot) * state.slotBytes, *end = begin + state.slotBytes;
+    uint8_t *begin = state.pages.data() + static_cast<uint64_t>(slot) * state.slotBytes,
+            *end = begin + state.slotBytes;
     auto overPage = [](uint8_t *p) { return reinterpret_cast<uintptr_t>(p) % kPageBytes; };
     uint8_t *firstPage = begin + (kPageBytes - overPage(begin)) % kPageBytes, *lastPage = end - overPage(end);
-    // Whole pages go back to the system (untouched ones cost nothing) and read as zero; small states are simply written.
+    // Whole pages go back to the system (untouched ones cost nothing) and read as zero; small states are
+    // simply written.
     if (state.slotBytes < 64 * kPageBytes || lastPage <= firstPage ||
         madvise(firstPage, static_cast<size_t>(lastPage - firstPage), MADV_DONTNEED) != 0) {
       memset(begin, 0, state.slotBytes);

@@ -1,4 +1,5 @@
-// An opened artifact: code loaded, memory laid out, programs resolved to lists of calls. Knows programs and buffers, not models.
+// An opened artifact: code loaded, memory laid out, programs resolved to lists of calls. Knows programs and
+// buffers, not models.
 #pragma once
 #include "absl/status/statusor.h"
 #include "runtime/Artifact.h"
@@ -8,9 +9,9 @@
 namespace llmc::runtime {
 
 struct EngineOptions {
-  int threads = 0;      ///< 0: usableCpus()
-  int64_t context = 0;  ///< tokens per session; 0: the model's, at most kDefaultContext
-  int slots = 1;        ///< sessions at once
+  int threads = 0;     ///< 0: usableCpus()
+  int64_t context = 0; ///< tokens per session; 0: the model's, at most kDefaultContext
+  int slots = 1;       ///< sessions at once
   bool isVerifyingWeights = false;
 };
 inline constexpr int64_t kDefaultContext = 4096;
@@ -20,7 +21,10 @@ inline constexpr int kMaxSlots = 1 << 16;
 class Pages {
 public:
   Pages() = default;
-  Pages(Pages &&other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; other.bytes_ = 0; }
+  Pages(Pages &&other) noexcept : data_(other.data_), bytes_(other.bytes_) {
+    other.data_ = nullptr;
+    other.bytes_ = 0;
+  }
   Pages &operator=(Pages &&other) noexcept;
   ~Pages();
   /// Nothing when the system has no such amount.
@@ -35,11 +39,11 @@ private:
 
 /// The arrays of the contract's inputs. Filled by sessions before a program runs.
 struct CallInputs {
-  int32_t *tokens = nullptr;  ///< [T]
-  int32_t *where = nullptr;   ///< [T, 2] sequence in this call, position in its sequence
-  int32_t *rows = nullptr;    ///< [S, 4] slot, first row, length, tokens already in the state
-  float *sampling = nullptr;  ///< [S, 4] temperature, top_p, min_p, 0
-  int64_t *draws = nullptr;   ///< [S, 4] seed, top_k, position, 0
+  int32_t *tokens = nullptr; ///< [T]
+  int32_t *where = nullptr;  ///< [T, 2] sequence in this call, position in its sequence
+  int32_t *rows = nullptr;   ///< [S, 4] slot, first row, length, tokens already in the state
+  float *sampling = nullptr; ///< [S, 4] temperature, top_p, min_p, 0
+  int64_t *draws = nullptr;  ///< [S, 4] seed, top_k, position, 0
 };
 
 /// A program with every pointer resolved.

@@ -1,6 +1,6 @@
 // vectorize-tiles: linalg.generic on memrefs to loops over vectors, with register blocking for reductions.
 //
-// One dimension becomes the lanes, chosen by the strides of the operands (see laneScore):
+// One dimension becomes the lanes, chosen by the strides of the operands (TileShape):
 //   parallel lanes   out[m,n] += a[m,k] * b[k,n]: lanes along n, up to 8 rows of m in registers, k sequential with one
 //                    fused multiply-add per element and step. An element's sum does not depend on the tile it is in.
 //   reduction lanes  out[m] += a[m,k] * b[k]: lanes along k, a fixed number of partial sums that are added pairwise at
@@ -8,7 +8,7 @@
 // A remainder of the lane dimension takes narrower vectors (16, 8, 4, 2) and a scalar. Bodies that cannot be put on
 // vectors (loads in the body, regions) run with one lane.
 #include "codegen/cpu/Passes.h"
-#include "mlir/Analysis/SliceAnalysis.h"
+#include "codegen/cpu/TileShape.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/SmallPtrSet.h"
@@ -22,47 +22,22 @@ using namespace mlir;
 
 namespace {
 
-constexpr int64_t kUnknown = ShapedType::kDynamic;
-
-/// Measured on a 2.3 GHz Sapphire Rapids core, bf16 weights from memory: one row goes from 8.7 to 12.9 GB/s (a plain read
-/// makes 14.5), 8 rows from 53 to 88 GFLOP/s; 1 KiB ahead gives 10.5 GB/s, 8 KiB 12.3.
+/// Measured with test/bench/linear-kernel on one core of a Xeon of model 207 (thread time, the other core busy), K = N = 2048,
+/// AVX-512, bf16 weights from memory: one row goes from 8.5 to 12.9 GB/s (a plain read makes 14.5), 8 rows from 53 to
+/// 88 GFLOP/s; 1 KiB ahead gives 10.5 GB/s, 8 KiB 12.3.
 constexpr int64_t kPrefetchBytes = 4096;
 constexpr int64_t kMinStreamBytes = 16384;
 
-/// The coefficient of dimension `dim` in `expr`, or nothing when the expression is not linear in it.
-std::optional<int64_t> coefficient(AffineExpr expr, unsigned dim) {
-  if (!expr.isFunctionOfDim(dim))
-    return 0;
-  if (isa<AffineDimExpr>(expr))
-    return 1;
-  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
-  if (!binary)
-    return std::nullopt;
-  auto lhs = coefficient(binary.getLHS(), dim), rhs = coefficient(binary.getRHS(), dim);
-  if (!lhs || !rhs)
-    return std::nullopt;
-  if (expr.getKind() == AffineExprKind::Add)
-    return *lhs + *rhs;
-  if (expr.getKind() == AffineExprKind::Mul)
-    if (auto factor = dyn_cast<AffineConstantExpr>(binary.getRHS()))
-      return *lhs * factor.getValue();
-  return std::nullopt;
-}
-
 /// Rewrites one linalg.generic. Lives for one op.
-class TileLoops {
+class TileLoops : TileShape {
 public:
-  TileLoops(linalg::GenericOp op, unsigned vectorBits)
-      : op(op), b(op), loc(op.getLoc()), vectorBits(vectorBits), body(op.getBody()), maps(op.getIndexingMapsArray()),
-        ranges(op.getStaticLoopRanges()), iterators(op.getIteratorTypesArray()) {}
+  TileLoops(linalg::GenericOp op, unsigned vectorBits) : TileShape(op, vectorBits), b(op), loc(op.getLoc()) {}
 
   void emit() {
     SmallVector<Range> loopRanges = cast<linalg::LinalgOp>(op.getOperation()).createLoopRanges(b, loc);
     for (Range &range : loopRanges)
       sizes.push_back(range.size);
     index.assign(ranges.size(), Value());
-    chooseLaneDim();
-    chooseRowDim();
     findFmas();
     findRowValues();
     SmallVector<unsigned> outer;
@@ -74,154 +49,6 @@ public:
   }
 
 private:
-  // ---- Choosing dimensions -------------------------------------------------------------------------------
-
-  bool isParallel(unsigned dim) const { return iterators[dim] == utils::IteratorType::parallel; }
-  bool hasReduction() const { return llvm::is_contained(iterators, utils::IteratorType::reduction); }
-  bool isLaneReduction() const { return laneDim >= 0 && !isParallel(laneDim); }
-  unsigned numInputs() { return op.getNumDpsInputs(); }
-  unsigned numOutputs() { return op.getNumDpsInits(); }
-
-  /// Distance in elements between two neighbours of operand `operand` along loop `dim`; 0 when it does not move,
-  /// kUnknown when it cannot be a vector load.
-  int64_t stride(unsigned operand, unsigned dim) const {
-    Type type = op->getOperand(operand).getType();
-    auto memref = dyn_cast<MemRefType>(type);
-    if (!memref)
-      return 0;
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    bool strided = succeeded(memref.getStridesAndOffset(strides, offset));
-    int64_t total = 0;
-    for (auto [i, expr] : llvm::enumerate(maps[operand].getResults())) {
-      auto factor = coefficient(expr, dim);
-      if (factor && *factor == 0)
-        continue;
-      if (!factor || !strided || strides[i] == kUnknown)
-        return kUnknown;
-      total += *factor * strides[i];
-    }
-    // vector.load wants a unit stride in the last dimension, and reads i1 as bits where memory has bytes.
-    if (total == 1 && (strides.back() != 1 || memref.getElementType().isInteger(1)))
-      return kUnknown;
-    return total == 0 && maps[operand].isFunctionOfDim(dim) ? kUnknown : total;
-  }
-
-  /// What lanes along `dim` cost: unit strides are vector loads, no stride is a broadcast, all else is lane by lane.
-  std::optional<int> laneScore(unsigned dim) {
-    int score = isParallel(dim) ? 2 : 0;
-    bool hasUnitStride = false;
-    for (unsigned i = 0; i < op->getNumOperands(); ++i) {
-      int64_t s = stride(i, dim);
-      bool isOutput = i >= numInputs();
-      if (isOutput && (s == 0) == isParallel(dim))
-        return std::nullopt;
-      hasUnitStride |= s == 1;
-      score += s == 1 ? 3 : s == 0 ? (isOutput ? 0 : 1) : (isOutput ? -8 : -6);
-    }
-    if (!hasUnitStride)
-      return std::nullopt;
-    return score;
-  }
-
-  /// The op that combines the partial results of output `i`, when the body is such a reduction.
-  Operation *combiner(unsigned i) {
-    SmallVector<Operation *, 4> combiners;
-    Value reduced = matchReduction(op.getRegionOutputArgs(), i, combiners);
-    if (!reduced || combiners.size() != 1 || !arith::getNeutralElement(combiners[0]))
-      return nullptr;
-    return combiners[0];
-  }
-
-  void chooseLaneDim() {
-    int bestScore = INT_MIN;
-    for (unsigned d = 0; d < ranges.size(); ++d) {
-      if (ranges[d] == 1)
-        continue;
-      std::optional<int> score = laneScore(d);
-      if (!score)
-        continue;
-      if (!isParallel(d)) {
-        bool combines = true;
-        for (unsigned i = 0; i < numOutputs(); ++i)
-          combines &= combiner(i) != nullptr;
-        if (!combines)
-          continue;
-      }
-      if (*score >= bestScore && bodyFitsLanes(d)) {
-        bestScore = *score;
-        laneDim = d;
-      }
-    }
-    if (laneDim < 0)
-      return;
-    maxLanes = vectorBits / 16; // two registers of f32: two independent chains hide the latency of an operation
-    if (ranges[laneDim] != kUnknown)
-      maxLanes = std::min<int64_t>(maxLanes, llvm::bit_floor<uint64_t>(ranges[laneDim]));
-    if (maxLanes < 2)
-      laneDim = -1;
-  }
-
-  /// Whether every op whose value differs between lanes has a vector form.
-  bool bodyFitsLanes(unsigned dim) {
-    DenseSet<Value> varying;
-    for (auto [i, arg] : llvm::enumerate(body->getArguments()))
-      if (maps[i].isFunctionOfDim(dim) || i >= numInputs())
-        varying.insert(arg);
-    for (Operation &inner : body->without_terminator()) {
-      if (inner.getNumRegions())
-        return false;
-      auto indexOp = dyn_cast<linalg::IndexOp>(inner);
-      bool varies = indexOp && indexOp.getDim() == dim;
-      for (Value operand : inner.getOperands())
-        varies |= varying.contains(operand);
-      if (!varies)
-        continue;
-      if (!indexOp && !OpTrait::hasElementwiseMappableTraits(&inner))
-        return false;
-      for (Value result : inner.getResults()) {
-        if (!VectorType::isValidElementType(result.getType()))
-          return false;
-        varying.insert(result);
-      }
-    }
-    return true;
-  }
-
-  /// Rows share the loads that do not depend on the row, and give independent chains of additions.
-  void chooseRowDim() {
-    if (!hasReduction())
-      return;
-    int best = -1;
-    for (unsigned d = 0; d < ranges.size(); ++d) {
-      if (!isParallel(d) || int(d) == laneDim || ranges[d] == 1)
-        continue;
-      int reuse = 0;
-      bool movesOutputs = true;
-      for (unsigned i = 0; i < op->getNumOperands(); ++i) {
-        if (i < numInputs())
-          reuse += !maps[i].isFunctionOfDim(d);
-        else
-          movesOutputs &= maps[i].isFunctionOfDim(d);
-      }
-      if (movesOutputs && reuse >= best) {
-        best = reuse;
-        rowDim = d;
-      }
-    }
-    // Accumulators take half of the registers (32 of 512 bits, 16 of 256 bits); the rest holds operands. Few rows leave
-    // room for more lanes: the additions of one element wait for each other, those of others need not.
-    int64_t accumulators = vectorBits >= 512 ? 16 : 8;
-    if (laneDim >= 0 && !isLaneReduction() && ranges[laneDim] != kUnknown) {
-      int64_t rows = rowDim < 0 ? 1 : ranges[rowDim] == kUnknown ? 8 : std::min<int64_t>(ranges[rowDim], 8);
-      int64_t spare = llvm::bit_floor<uint64_t>(accumulators / (rows * numOutputs()));
-      int64_t wider = std::clamp<int64_t>(spare, 2, 8) * vectorBits / 32;
-      maxLanes = std::min<int64_t>(wider, llvm::bit_floor<uint64_t>(ranges[laneDim]));
-    }
-    int64_t registers = std::max<int64_t>(1, maxLanes * 32 / vectorBits) * numOutputs();
-    maxRows = std::clamp<int64_t>(accumulators / registers, 1, isLaneReduction() ? 4 : 8);
-  }
-
   // ---- Loops ---------------------------------------------------------------------------------------------
 
   using LoopBody = llvm::function_ref<SmallVector<Value>(Value, ValueRange)>;
@@ -665,18 +492,10 @@ private:
       mapping.map(from, to);
   }
 
-  linalg::GenericOp op;
   OpBuilder b;
   Location loc;
-  unsigned vectorBits;
-  Block *body;
-  SmallVector<AffineMap> maps;
-  SmallVector<int64_t> ranges; // extents of the loops, kUnknown where dynamic
-  SmallVector<utils::IteratorType> iterators;
-  SmallVector<OpFoldResult> sizes; // the same as values
+  SmallVector<OpFoldResult> sizes; // the loops' extents as values
   SmallVector<Value> index;        // current position of every loop
-  int laneDim = -1, rowDim = -1;
-  int64_t maxLanes = 1, maxRows = 1;
   DenseMap<Operation *, arith::MulFOp> fmas;
   llvm::SmallPtrSet<Operation *, 4> fused;
   DenseSet<Value> rowValues;

@@ -137,7 +137,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       for (Value operand : op->getOperands())
         if (!operand.getDefiningOp() || !group.contains(operand.getDefiningOp()))
           inputs.insert(operand);
-    // What leaves: results of ops that are not clones and have users outside.
+    // What leaves: results of ops that are not clones and have users outside. A kernel's skeleton makes all results of its root, so those that
+    // nobody uses leave as well.
     SmallVector<OpResult> outputs;
     SmallVector<int64_t> tied;
     for (Operation *op : ops) {
@@ -156,8 +157,9 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     SmallVector<Type> types;
     for (OpResult r : outputs)
       types.push_back(r.getType());
-    Location loc = NameLoc::get(b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number)));
-    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied));
+    StringAttr name = b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number));
+    Location loc = NameLoc::get(name);
+    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied), name);
     Block *body = b.createBlock(&dispatch.getBody());
     IRMapping map;
     for (Value v : inputs)

@@ -49,3 +49,16 @@ func.func @gives_no_token_for_bad_rows(%z: tensor<?x2xf32> {llm.value = dense<[[
   %t = llm.sample %z, %sampling, %draws : (tensor<?x2xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?xi32>
   return %t : tensor<?xi32>
 }
+
+// Probabilities 0.032, 0.087, 0.237, 0.644. top_k 2 leaves the last two, of whose mass 0.644 is 0.731: enough for top_p 0.7, not for
+// 0.74. The draw of seed 4, 0.1324, would take the lower of two. Of the whole mass 0.644 is not enough for 0.7.
+// CHECK-LABEL: @takes_top_p_of_what_top_k_leaves
+func.func @takes_top_p_of_what_top_k_leaves(%z: tensor<?x4xf32> {llm.value = dense<[[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0]]> : tensor<3x4xf64>})
+    -> tensor<?xi32> attributes {llm.expect = [dense<[3, 2, 2]> : tensor<3xi32>]} {
+  %s = arith.constant dense<[[1.0, 0.7, 0.0, 0.0], [1.0, 0.74, 0.0, 0.0], [1.0, 0.7, 0.0, 0.0]]> : tensor<3x4xf32>
+  %d = arith.constant dense<[[4, 2, 0, 0], [4, 2, 0, 0], [4, 0, 0, 0]]> : tensor<3x4xi64>
+  %sampling = tensor.cast %s : tensor<3x4xf32> to tensor<?x4xf32>
+  %draws = tensor.cast %d : tensor<3x4xi64> to tensor<?x4xi64>
+  %t = llm.sample %z, %sampling, %draws : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?xi32>
+  return %t : tensor<?xi32>
+}

@@ -34,7 +34,8 @@ bool parseInteger(const char *text, int64_t low, int64_t high, int64_t &value) {
   char *end = nullptr;
   errno = 0;
   value = strtoll(text, &end, 10);
-  return *text && !isspace(static_cast<unsigned char>(*text)) && !*end && errno == 0 && value >= low && value <= high;
+  return *text && !isspace(static_cast<unsigned char>(*text)) && !*end && errno == 0 && value >= low &&
+         value <= high;
 }
 
 bool parseTokens(const std::string &text, std::vector<int32_t> &tokens) {
@@ -146,7 +147,8 @@ private:
     if (parseInteger(value_->c_str(), low, high, number))
       to = number;
     else
-      error_ = flag + " expects a whole number from " + std::to_string(low) + " to " + std::to_string(high) + ", got '" + *value_ + "'";
+      error_ = flag + " expects a whole number from " + std::to_string(low) + " to " + std::to_string(high) +
+               ", got '" + *value_ + "'";
   }
 
   void real(const std::string &flag, double low, double high, std::optional<double> &to) {
@@ -177,4 +179,6 @@ private:
 };
 } // namespace
 
-std::string parseOptions(int argc, char **argv, Options &options) { return Parser(argc, argv, options).parse(); }
+std::string parseOptions(int argc, char **argv, Options &options) {
+  return Parser(argc, argv, options).parse();
+}

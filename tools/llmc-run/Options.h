@@ -14,8 +14,8 @@ struct Options {
   std::optional<int64_t> topK;
   std::optional<uint64_t> seed;
   int64_t threads = 0, context = 0;
-  bool isPrintingTokens = false, isPrintingStats = false, isIgnoringEos = false, isVerifying = false, isHelp = false,
-       isVersion = false;
+  bool isPrintingTokens = false, isPrintingStats = false, isIgnoringEos = false, isVerifying = false,
+       isHelp = false, isVersion = false;
 };
 
 extern const char *const kUsage;
