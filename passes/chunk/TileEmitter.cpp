@@ -142,8 +142,10 @@ Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) 
 
 Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {
   int64_t k = llm::columns(op.getF()) / llm::elements(op.getALog());
+  if (at.columns > k ? at.columns % k : k % at.columns)
+    return fail(t, op, at, "a decay gate needs columns of one head or whole heads of " + Twine(k) + " columns");
   if (at.columns > k)
-    return at.columns % k ? fail(t, op, at, "a decay gate needs whole heads of " + Twine(k) + " columns") : byGroups(t, op.getResult(), at, k);
+    return byGroups(t, op.getResult(), at, k);
   // A head's value lies along the one dimension that is not 1, if there is one.
   SmallVector<Value> place;
   for (int64_t size : cast<RankedTensorType>(op.getALog().getType()).getShape())
