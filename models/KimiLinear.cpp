@@ -23,6 +23,12 @@ struct Config {
   double routedScale;
 };
 
+/// How published text is split before byte pairs are merged. Han never joins Latin; words end where the case changes.
+constexpr const char *kSplitPattern =
+    R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
 /// The class default of the latent norm; published code does not pass the configured value.
 constexpr double kLatentEps = 1e-6;
 
@@ -210,7 +216,12 @@ absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file,
   ends.head = c.tied ? ends.embedding : "lm_head.weight";
   ends.hidden = c.hidden;
   ends.eps = c.eps;
-  return finishModel(builder, ends, {"kimi_linear", c.vocab, c.context});
+  absl::StatusOr<BuiltModel> model = finishModel(builder, ends, {"kimi_linear", c.vocab, c.context});
+  if (model.ok()) {
+    model->tiktokenPattern = kSplitPattern;
+    model->tiktokenSpecials = 258;
+  }
+  return model;
 }
 
 } // namespace

@@ -20,7 +20,8 @@ def SpecializePrograms : Pass<"specialize-programs", "::mlir::ModuleOp"> {
   let summary = "gives `advance` its own layer functions, in one-token form";
   let description = [{
     A program in which every sequence brings one token wants other algorithms than a prompt: the delta rule token by token. Functions called from `advance` are
-    cloned with the suffix `_step` and their mixers switched to that form.
+    cloned with the suffix `_step` and their mixers switched to that form: the delta rule to the recurrence, latent attention to the absorbed form. For prompts, latent attention
+    takes the form with fewer operations.
   }];
   let dependentDialects = ["::llmc::llm::LlmDialect"];
 }

@@ -30,15 +30,20 @@ def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
   let hasVerifier = 1;
 }
 
-def Plan_ProgramOp : Plan_Op<"program", [Symbol, NoTerminator, SingleBlock]> {
+def Plan_ProgramOp : Plan_Op<"program", [Symbol, NoTerminator, SingleBlock, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "dispatches in order, each seeing what those before it wrote";
+  let description = [{
+    `inputs` are the buffers that the caller fills before the program runs, `outputs` those that it reads afterwards. `arena_bytes` is the size of
+    the memory in which the program's transients lie, once memory is planned.
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$inputs,
                        TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$outputs, OptionalAttr<I64Attr>:$arena_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `inputs` $inputs `outputs` $outputs (`arena` $arena_bytes^)? attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
-def Plan_DispatchOp : Plan_Op<"dispatch"> {
+def Plan_DispatchOp : Plan_Op<"dispatch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs all workgroups of a kernel on these buffers, one per argument";
   let arguments = (ins FlatSymbolRefAttr:$kernel, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$buffers);
   let assemblyFormat = "$kernel $buffers attr-dict";

@@ -88,6 +88,17 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return {"T"};
   }
 
+  /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the experts.
+  std::optional<double> readShare(Value v) {
+    for (Operation *user : v.getUsers()) {
+      if (auto embed = dyn_cast<llm::EmbedOp>(user); embed && embed.getTable() == v)
+        return 1.0 / cast<RankedTensorType>(v.getType()).getDimSize(0);
+      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user); linear && llvm::is_contained(linear.getWeights(), v))
+        return double(linear.getTopK()) / cast<RankedTensorType>(v.getType()).getDimSize(0);
+    }
+    return std::nullopt;
+  }
+
   /// Rows of grouped (token, choice) pairs come k to a token.
   int64_t rowsPerToken(Value v) {
     if (Operation *def = v.getDefiningOp()) {
@@ -263,6 +274,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         ++next;
       } else {
         Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
+        if (auto share = readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
+          attrs.back() = b.getDictionaryAttr({b.getNamedAttr("llm.read_share", b.getF64FloatAttr(*share))});
         role == Role::Plain ? emitter.setArgument(inner, arg) : emitter.setTransposedArgument(inner, arg);
         ++next;
       }

@@ -144,7 +144,11 @@ Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at)
   int64_t k = llm::columns(op.getF()) / llm::elements(op.getALog());
   if (at.columns > k)
     return at.columns % k ? fail(t, op, at, "a decay gate needs whole heads of " + Twine(k) + " columns") : byGroups(t, op.getResult(), at, k);
-  Value rate = t.exp(t.toF32(t.extract(argument(op.getALog()), {t.floorDiv(at.column, k)})));
+  // A head's value lies along the one dimension that is not 1, if there is one.
+  SmallVector<Value> place;
+  for (int64_t size : cast<RankedTensorType>(op.getALog().getType()).getShape())
+    place.push_back(size == 1 ? t.index(0) : t.floorDiv(at.column, k));
+  Value rate = t.exp(t.toF32(t.extract(argument(op.getALog()), place)));
   Value f = tile(t, op.getF(), at);
   Value bias = t.load(argument(op.getDtBias()), {at.column}, {at.columns}, {at.columns});
   return t.map({at.rows, at.columns}, {f, bias, rate}, {{0, 1}, {1}, {}}, [](TileBuilder &t, ValueRange v) -> Value {

@@ -32,6 +32,7 @@ Value tiedOperand(OpResult result) {
 
 struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
   using Group = llvm::SetVector<Operation *>;
+  using Ordered = SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>>; // root, (group, last)
   llvm::DenseSet<Operation *> taken; // epilogue ops that belong to a group already
 
   /// Adds the elementwise ops that alone use what the group makes. `last` becomes the op at whose place the dispatch stands.
@@ -95,6 +96,20 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     }
   }
 
+  /// Whether the convolution is in one group, and what reads its rows in that group only.
+  bool hasOneReader(llm::ShortConvOp conv, const Ordered &groups) {
+    const Group *owner = nullptr;
+    for (const auto &[root, entry] : groups)
+      if (entry.first.contains(conv)) {
+        if (owner)
+          return false;
+        owner = &entry.first;
+      }
+    return owner && llvm::all_of(conv.getResult().getUsers(), [&](Operation *user) {
+             return llvm::all_of(groups, [&](const auto &group) { return group.second.first.contains(user) == (&group.second.first == owner); });
+           });
+  }
+
   /// Replaces the group by one llm.dispatch at the place of `last`.
   void outline(Operation *root, Group &group, Operation *last, unsigned number) {
     SmallVector<Operation *> ops(group.begin(), group.end());
@@ -104,14 +119,16 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       for (Value operand : op->getOperands())
         if (!operand.getDefiningOp() || !group.contains(operand.getDefiningOp()))
           inputs.insert(operand);
-    // What leaves: results of ops that are not clones and have users outside.
+    // What leaves: results of ops that are not clones and have users outside. A kernel's skeleton makes all results of its root, so those that
+    // nobody uses leave as well.
     SmallVector<OpResult> outputs;
     SmallVector<int64_t> tied;
     for (Operation *op : ops) {
       if (op != root && op != last && !isa<llm::ShortConvOp>(op))
         continue; // a clone, or within the epilogue
       for (OpResult result : op->getResults()) {
-        if (llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
+        // A result without users is made all the same: kernels write all of a root's results, and states in place.
+        if (!result.use_empty() && llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
           continue;
         outputs.push_back(result);
         Value operand = tiedOperand(result);
@@ -142,11 +159,18 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       });
   }
 
+  void eraseDead(Block &block) {
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+      if ((isRoot(&op) || isLocal(&op) || isa<llm::ShortConvOp>(op)) && op.use_empty())
+        op.erase();
+  }
+
   void runOnOperation() override {
     if (getOperation().isExternal() || getOperation()->hasAttr("llm.kernel"))
       return;
     taken.clear();
     for (Block &block : getOperation().getBody()) {
+      eraseDead(block);
       // Roots in order; a local op whose result leaves the function through something that is no dispatch is its own root.
       SmallVector<Operation *> roots;
       llvm::DenseSet<Operation *> epilogues;
@@ -174,37 +198,19 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
           groups.insert({&op, {std::move(group), &op}});
         }
       }
-      // A convolution whose consumers are not all of one delta rule stands alone.
-      for (Operation &op : block)
-        if (isa<llm::ShortConvOp>(op)) {
-          SmallVector<Operation *> work(op.getResult(0).getUsers());
-          bool feedsDelta = true;
-          while (!work.empty()) {
-            Operation *user = work.pop_back_val();
-            if (isa<llm::DeltaRuleOp>(user))
-              continue;
-            if (!isLocal(user)) {
-              feedsDelta = false;
-              break;
-            }
-            llvm::append_range(work, user->getUsers());
-          }
-          if (!feedsDelta) {
-            op.emitError("a short convolution that does not feed a delta rule has no kernel yet");
-            return signalPassFailure();
-          }
-        }
-      SmallVector<Operation *> dead;
       unsigned number = 0;
-      SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>> ordered(groups.begin(), groups.end());
+      Ordered ordered(groups.begin(), groups.end());
       llvm::sort(ordered, [](auto &a, auto &b) { return a.second.second->isBeforeInBlock(b.second.second); });
       for (auto &[root, entry] : ordered)
         takePrologue(root, entry.first, materialized);
+      for (auto conv : block.getOps<llm::ShortConvOp>())
+        if (!hasOneReader(conv, ordered)) {
+          conv.emitError("a short convolution has a kernel only where one delta rule alone reads it; give every other reader a convolution of its own");
+          return signalPassFailure();
+        }
       for (auto &[root, entry] : ordered)
         outline(root, entry.first, entry.second, number++);
-      for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-        if ((isRoot(&op) || isLocal(&op) || isa<llm::ShortConvOp>(op)) && op.use_empty())
-          op.erase();
+      eraseDead(block);
     }
   }
 };

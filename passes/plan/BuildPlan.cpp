@@ -23,6 +23,7 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   llvm::StringSet<> names;
   unsigned transients = 0;
   std::string program;
+  llvm::SmallDenseSet<Operation *> active; ///< functions being followed
 
   StringAttr declare(std::string name, StringRef kind, Type type, ArrayAttr dims, ArrayAttr weights = {}, DictionaryAttr layout = {}) {
     std::string unique = name;
@@ -97,6 +98,13 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(op, op.getKernelAttr());
     if (!kernel)
       return op.emitOpError("names a kernel that does not exist: ") << op.getKernel();
+    // A sequence table is two arguments, a tied operand its result's.
+    size_t wanted = op.getNumResults();
+    for (auto [i, operand] : llvm::enumerate(op.getInputs()))
+      if (!llvm::is_contained(op.getTied(), (int64_t)i))
+        wanted += isa<llm::SequencesType>(operand.getType()) ? 2 : 1;
+    if (wanted != kernel.getNumArguments())
+      return op.emitOpError("passes ") << wanted << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
     SmallVector<Attribute> buffers;
     auto add = [&](StringAttr name) { buffers.push_back(FlatSymbolRefAttr::get(name)); };
     for (auto [i, operand] : llvm::enumerate(op.getInputs())) {
@@ -120,8 +128,6 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       add(place.buffers.front());
       places[result] = place;
     }
-    if (buffers.size() != kernel.getNumArguments())
-      return op.emitOpError("passes ") << buffers.size() << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
     plan::DispatchOp::create(steps, op.getLoc(), op.getKernelAttr(), steps.getArrayAttr(buffers));
     return success();
   }
@@ -135,11 +141,16 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
           return failure();
       } else if (auto call = dyn_cast<func::CallOp>(op)) {
         auto callee = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(call, call.getCalleeAttr());
+        if (!callee.getBody().hasOneBlock())
+          return call.emitOpError("expects a function of one block: ") << call.getCallee();
+        if (!active.insert(callee).second)
+          return call.emitOpError("is recursive, and a plan is a flat list: ") << call.getCallee();
         Places inner;
         for (auto [arg, operand] : llvm::zip(callee.getArguments(), call.getOperands()))
           inner[arg] = places[operand];
         if (failed(follow(callee.front(), inner, steps, llvm::DenseMap<Value, StringAttr>())))
           return failure();
+        active.erase(callee);
         for (auto [result, value] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
           places[result] = inner[value];
       } else if (auto launchOp = dyn_cast<llm::LaunchOp>(op)) {
@@ -155,6 +166,9 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   LogicalResult build(func::FuncOp function) {
     program = function.getName().str();
     transients = 0;
+    active.clear();
+    if (!function.getBody().hasOneBlock())
+      return function.emitOpError("expects a program of one block");
     Places places;
     SmallVector<Attribute> inputs, outputs;
     auto ref = [&](StringAttr name) { return FlatSymbolRefAttr::get(name); };
@@ -191,8 +205,9 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
       if (auto name = function.getResultAttrOfType<StringAttr>(i, "llm.output")) {
         auto maker = value.getDefiningOp<llm::LaunchOp>();
-        if (!maker)
-          return function.emitOpError("expects output ") << name << " to be made by a kernel of the program";
+        bool isNew = maker && maker.getTied()[cast<OpResult>(value).getResultNumber()] < 0 && !outputOf.contains(value);
+        if (!isNew)
+          return function.emitOpError("expects output ") << name << " to be a result of its own of a kernel that the program launches";
         StringRef rows = program == "advance" ? "S" : "T";
         outputOf[value] = declare(program + "." + name.str(), "output", value.getType(), top->getStrArrayAttr({rows}));
         outputs.push_back(ref(outputOf[value]));

@@ -320,3 +320,94 @@ func.func @dispatch_without_ties(%x: tensor<?x4xf32>) {
   }
   return
 }
+
+// -----
+
+func.func @pack_of_no_groups(%w: tensor<4x2xf32>) {
+  // expected-error@+1 {{expects groups >= 1 and panel >= 0}}
+  %p = llm.pack %w {groups = 0 : i64, panel = 2 : i64} : (tensor<4x2xf32>) -> tensor<1x2x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @pack_of_two_types(%w: tensor<2x2xf32>, %v: tensor<2x2xbf16>) {
+  // expected-error@+1 {{expects one element type}}
+  %p = llm.pack %w, %v {groups = 1 : i64, panel = 2 : i64} : (tensor<2x2xf32>, tensor<2x2xbf16>) -> tensor<1x2x2x2xf32>
+  return
+}
+
+// -----
+
+func.func @append_that_changes_the_cache(%x: tensor<?x4xf32>, %c: tensor<?x?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects the updated cache to keep its type}}
+  %n = llm.append %x into %c, %s : (tensor<?x4xf32>, tensor<?x?x4xf32>, !llm.sequences) -> tensor<?x8x4xf32>
+  return
+}
+
+// -----
+
+func.func @attention_of_odd_columns(%q: tensor<?x7xf32>, %k: tensor<?x?x4x32xf32>, %v: tensor<?x?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects q columns that are a multiple of heads}}
+  %o = llm.attention %q, %k, %v, %s {heads = 4 : i64, kv_heads = 2 : i64, scale = 1.0 : f64} : (tensor<?x7xf32>, tensor<?x?x4x32xf32>, tensor<?x?x4xf32>, !llm.sequences) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_into_another_width(%q: tensor<?x8xf32>, %k: tensor<?x?x4x32xf32>, %v: tensor<?x?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects values and result of matching head width}}
+  %o = llm.attention %q, %k, %v, %s {heads = 4 : i64, kv_heads = 2 : i64, scale = 1.0 : f64} : (tensor<?x8xf32>, tensor<?x?x4x32xf32>, tensor<?x?x4xf32>, !llm.sequences) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @latent_attention_of_uneven_rows(%q: tensor<?x6xf32>, %c: tensor<?x?x5xf32>, %up: tensor<7x3xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects up [heads * (nope + v), r]}}
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 1 : i64, rope = 2 : i64, scale = 1.0 : f64} : (tensor<?x6xf32>, tensor<?x?x5xf32>, tensor<7x3xf32>, !llm.sequences) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @latent_attention_into_another_width(%q: tensor<?x6xf32>, %c: tensor<?x?x5xf32>, %up: tensor<6x3xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects a result of 4 columns}}
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 1 : i64, rope = 2 : i64, scale = 1.0 : f64} : (tensor<?x6xf32>, tensor<?x?x5xf32>, tensor<6x3xf32>, !llm.sequences) -> tensor<?x5xf32>
+  return
+}
+
+// -----
+
+func.func @delta_rule_of_a_flat_state(%q: tensor<?x4xf32>, %b: tensor<?x2xf32>, %state: tensor<?x4x2xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects a state [B, H, K, V], got 'tensor<?x4x2xf32>'}}
+  %o, %n = llm.delta_rule %q, %q, %q, %q, %b, %state, %s : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x2xf32>, tensor<?x4x2xf32>, !llm.sequences) -> (tensor<?x4xf32>, tensor<?x4x2xf32>)
+  return
+}
+
+// -----
+
+func.func @route_into_other_columns(%z: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects results of 2 columns}}
+  %i, %w = llm.route %z {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x3xf32>)
+  return
+}
+
+// -----
+
+func.func @expert_linear_of_another_width(%x: tensor<?x4xf32>, %o: tensor<?xi32>, %g: tensor<2x3xi32>, %w: tensor<2x3x4xf32>) {
+  // expected-error@+1 {{expects 4 weight rows per expert, got 3}}
+  %y = llm.expert_linear %x, %o, %g, %w {gather = 2 : i64, top_k = 2 : i64} : (tensor<?x4xf32>, tensor<?xi32>, tensor<2x3xi32>, tensor<2x3x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @dispatch_of_another_argument(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects region arguments of the operands' types}}
+  %z = llm.dispatch(%x) {tied = array<i64: -1>} : (tensor<?x4xf32>) -> tensor<?x2xf32> {
+  ^bb0(%a: tensor<?x2xf32>):
+    llm.yield %a : tensor<?x2xf32>
+  }
+  return
+}

@@ -128,7 +128,7 @@ private:
   uint64_t last = ~uint64_t(0);
 };
 
-absl::Status fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
+void fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
   runtime::TokenizerPlan &tokenizer = contents.plan.tokenizer;
   if (imported.tokenizer.chatTemplate)
     tokenizer.chatTemplate = *imported.tokenizer.chatTemplate;
@@ -139,9 +139,11 @@ absl::Status fillTokenizer(const ImportedModel &imported, ArtifactContents &cont
   } else if (imported.tokenizer.tiktokenModel) {
     tokenizer.kind = runtime::TokenizerKind::tiktoken;
     tokenizer.blob = contents.blobs.size();
+    tokenizer.pattern = imported.model.tiktokenPattern;
+    for (const auto &special : imported.tiktokenSpecials)
+      tokenizer.specialTokens.push_back({special.id, special.text, true});
     contents.blobs.push_back(blobOf(*imported.tokenizer.tiktokenModel));
   }
-  return absl::OkStatus();
 }
 
 } // namespace
@@ -312,8 +314,7 @@ absl::Status compile(const CompileCommand &command) {
     metadata.bos = *imported.generation.bosToken;
   if (!imported.generationText.empty())
     metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
-  if (absl::Status s = fillTokenizer(imported, *contents); !s.ok())
-    return s;
+  fillTokenizer(imported, *contents);
   ProgressBar bar(command.progress);
   return writeArtifact(command.output, *contents, [&](uint64_t done, uint64_t total) { bar.show(done, total); });
 }
