@@ -1,7 +1,7 @@
 // See BuildArtifact.h.
 #include "codegen/BuildArtifact.h"
-#include "runtime/cpu/CpuLevel.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 namespace llmc {
@@ -55,6 +55,39 @@ absl::StatusOr<runtime::Shape> shapeOf(RankedTensorType type, ArrayAttr dims) {
   return shape;
 }
 
+/// Bytes that one token of the program must move, for benchmarks: weights (of experts the active ones) once, and states by how they grow.
+void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &metadata) {
+  SymbolTable symbols(planned);
+  double weights = 0, fixed = 0, perToken = 0;
+  llvm::StringSet<> states;
+  for (auto dispatch : program.getBody().front().getOps<plan::DispatchOp>()) {
+    auto kernel = symbols.lookup<func::FuncOp>(dispatch.getKernel());
+    for (auto [i, name] : llvm::enumerate(dispatch.getBuffers().getAsValueRange<FlatSymbolRefAttr>())) {
+      auto buffer = symbols.lookup<plan::BufferOp>(name);
+      auto type = cast<RankedTensorType>(buffer.getType());
+      double bytes = type.getElementTypeBitWidth() / 8;
+      for (int64_t size : type.getShape())
+        bytes *= size == ShapedType::kDynamic ? 1 : size;
+      if (buffer.getKind() == "weight") {
+        auto share = kernel.getArgAttrOfType<FloatAttr>(i, "llm.read_share");
+        weights += share ? bytes * share.getValueAsDouble() : bytes;
+      } else if (buffer.getKind() == "state" && states.insert(name).second) {
+        bool grows = false, blocks = false;
+        for (auto dim : buffer.getDims()->getAsValueRange<StringAttr>()) {
+          grows |= dim == "CTX" || dim == "CTXB";
+          blocks |= dim == "CTXB";
+        }
+        (grows ? perToken : fixed) += blocks ? bytes / runtime::kContextBlock : bytes;
+      }
+    }
+  }
+  metadata.entries.push_back({program.getSymName().str() + "_weight_bytes", std::to_string((uint64_t)weights)});
+  if (program.getSymName() != "advance")
+    return;
+  metadata.entries.push_back({"state_bytes", std::to_string((uint64_t)fixed)});
+  metadata.entries.push_back({"state_bytes_per_token", std::to_string((uint64_t)perToken)});
+}
+
 } // namespace
 
 absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code, TensorSource source, TensorRelease release) {
@@ -75,11 +108,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
   for (TargetCode &object : code) {
     runtime::CodeObject entry;
     entry.target = object.target;
-    // "native" means nothing on another machine: the artifact names what this one has.
-    if (object.level == "native")
-      entry = runtime::nativeCodeObject(runtime::detectCpu());
-    else
-      entry.level = object.level;
+    entry.level = object.level;
     for (auto function : planned.getOps<func::FuncOp>())
       if (function->hasAttr("llm.kernel") && object.target == "cuda") {
         auto launch = object.launches.find(function.getName().str());
@@ -149,6 +178,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     for (auto dispatch : op.getBody().front().getOps<plan::DispatchOp>())
       program.steps.push_back(runtime::Dispatch{kernels.lookup(dispatch.getKernel()), ids(dispatch.getBuffers())});
     program.arenaBytes = op.getArenaBytes().value_or(0);
+    addTraffic(planned, op, plan.metadata);
     plan.programs.push_back(std::move(program));
   }
   return contents;

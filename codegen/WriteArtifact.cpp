@@ -1,4 +1,5 @@
-// The artifact writer: plan to FlatBuffer, blobs streamed behind it, checksums filled in last, then fsync and rename.
+// The artifact writer: plan to FlatBuffer, blobs streamed behind it, checksums filled in last, then fsync and
+// rename.
 #include "codegen/WriteArtifact.h"
 #include "runtime/Artifact.h"
 #include "runtime/Artifact_generated.h"
@@ -33,7 +34,8 @@ std::vector<fb::Dim> dims(const Shape &shape) {
   return result;
 }
 
-/// The plan as a FlatBuffer with an empty entry per blob; fixed-size entries, so filling them changes nothing else.
+/// The plan as a FlatBuffer with an empty entry per blob; fixed-size entries, so filling them changes nothing
+/// else.
 class PlanBuilder {
 public:
   flatbuffers::FlatBufferBuilder &build(const Plan &plan, const std::vector<BlobEntry> &blobs) {
@@ -56,8 +58,8 @@ public:
       auto name = b_.CreateString(buffer.name);
       auto shape = b_.CreateVectorOfStructs(dims(buffer.shape));
       buffers.push_back(fb::CreateBuffer(b_, name, static_cast<fb::BufferKind>(buffer.kind),
-                                         static_cast<fb::ElementType>(buffer.type), shape, buffer.arenaOffset, buffer.blob,
-                                         buffer.blobOffset));
+                                         static_cast<fb::ElementType>(buffer.type), shape, buffer.arenaOffset,
+                                         buffer.blob, buffer.blobOffset));
     }
     std::vector<flatbuffers::Offset<fb::Program>> programs;
     for (const Program &program : plan.programs)
@@ -79,7 +81,8 @@ public:
 
 private:
   flatbuffers::Offset<fb::Metadata> buildMetadata(const Metadata &m) {
-    auto name = b_.CreateString(m.name), family = b_.CreateString(m.family), producer = b_.CreateString(m.producer);
+    auto name = b_.CreateString(m.name), family = b_.CreateString(m.family),
+         producer = b_.CreateString(m.producer);
     auto eos = b_.CreateVector(m.eos);
     std::vector<flatbuffers::Offset<fb::KeyValue>> entries;
     for (const KeyValue &entry : m.entries) {
@@ -87,7 +90,8 @@ private:
       entries.push_back(fb::CreateKeyValue(b_, key, value));
     }
     auto list = b_.CreateVector(entries);
-    return fb::CreateMetadata(b_, name, family, producer, m.vocab, m.context, m.maxTokens, m.maxSequences, eos, m.bos, list);
+    return fb::CreateMetadata(b_, name, family, producer, m.vocab, m.context, m.maxTokens, m.maxSequences,
+                              eos, m.bos, list);
   }
 
   flatbuffers::Offset<fb::KernelLaunch> buildLaunch(const KernelLaunch &launch) {
@@ -135,7 +139,8 @@ private:
     auto pattern = b_.CreateString(t.pattern);
     auto list = b_.CreateVector(tokens);
     auto chatTemplate = b_.CreateString(t.chatTemplate);
-    return fb::CreateTokenizer(b_, static_cast<fb::TokenizerKind>(t.kind), t.blob, pattern, list, chatTemplate);
+    return fb::CreateTokenizer(b_, static_cast<fb::TokenizerKind>(t.kind), t.blob, pattern, list,
+                               chatTemplate);
   }
 
   flatbuffers::FlatBufferBuilder b_;
@@ -167,8 +172,10 @@ public:
     if (fd_ < 0)
       return failure("cannot create a file in " + folderOf(path_));
     isThere_ = true;
-    // Asking for the space first turns a full disk into an error before hours of packing; not all file systems can.
-    if (fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+    // Asking for the space first turns a full disk into an error before hours of packing; not all file
+    // systems can.
+    if (fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 &&
+        (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
       return failure("cannot reserve space");
     return absl::OkStatus();
   }
@@ -203,7 +210,8 @@ public:
     if (rename(temporary_.c_str(), path_.c_str()) != 0)
       return failure("cannot rename " + temporary_);
     isThere_ = false;
-    // The rename itself must survive a power failure too; a folder that cannot be opened is no reason to fail.
+    // The rename itself must survive a power failure too; a folder that cannot be opened is no reason to
+    // fail.
     int folder = ::open(folderOf(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {
       fsync(folder);
@@ -219,8 +227,10 @@ private:
       struct statvfs info;
       std::string space;
       if (statvfs(folderOf(path_).c_str(), &info) == 0)
-        space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) + " are free in " + folderOf(path_);
-      return absl::ResourceExhaustedError(path_ + ": disk full: the artifact needs " + std::to_string(bytes_) + " bytes" + space +
+        space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) +
+                " are free in " + folderOf(path_);
+      return absl::ResourceExhaustedError(path_ + ": disk full: the artifact needs " +
+                                          std::to_string(bytes_) + " bytes" + space +
                                           "; free some or write elsewhere with -o");
     }
     return absl::UnavailableError(path_ + ": " + what + ": " + strerror(error));
@@ -254,7 +264,8 @@ private:
 /// Hashes and writes one blob through a buffer, counting.
 class FileSink : public BlobSink {
 public:
-  FileSink(TemporaryFile &file, const BlobEntry &blob, uint64_t before, uint64_t total, const WriteProgress &progress)
+  FileSink(TemporaryFile &file, const BlobEntry &blob, uint64_t before, uint64_t total,
+           const WriteProgress &progress)
       : file_(file), blob_(blob), before_(before), total_(total), progress_(progress) {
     XXH3_64bits_reset(&hash_);
     buffer_.reserve(kBufferBytes);
@@ -262,7 +273,8 @@ public:
 
   absl::Status append(const void *data, size_t bytes) override {
     if (bytes > blob_.bytes - seen_)
-      return absl::InternalError("a blob of " + std::to_string(blob_.bytes) + " bytes was given more than that");
+      return absl::InternalError("a blob of " + std::to_string(blob_.bytes) +
+                                 " bytes was given more than that");
     seen_ += bytes;
     const char *from = static_cast<const char *>(data);
     while (bytes > 0) {
@@ -281,7 +293,8 @@ public:
     if (absl::Status s = flush(); !s.ok())
       return s;
     if (seen_ != blob_.bytes)
-      return absl::InternalError("a blob of " + std::to_string(blob_.bytes) + " bytes was given only " + std::to_string(seen_));
+      return absl::InternalError("a blob of " + std::to_string(blob_.bytes) + " bytes was given only " +
+                                 std::to_string(seen_));
     return XXH3_64bits_digest(&hash_);
   }
 
@@ -310,7 +323,8 @@ private:
 
 } // namespace
 
-absl::Status writeArtifact(const std::string &path, const ArtifactContents &contents, const WriteProgress &progress) {
+absl::Status writeArtifact(const std::string &path, const ArtifactContents &contents,
+                           const WriteProgress &progress) {
   std::vector<BlobEntry> blobs(contents.blobs.size());
   std::vector<uint64_t> blobBytes;
   uint64_t total = 0;
@@ -351,7 +365,8 @@ absl::Status writeArtifact(const std::string &path, const ArtifactContents &cont
 
   const auto *entries = fb::GetPlan(plan.GetBufferPointer())->blobs();
   for (size_t i = 0; i < blobs.size(); ++i)
-    *const_cast<fb::Blob *>(entries->Get(static_cast<unsigned>(i))) = fb::Blob(blobs[i].offset, blobs[i].bytes, blobs[i].checksum);
+    *const_cast<fb::Blob *>(entries->Get(static_cast<unsigned>(i))) =
+        fb::Blob(blobs[i].offset, blobs[i].bytes, blobs[i].checksum);
   ArtifactHeader header = {};
   memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kFormatVersion;

@@ -14,6 +14,10 @@ struct BuiltModel {
   std::vector<TensorSpec> tensors;
   /// Tensors that may be in the checkpoint and are not needed (a copy of a tied head, buffers of older writers).
   std::vector<std::string> ignorable;
+  /// For families whose tokenizer is a tiktoken file: the pattern that splits text, which the file does not hold, and how many special ids follow
+  /// the ordinary ones.
+  std::string tiktokenPattern;
+  int64_t tiktokenSpecials = 0;
 };
 
 struct Family {

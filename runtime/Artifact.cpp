@@ -1,4 +1,5 @@
-// Header and blob table checks, and the mapping of a file. The plan's own checks are in ReadPlan.cpp and VerifyPlan.cpp.
+// Header and blob table checks, and the mapping of a file. The plan's own checks are in ReadPlan.cpp and
+// VerifyPlan.cpp.
 #include "runtime/Artifact.h"
 #define XXH_INLINE_ALL
 #include "xxhash.h"
@@ -24,35 +25,40 @@ static std::string hex(uint64_t value) {
   return text;
 }
 
-static absl::Status checkHeader(const uint8_t *data, size_t size, const std::string &file, ArtifactHeader &header) {
+static absl::Status checkHeader(const uint8_t *data, size_t size, const std::string &file,
+                                ArtifactHeader &header) {
   if (size < sizeof header)
     return damagedArtifact(file, "has " + std::to_string(size) + " bytes, an artifact's header alone has 64");
   memcpy(&header, data, sizeof header);
   if (memcmp(header.magic, kMagic, sizeof kMagic) != 0)
-    return absl::InvalidArgumentError(file + ": is not an llmc artifact (the first 8 bytes are not its magic number); "
-                                             "make one with `llmc compile DIR -o m.llmc`");
+    return absl::InvalidArgumentError(
+        file + ": is not an llmc artifact (the first 8 bytes are not its magic number); "
+               "make one with `llmc compile DIR -o m.llmc`");
   if (header.version != kFormatVersion)
-    return absl::FailedPreconditionError(file + ": has artifact format version " + std::to_string(header.version) +
-                                         ", this runtime reads version " + std::to_string(kFormatVersion) +
+    return absl::FailedPreconditionError(file + ": has artifact format version " +
+                                         std::to_string(header.version) + ", this runtime reads version " +
+                                         std::to_string(kFormatVersion) +
                                          "; compile the model again or use the runtime of its compiler");
   uint64_t expected = checksumOf(data, offsetof(ArtifactHeader, headerChecksum));
   if (header.headerChecksum != expected)
-    return damagedArtifact(file, "header checksum is " + hex(header.headerChecksum) + ", its bytes give " + hex(expected));
+    return damagedArtifact(file, "header checksum is " + hex(header.headerChecksum) + ", its bytes give " +
+                                     hex(expected));
   if (header.flags != 0 || header.reserved != 0)
     return damagedArtifact(file, "header has reserved fields set");
   if (header.fileBytes > size)
-    return damagedArtifact(file, "is truncated: the header says " + std::to_string(header.fileBytes) + " bytes, the file has " +
-                                     std::to_string(size));
+    return damagedArtifact(file, "is truncated: the header says " + std::to_string(header.fileBytes) +
+                                     " bytes, the file has " + std::to_string(size));
   if (header.fileBytes < size)
-    return damagedArtifact(file, "has " + std::to_string(size - header.fileBytes) + " bytes after its end at " +
-                                     std::to_string(header.fileBytes));
+    return damagedArtifact(file, "has " + std::to_string(size - header.fileBytes) +
+                                     " bytes after its end at " + std::to_string(header.fileBytes));
   auto planEnd = checkedAdd(header.planOffset, header.planBytes);
   if (header.planOffset != sizeof header || !planEnd || *planEnd > size)
     return damagedArtifact(file, "plan of " + std::to_string(header.planBytes) + " bytes at offset " +
                                      std::to_string(header.planOffset) + " is not inside the file");
   uint64_t found = checksumOf(data + header.planOffset, header.planBytes);
   if (found != header.planChecksum)
-    return damagedArtifact(file, "plan checksum is " + hex(header.planChecksum) + " in the header, its bytes give " + hex(found));
+    return damagedArtifact(file, "plan checksum is " + hex(header.planChecksum) +
+                                     " in the header, its bytes give " + hex(found));
   return absl::OkStatus();
 }
 
@@ -62,26 +68,29 @@ static absl::Status checkBlobs(const ParsedArtifact &parsed, const std::string &
     const BlobEntry &blob = parsed.blobs[i];
     uint64_t expected = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
     if (blob.offset != expected)
-      return damagedArtifact(file, "blob " + std::to_string(i) + " is at offset " + std::to_string(blob.offset) + ", expected " +
+      return damagedArtifact(file, "blob " + std::to_string(i) + " is at offset " +
+                                       std::to_string(blob.offset) + ", expected " +
                                        std::to_string(expected));
     auto blobEnd = checkedAdd(blob.offset, blob.bytes);
     if (!blobEnd || *blobEnd > parsed.fileBytes)
-      return damagedArtifact(file, "blob " + std::to_string(i) + " of " + std::to_string(blob.bytes) + " bytes at offset " +
-                                       std::to_string(blob.offset) + " leaves the file of " + std::to_string(parsed.fileBytes) +
-                                       " bytes");
+      return damagedArtifact(file, "blob " + std::to_string(i) + " of " + std::to_string(blob.bytes) +
+                                       " bytes at offset " + std::to_string(blob.offset) +
+                                       " leaves the file of " + std::to_string(parsed.fileBytes) + " bytes");
     end = *blobEnd;
   }
   if (end != parsed.fileBytes)
-    return damagedArtifact(file, "contents end at " + std::to_string(end) + ", the file has " + std::to_string(parsed.fileBytes) +
-                                     " bytes");
+    return damagedArtifact(file, "contents end at " + std::to_string(end) + ", the file has " +
+                                     std::to_string(parsed.fileBytes) + " bytes");
   return absl::OkStatus();
 }
 
-static absl::Status checkBlobChecksum(const uint8_t *data, const BlobEntry &blob, uint32_t index, const std::string &file) {
+static absl::Status checkBlobChecksum(const uint8_t *data, const BlobEntry &blob, uint32_t index,
+                                      const std::string &file) {
   uint64_t found = checksumOf(data + blob.offset, blob.bytes);
   if (found != blob.checksum)
-    return damagedArtifact(file, "blob " + std::to_string(index) + " at offset " + std::to_string(blob.offset) +
-                                     " has checksum " + hex(found) + ", expected " + hex(blob.checksum));
+    return damagedArtifact(file, "blob " + std::to_string(index) + " at offset " +
+                                     std::to_string(blob.offset) + " has checksum " + hex(found) +
+                                     ", expected " + hex(blob.checksum));
   return absl::OkStatus();
 }
 

@@ -2,9 +2,11 @@
 //
 //   0      64-byte ArtifactHeader
 //   64     the plan, a FlatBuffer (Artifact.fbs)
-//   4096k  blobs in the order of the plan's table, each at the next multiple of 4096; the file ends with the last one
+//   4096k  blobs in the order of the plan's table, each at the next multiple of 4096; the file ends with the
+//   last one
 //
-// Loading reads the header, the plan and the code; weights are mapped and their checksums only read by verifyWeights.
+// Loading reads the header, the plan and the code; weights are mapped and their checksums only read by
+// verifyWeights.
 #pragma once
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,7 +22,8 @@ inline constexpr uint64_t kBufferAlignment = 64;
 inline constexpr char kMagic[8] = {'L', 'L', 'M', 'C', '\0', '\r', '\n', '\x1a'};
 inline constexpr uint32_t kFormatVersion = 1;
 
-/// First 64 bytes of a file, little endian. `headerChecksum` is XXH3-64 of the bytes before it, `planChecksum` of the plan.
+/// First 64 bytes of a file, little endian. `headerChecksum` is XXH3-64 of the bytes before it,
+/// `planChecksum` of the plan.
 struct ArtifactHeader {
   char magic[8];
   uint32_t version;
@@ -44,7 +47,8 @@ struct ParsedArtifact {
   uint64_t planBytes = 0, fileBytes = 0;
 };
 
-/// Verifies and reads an artifact given as bytes (`file` names it in errors). Code checksums are checked, those of other blobs not.
+/// Verifies and reads an artifact given as bytes (`file` names it in errors). Code checksums are checked,
+/// those of other blobs not.
 absl::StatusOr<ParsedArtifact> parseArtifact(const uint8_t *data, size_t size, const std::string &file);
 
 /// A plan from its FlatBuffer: structure only, see verifyPlan for meaning.
@@ -56,7 +60,8 @@ absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes
 /// "FILE: WHAT; compile the model again".
 absl::Status damagedArtifact(const std::string &file, const std::string &what);
 
-/// A file mapped read only. The file must not change while it is open: write new versions beside it and rename.
+/// A file mapped read only. The file must not change while it is open: write new versions beside it and
+/// rename.
 class Artifact {
 public:
   static absl::StatusOr<std::unique_ptr<Artifact>> open(const std::string &path);

@@ -1,4 +1,5 @@
-// The C API over engine, sessions and tokenizer: handles, status codes, the thread's last error. No exception crosses it.
+// The C API over engine, sessions and tokenizer: handles, status codes, the thread's last error. No exception
+// crosses it.
 #include "runtime/Session.h"
 #include "runtime/Tokenizer.h"
 #include "runtime/include/llmc.h"
@@ -34,15 +35,32 @@ llmc_status result(const absl::Status &status) {
     return LLMC_OK;
   llmc_status code = LLMC_IO;
   switch (status.code()) {
-  case absl::StatusCode::kInvalidArgument: code = LLMC_INVALID_ARGUMENT; break;
-  case absl::StatusCode::kNotFound: code = LLMC_NOT_FOUND; break;
-  case absl::StatusCode::kDataLoss: code = LLMC_BAD_ARTIFACT; break;
-  case absl::StatusCode::kFailedPrecondition: code = LLMC_UNSUPPORTED; break;
-  case absl::StatusCode::kResourceExhausted: code = LLMC_OUT_OF_MEMORY; break;
-  case absl::StatusCode::kOutOfRange: code = LLMC_CONTEXT_FULL; break;
-  case absl::StatusCode::kUnavailable: code = LLMC_BUSY; break;
-  case absl::StatusCode::kInternal: code = LLMC_NOT_FINITE; break;
-  default: break;
+  case absl::StatusCode::kInvalidArgument:
+    code = LLMC_INVALID_ARGUMENT;
+    break;
+  case absl::StatusCode::kNotFound:
+    code = LLMC_NOT_FOUND;
+    break;
+  case absl::StatusCode::kDataLoss:
+    code = LLMC_BAD_ARTIFACT;
+    break;
+  case absl::StatusCode::kFailedPrecondition:
+    code = LLMC_UNSUPPORTED;
+    break;
+  case absl::StatusCode::kResourceExhausted:
+    code = LLMC_OUT_OF_MEMORY;
+    break;
+  case absl::StatusCode::kOutOfRange:
+    code = LLMC_CONTEXT_FULL;
+    break;
+  case absl::StatusCode::kUnavailable:
+    code = LLMC_BUSY;
+    break;
+  case absl::StatusCode::kInternal:
+    code = LLMC_NOT_FINITE;
+    break;
+  default:
+    break;
   }
   return fail(code, std::string(status.message()));
 }
@@ -92,7 +110,8 @@ absl::Status loadTokenizer(Model &model) {
       model.tokenizerStatus = artifact.verifyBlob(plan.blob);
       if (!model.tokenizerStatus.ok())
         return;
-      bytes = {reinterpret_cast<const char *>(artifact.blobData(plan.blob)), artifact.blobs()[plan.blob].bytes};
+      bytes = {reinterpret_cast<const char *>(artifact.blobData(plan.blob)),
+               artifact.blobs()[plan.blob].bytes};
     }
     const char *file = plan.kind == TokenizerKind::tiktoken          ? ": tiktoken.model"
                        : plan.kind == TokenizerKind::huggingFaceJson ? ": tokenizer.json"
@@ -148,7 +167,9 @@ bool areOfOneModel(llmc_session *const *sessions, int64_t count) {
 const char *llmc_version(void) { return "0.1.0"; }
 const char *llmc_last_error(void) { return lastError.c_str(); }
 
-void llmc_model_options_init(llmc_model_options *options) { *options = {sizeof(llmc_model_options), 0, 0, 1, 0, nullptr}; }
+void llmc_model_options_init(llmc_model_options *options) {
+  *options = {sizeof(llmc_model_options), 0, 0, 1, 0, nullptr};
+}
 
 llmc_status llmc_model_open(const char *path, const llmc_model_options *options, llmc_model **model) {
   return guarded([&]() -> llmc_status {
@@ -159,7 +180,8 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
     llmc_model_options_init(&given);
     if (options) {
       if (options->struct_bytes != sizeof given)
-        return fail(LLMC_INVALID_ARGUMENT, "llmc_model_options were not made by llmc_model_options_init of this version");
+        return fail(LLMC_INVALID_ARGUMENT,
+                    "llmc_model_options were not made by llmc_model_options_init of this version");
       given = *options;
     }
     auto opened = std::make_shared<Model>();
@@ -176,25 +198,55 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
 
 void llmc_model_close(llmc_model *model) { delete model; }
 
+llmc_status llmc_profile_start(llmc_model *model) {
+  if (!model)
+    return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_start: model is NULL");
+  model->model->engine->startProfile();
+  return LLMC_OK;
+}
+
+llmc_status llmc_profile_write(const llmc_model *model, const char *path, int table) {
+  const Profile *profile = model ? model->model->engine->profile() : nullptr;
+  if (!profile)
+    return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_write: no profile was started");
+  const Plan &plan = model->model->engine->plan();
+  if (table)
+    profile->print(stderr, plan);
+  return path ? result(profile->writeTrace(path, plan)) : LLMC_OK;
+}
+
 int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
   if (!model)
     return -1;
   const Engine &engine = *model->model->engine;
   const Metadata &m = engine.plan().metadata;
   switch (info) {
-  case LLMC_INFO_VOCAB: return m.vocab;
-  case LLMC_INFO_CONTEXT: return engine.context();
-  case LLMC_INFO_MODEL_CONTEXT: return static_cast<int64_t>(m.context);
-  case LLMC_INFO_SLOTS: return engine.slots();
-  case LLMC_INFO_THREADS: return engine.threads();
-  case LLMC_INFO_MAX_TOKENS: return m.maxTokens;
-  case LLMC_INFO_MAX_SEQUENCES: return m.maxSequences;
-  case LLMC_INFO_BOS: return m.bos;
-  case LLMC_INFO_EOS_COUNT: return static_cast<int64_t>(m.eos.size());
-  case LLMC_INFO_FILE_BYTES: return static_cast<int64_t>(engine.artifact().fileBytes());
-  case LLMC_INFO_STATE_BYTES: return static_cast<int64_t>(engine.stateBytes());
-  case LLMC_INFO_ARENA_BYTES: return static_cast<int64_t>(engine.arenaBytes());
-  case LLMC_INFO_HAS_TOKENIZER: return engine.plan().tokenizer.kind != TokenizerKind::none;
+  case LLMC_INFO_VOCAB:
+    return m.vocab;
+  case LLMC_INFO_CONTEXT:
+    return engine.context();
+  case LLMC_INFO_MODEL_CONTEXT:
+    return static_cast<int64_t>(m.context);
+  case LLMC_INFO_SLOTS:
+    return engine.slots();
+  case LLMC_INFO_THREADS:
+    return engine.threads();
+  case LLMC_INFO_MAX_TOKENS:
+    return m.maxTokens;
+  case LLMC_INFO_MAX_SEQUENCES:
+    return m.maxSequences;
+  case LLMC_INFO_BOS:
+    return m.bos;
+  case LLMC_INFO_EOS_COUNT:
+    return static_cast<int64_t>(m.eos.size());
+  case LLMC_INFO_FILE_BYTES:
+    return static_cast<int64_t>(engine.artifact().fileBytes());
+  case LLMC_INFO_STATE_BYTES:
+    return static_cast<int64_t>(engine.stateBytes());
+  case LLMC_INFO_ARENA_BYTES:
+    return static_cast<int64_t>(engine.arenaBytes());
+  case LLMC_INFO_HAS_TOKENIZER:
+    return engine.plan().tokenizer.kind != TokenizerKind::none;
   }
   return -1;
 }
@@ -255,7 +307,8 @@ void llmc_session_free(llmc_session *session) {
 }
 
 llmc_status llmc_session_reset(llmc_session *session) {
-  return guarded([&] { return session ? result(session->model->sessions->reset(session->session)) : nullArgument(); });
+  return guarded(
+      [&] { return session ? result(session->model->sessions->reset(session->session)) : nullArgument(); });
 }
 
 int64_t llmc_session_tokens(const llmc_session *session) { return session ? session->session->tokens() : -1; }
@@ -264,8 +317,8 @@ llmc_status llmc_ingest(llmc_session *session, const int32_t *tokens, int64_t co
   return llmc_ingest_batch(&session, &tokens, &count, 1);
 }
 
-llmc_status llmc_ingest_batch(llmc_session *const *sessions, const int32_t *const *tokens, const int64_t *counts,
-                              int64_t sessions_count) {
+llmc_status llmc_ingest_batch(llmc_session *const *sessions, const int32_t *const *tokens,
+                              const int64_t *counts, int64_t sessions_count) {
   return guarded([&]() -> llmc_status {
     if (!sessions || !tokens || !counts || sessions_count < 1 || !areOfOneModel(sessions, sessions_count))
       return fail(LLMC_INVALID_ARGUMENT, "ingest needs one or more sessions, all of one model");
@@ -281,15 +334,17 @@ llmc_status llmc_ingest_batch(llmc_session *const *sessions, const int32_t *cons
 }
 
 llmc_status llmc_flush(llmc_session *session) {
-  return guarded([&] { return session ? result(session->model->sessions->flush(&session->session, 1)) : nullArgument(); });
+  return guarded([&] {
+    return session ? result(session->model->sessions->flush(&session->session, 1)) : nullArgument();
+  });
 }
 
 llmc_status llmc_advance(llmc_session *session, const llmc_sampling *sampling, int32_t *token) {
   return llmc_advance_batch(&session, sampling, 1, token);
 }
 
-llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
-                               int32_t *tokens) {
+llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_sampling *sampling,
+                               int64_t sessions_count, int32_t *tokens) {
   return guarded([&]() -> llmc_status {
     if (!sessions || !sampling || !tokens || sessions_count < 1 || !areOfOneModel(sessions, sessions_count))
       return fail(LLMC_INVALID_ARGUMENT, "advance needs one or more sessions, all of one model");
@@ -313,8 +368,8 @@ llmc_status llmc_score(llmc_session *session, const int32_t *tokens, int64_t cou
   });
 }
 
-llmc_status llmc_tokenize(llmc_model *model, const char *text, size_t bytes, int flags, int32_t *tokens, size_t capacity,
-                          size_t *count) {
+llmc_status llmc_tokenize(llmc_model *model, const char *text, size_t bytes, int flags, int32_t *tokens,
+                          size_t capacity, size_t *count) {
   return guarded([&]() -> llmc_status {
     if (!model || !count || (!text && bytes) || (!tokens && capacity))
       return nullArgument();
@@ -330,7 +385,8 @@ llmc_status llmc_tokenize(llmc_model *model, const char *text, size_t bytes, int
   });
 }
 
-llmc_status llmc_detokenize(llmc_model *model, const int32_t *tokens, size_t count, char *text, size_t capacity, size_t *bytes) {
+llmc_status llmc_detokenize(llmc_model *model, const int32_t *tokens, size_t count, char *text,
+                            size_t capacity, size_t *bytes) {
   return guarded([&]() -> llmc_status {
     if (!model || !bytes || (!tokens && count) || (!text && capacity))
       return nullArgument();

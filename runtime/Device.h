@@ -3,6 +3,7 @@
 #pragma once
 #include "absl/status/statusor.h"
 #include "runtime/Artifact.h"
+#include "runtime/Profile.h"
 
 namespace llmc::runtime {
 
@@ -25,8 +26,9 @@ struct DeviceOutput {
 };
 
 /// A program made ready by a device.
-class DeviceProgram {
-public:
+struct DeviceProgram {
+  const char *name = "";
+  std::vector<uint32_t> kernels; ///< of its dispatches, for profiles
   virtual ~DeviceProgram() = default;
 };
 
@@ -49,10 +51,11 @@ public:
   /// Makes memory from `allocate` zero again, cheaply where it was never written.
   virtual absl::Status clear(void *memory, uint64_t offset, uint64_t bytes) = 0;
 
-  virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
-                                                                 const std::vector<DeviceOutput> &outputs) = 0;
-  /// Runs all dispatches in order; outputs are there when it returns. Neither allocates nor makes strings unless it fails.
-  virtual absl::Status run(DeviceProgram &program, const Dims &dims) = 0;
+  virtual absl::StatusOr<std::unique_ptr<DeviceProgram>>
+  prepare(const std::vector<DeviceDispatch> &dispatches, const std::vector<DeviceOutput> &outputs) = 0;
+  /// Runs all dispatches in order; outputs are there when it returns. Neither allocates nor makes strings unless
+  /// it fails. With a profile each dispatch is waited for and its time added.
+  virtual absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) = 0;
 };
 
 } // namespace llmc::runtime

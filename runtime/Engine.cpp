@@ -168,13 +168,21 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   if (!code.ok())
     return code.status();
   ready.code = std::move(*code);
+  ready.code->name = program->name.c_str();
+  for (const DeviceDispatch &dispatch : dispatches)
+    ready.code->kernels.push_back(dispatch.kernel);
   return absl::OkStatus();
 }
 
 absl::Status Engine::run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
   dims_[0] = tokens;
   dims_[1] = sequences;
-  return device_->run(*program.code, dims_);
+  return device_->run(*program.code, dims_, profile_.get());
+}
+
+Profile &Engine::startProfile() {
+  profile_ = std::make_unique<Profile>();
+  return *profile_;
 }
 
 absl::Status Engine::clearSlot(int slot) {

@@ -55,6 +55,10 @@ public:
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
   absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences);
+  /// From now on the time of every dispatch is recorded.
+  Profile &startProfile();
+  /// Null before startProfile.
+  const Profile *profile() const { return profile_.get(); }
   /// Makes all states of a slot zero again.
   absl::Status clearSlot(int slot);
 
@@ -79,6 +83,7 @@ private:
   uint64_t stateBytes_ = 0, arenaBytes_ = 0;
   CallInputs inputs_;
   ReadyProgram ingest_, advance_, score_;
+  std::unique_ptr<Profile> profile_;
 };
 
 } // namespace llmc::runtime

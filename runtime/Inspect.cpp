@@ -48,14 +48,16 @@ private:
 
   void printHead() {
     const Metadata &m = plan_.metadata;
-    line("%s: llmc artifact, format version %u, %s", artifact_.path().c_str(), kFormatVersion, sizeText(artifact_.fileBytes()).c_str());
+    line("%s: llmc artifact, format version %u, %s", artifact_.path().c_str(), kFormatVersion,
+         sizeText(artifact_.fileBytes()).c_str());
     line("  model        %s (%s), made by %s", m.name.c_str(), m.family.c_str(), m.producer.c_str());
-    line("  vocabulary   %u tokens, context %" PRIu64 ", per call at most %u tokens of %u sequences", m.vocab, m.context, m.maxTokens,
-         m.maxSequences);
+    line("  vocabulary   %u tokens, context %" PRIu64 ", per call at most %u tokens of %u sequences", m.vocab,
+         m.context, m.maxTokens, m.maxSequences);
     std::string eos;
     for (uint32_t token : m.eos)
       eos += (eos.empty() ? "" : ", ") + std::to_string(token);
-    line("  bos %s, eos %s", m.bos < 0 ? "none" : std::to_string(m.bos).c_str(), eos.empty() ? "none" : eos.c_str());
+    line("  bos %s, eos %s", m.bos < 0 ? "none" : std::to_string(m.bos).c_str(),
+         eos.empty() ? "none" : eos.c_str());
     for (const KeyValue &entry : m.entries) {
       std::string value = entry.value.substr(0, 60);
       std::replace(value.begin(), value.end(), '\n', ' ');
@@ -90,7 +92,8 @@ private:
       std::string text;
       for (const auto &use : uses[i])
         text += (text.empty() ? "" : ", ") + use.first + " " + std::to_string(use.second);
-      line("  %-38s %10zu  %s", plan_.kernels[i].name.c_str(), plan_.kernels[i].parameters.size(), text.empty() ? "none" : text.c_str());
+      line("  %-38s %10zu  %s", plan_.kernels[i].name.c_str(), plan_.kernels[i].parameters.size(),
+           text.empty() ? "none" : text.c_str());
     }
   }
 
@@ -120,11 +123,14 @@ private:
       }
     std::string types;
     for (const auto &entry : byType)
-      types += std::string(types.empty() ? "" : ", ") + elementName(entry.first) + " " + sizeText(entry.second);
-    line("\nweights: %zu buffers, %s%s%s", weights.size(), sizeText(total).c_str(), types.empty() ? "" : ": ", types.c_str());
+      types +=
+          std::string(types.empty() ? "" : ", ") + elementName(entry.first) + " " + sizeText(entry.second);
+    line("\nweights: %zu buffers, %s%s%s", weights.size(), sizeText(total).c_str(), types.empty() ? "" : ": ",
+         types.c_str());
     // Buffers lie in one vector, so addresses are their order.
-    std::sort(weights.begin(), weights.end(),
-              [](const auto &a, const auto &b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+    std::sort(weights.begin(), weights.end(), [](const auto &a, const auto &b) {
+      return a.first != b.first ? a.first > b.first : a.second < b.second;
+    });
     for (size_t i = 0; i < weights.size() && i < 10; ++i)
       line("  %-40s %-5s %-28s %10s", weights[i].second->name.c_str(), elementName(weights[i].second->type),
            printShape(weights[i].second->shape).c_str(), sizeText(weights[i].first).c_str());
@@ -172,8 +178,9 @@ private:
       line("\ntokenizer: none");
     else
       line("\ntokenizer: %s, %s, %zu special tokens in the plan, chat template %s",
-           t.kind == TokenizerKind::tiktoken ? "tiktoken" : "tokenizer.json", sizeText(artifact_.blobs()[t.blob].bytes).c_str(),
-           t.specialTokens.size(), t.chatTemplate.empty() ? "none" : sizeText(t.chatTemplate.size()).c_str());
+           t.kind == TokenizerKind::tiktoken ? "tiktoken" : "tokenizer.json",
+           sizeText(artifact_.blobs()[t.blob].bytes).c_str(), t.specialTokens.size(),
+           t.chatTemplate.empty() ? "none" : sizeText(t.chatTemplate.size()).c_str());
   }
 
   void printMemory() {
@@ -192,11 +199,13 @@ private:
     for (const Buffer &b : plan_.buffers)
       if (b.kind == BufferKind::output)
         outputs += *shapeBytes(b.shape, b.type, dims);
-    line("\nfile: plan %s, code %s, weights %s, tokenizer and other %s, padding %s", sizeText(artifact_.planBytes()).c_str(),
-         sizeText(codeBytes).c_str(), sizeText(weightBytes).c_str(), sizeText(otherBytes).c_str(),
-         sizeText(artifact_.fileBytes() - artifact_.planBytes() - codeBytes - weightBytes - otherBytes).c_str());
-    line("memory: weights mapped %s; arena %s, outputs %s at most; states as above for each session", sizeText(weightBytes).c_str(),
-         sizeText(arena).c_str(), sizeText(outputs).c_str());
+    line("\nfile: plan %s, code %s, weights %s, tokenizer and other %s, padding %s",
+         sizeText(artifact_.planBytes()).c_str(), sizeText(codeBytes).c_str(), sizeText(weightBytes).c_str(),
+         sizeText(otherBytes).c_str(),
+         sizeText(artifact_.fileBytes() - artifact_.planBytes() - codeBytes - weightBytes - otherBytes)
+             .c_str());
+    line("memory: weights mapped %s; arena %s, outputs %s at most; states as above for each session",
+         sizeText(weightBytes).c_str(), sizeText(arena).c_str(), sizeText(outputs).c_str());
   }
 
   const Artifact &artifact_;

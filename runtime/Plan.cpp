@@ -1,4 +1,5 @@
-// Names and checked sizes of plan values. All arithmetic on numbers from files goes through checkedMul and checkedAdd.
+// Names and checked sizes of plan values. All arithmetic on numbers from files goes through checkedMul and
+// checkedAdd.
 #include "runtime/Plan.h"
 
 namespace llmc::runtime {
@@ -6,21 +7,26 @@ namespace llmc::runtime {
 uint64_t elementBytes(ElementType type) {
   switch (type) {
   case ElementType::f64:
-  case ElementType::i64: return 8;
+  case ElementType::i64:
+    return 8;
   case ElementType::f32:
-  case ElementType::i32: return 4;
+  case ElementType::i32:
+    return 4;
   case ElementType::bf16:
   case ElementType::f16:
-  case ElementType::i16: return 2;
+  case ElementType::i16:
+    return 2;
   case ElementType::i8:
   case ElementType::u8:
-  case ElementType::i1: return 1;
+  case ElementType::i1:
+    return 1;
   }
   return 0;
 }
 
 const char *elementName(ElementType type) {
-  static const char *const names[kElementTypes] = {"f32", "bf16", "f16", "f64", "i64", "i32", "i16", "i8", "u8", "i1"};
+  static const char *const names[kElementTypes] = {"f32", "bf16", "f16", "f64", "i64",
+                                                   "i32", "i16",  "i8",  "u8",  "i1"};
   return static_cast<unsigned>(type) < kElementTypes ? names[static_cast<unsigned>(type)] : "?";
 }
 
@@ -30,7 +36,8 @@ const char *symbolName(Symbol symbol) {
 }
 
 const char *kindName(BufferKind kind) {
-  static const char *const names[kBufferKinds] = {"input", "output", "weight", "state", "transient", "constant"};
+  static const char *const names[kBufferKinds] = {"input", "output",    "weight",
+                                                  "state", "transient", "constant"};
   return static_cast<unsigned>(kind) < kBufferKinds ? names[static_cast<unsigned>(kind)] : "?";
 }
 
@@ -64,7 +71,8 @@ std::optional<uint64_t> checkedAdd(uint64_t a, uint64_t b) {
 }
 
 std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const Dims &dims) {
-  // Zero-sized dimensions must not hide an overflow of the others, so that a shape is legal or not whatever the order.
+  // Zero-sized dimensions must not hide an overflow of the others, so that a shape is legal or not whatever
+  // the order.
   uint64_t bytes = elementBytes(type);
   bool isEmpty = false;
   for (const Dim &dim : shape) {

@@ -1,5 +1,6 @@
-// The plan of an artifact as plain structs: what the compiler fills, the writer stores, the loader verifies and the engine runs.
-// Mirrors Artifact.fbs; holds no bytes of code or weights, those are blobs named by index.
+// The plan of an artifact as plain structs: what the compiler fills, the writer stores, the loader verifies
+// and the engine runs. Mirrors Artifact.fbs; holds no bytes of code or weights, those are blobs named by
+// index.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -100,8 +101,9 @@ const char *kindName(BufferKind kind);
 ///   output     read by the engine: next, logits
 ///   weight     `blob` + `blobOffset` (a multiple of 64), static shape, read only
 ///   constant   like weight, for small tables that the compiler made
-///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; static, CTX and CTXB dims otherwise
-///   transient  at `arenaOffset` (a multiple of 64) of the program's arena; static, T and S dims
+///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; static, CTX and CTXB
+///   dims otherwise transient  at `arenaOffset` (a multiple of 64) of the program's arena; static, T and S
+///   dims
 struct Buffer {
   std::string name;
   BufferKind kind = BufferKind::transient;
@@ -119,7 +121,8 @@ struct Dispatch {
 };
 using Step = std::variant<Dispatch>;
 
-/// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T = max_tokens, S = max_sequences.
+/// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T =
+/// max_tokens, S = max_sequences.
 struct Program {
   std::string name; ///< "ingest", "advance", "score"
   std::vector<uint32_t> inputs, outputs;
@@ -137,7 +140,8 @@ struct SpecialToken {
   bool special = true;
 };
 
-/// `blob` holds tokenizer.json or tiktoken.model unchanged. `pattern` and `specialTokens` are for tiktoken (tokenizer.json has its own).
+/// `blob` holds tokenizer.json or tiktoken.model unchanged. `pattern` and `specialTokens` are for tiktoken
+/// (tokenizer.json has its own).
 struct TokenizerPlan {
   TokenizerKind kind = TokenizerKind::none;
   uint32_t blob = 0;
@@ -154,13 +158,13 @@ inline constexpr const char *kGenerationConfigKey = "generation_config";
 
 struct Metadata {
   std::string name, family;
-  std::string producer;       ///< which compiler wrote it, e.g. "llmc 0.1"
-  uint32_t vocab = 0;         ///< columns of the logits
-  uint64_t context = 0;       ///< tokens the model was made for
-  uint32_t maxTokens = 0;     ///< most rows in one call (T)
-  uint32_t maxSequences = 0;  ///< most sequences in one call (S)
-  std::vector<uint32_t> eos;  ///< tokens that end generation
-  int32_t bos = -1;           ///< -1: none
+  std::string producer;      ///< which compiler wrote it, e.g. "llmc 0.1"
+  uint32_t vocab = 0;        ///< columns of the logits
+  uint64_t context = 0;      ///< tokens the model was made for
+  uint32_t maxTokens = 0;    ///< most rows in one call (T)
+  uint32_t maxSequences = 0; ///< most sequences in one call (S)
+  std::vector<uint32_t> eos; ///< tokens that end generation
+  int32_t bos = -1;          ///< -1: none
   std::vector<KeyValue> entries;
 };
 

@@ -1,4 +1,5 @@
-// The plan's FlatBuffer to plain structs. Enumerations are range checked here since a struct could not hold others.
+// The plan's FlatBuffer to plain structs. Enumerations are range checked here since a struct could not hold
+// others.
 #include "runtime/Artifact.h"
 #include "runtime/Artifact_generated.h"
 #include <cstring>
@@ -23,7 +24,8 @@ struct PlanReader {
     if (static_cast<unsigned>(raw) < count)
       return static_cast<Enum>(raw);
     if (failure.ok())
-      failure = damagedArtifact(file, std::string(what) + " has value " + std::to_string(static_cast<unsigned>(raw)) +
+      failure = damagedArtifact(file, std::string(what) + " has value " +
+                                          std::to_string(static_cast<unsigned>(raw)) +
                                           ", this runtime knows 0 to " + std::to_string(count - 1));
     return Enum{};
   }
@@ -42,11 +44,14 @@ struct PlanReader {
     Shape result;
     if (isReadable(dims))
       for (const fb::Dim *dim : *dims)
-        result.push_back({dim->multiplier(), enumeration<Symbol>(dim->symbol(), kSymbols, "a dimension's symbol")});
+        result.push_back(
+            {dim->multiplier(), enumeration<Symbol>(dim->symbol(), kSymbols, "a dimension's symbol")});
     return result;
   }
 
-  ElementType type(fb::ElementType t) { return enumeration<ElementType>(t, kElementTypes, "an element type"); }
+  ElementType type(fb::ElementType t) {
+    return enumeration<ElementType>(t, kElementTypes, "an element type");
+  }
 
   Metadata metadata(const fb::Metadata *m) {
     Metadata r;
@@ -120,11 +125,13 @@ struct PlanReader {
     r.arenaBytes = p->arena_bytes();
     for (unsigned i = 0; p->steps() && i < p->steps()->size(); ++i) {
       auto kind = static_cast<fb::Step>(p->steps_type()->Get(i));
-      const fb::Dispatch *dispatch = kind == fb::Step::Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
+      const fb::Dispatch *dispatch =
+          kind == fb::Step::Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
       if (!dispatch) {
         if (failure.ok())
-          failure = damagedArtifact(file, "program '" + r.name + "' step " + std::to_string(i) + " has kind " +
-                                              std::to_string(static_cast<unsigned>(kind)) + ", this runtime knows 1 (dispatch)");
+          failure = damagedArtifact(file, "program '" + r.name + "' step " + std::to_string(i) +
+                                              " has kind " + std::to_string(static_cast<unsigned>(kind)) +
+                                              ", this runtime knows 1 (dispatch)");
         return r;
       }
       r.steps.push_back(Dispatch{dispatch->kernel(), ids(dispatch->buffers())});
@@ -155,7 +162,8 @@ absl::StatusOr<ParsedArtifact> readPlan(const uint8_t *data, size_t size, const 
   memcpy(aligned.get(), data, size);
   flatbuffers::Verifier verifier(bytes, size, /*max_depth=*/16, /*max_tables=*/10000000);
   if (size < 16 || size >= FLATBUFFERS_MAX_BUFFER_SIZE || !fb::VerifyPlanBuffer(verifier))
-    return damagedArtifact(file, "plan of " + std::to_string(size) + " bytes is not a well-formed FlatBuffer of artifact version " +
+    return damagedArtifact(file, "plan of " + std::to_string(size) +
+                                     " bytes is not a well-formed FlatBuffer of artifact version " +
                                      std::to_string(kFormatVersion));
   const fb::Plan *plan = fb::GetPlan(bytes);
 

@@ -1,4 +1,5 @@
-// Filling the input arrays of calls from sessions. Nothing here allocates, locks or makes strings except on errors.
+// Filling the input arrays of calls from sessions. Nothing here allocates, locks or makes strings except on
+// errors.
 #include "runtime/Session.h"
 #include <algorithm>
 #include <cstring>
@@ -8,14 +9,16 @@ namespace llmc::runtime {
 /// Marks the pool as running for a scope; two at once are a caller's mistake.
 class SessionPool::Turn {
 public:
-  explicit Turn(SessionPool &pool) : pool_(pool), isMine_(!pool.isBusy_.exchange(true, std::memory_order_acquire)) {}
+  explicit Turn(SessionPool &pool)
+      : pool_(pool), isMine_(!pool.isBusy_.exchange(true, std::memory_order_acquire)) {}
   ~Turn() {
     if (isMine_)
       pool_.isBusy_.store(false, std::memory_order_release);
   }
   bool isMine() const { return isMine_; }
   static absl::Status refusal() {
-    return absl::UnavailableError("another call on this model is running; calls on the sessions of one model must not overlap");
+    return absl::UnavailableError(
+        "another call on this model is running; calls on the sessions of one model must not overlap");
   }
 
 private:
@@ -41,8 +44,9 @@ absl::StatusOr<Session *> SessionPool::create() {
     return Turn::refusal();
   auto free = std::find(isUsed_.begin(), isUsed_.end(), 0);
   if (free == isUsed_.end())
-    return absl::ResourceExhaustedError("all " + std::to_string(isUsed_.size()) +
-                                        " session slots are in use; free a session or open the model with more slots");
+    return absl::ResourceExhaustedError(
+        "all " + std::to_string(isUsed_.size()) +
+        " session slots are in use; free a session or open the model with more slots");
   size_t slot = static_cast<size_t>(free - isUsed_.begin());
   if (isDirty_[slot])
     if (absl::Status s = engine_.clearSlot(static_cast<int>(slot)); !s.ok())
@@ -112,7 +116,8 @@ void SessionPool::addRow(int64_t row, int64_t sequence, int64_t position, int32_
   in.where[2 * row + 1] = static_cast<int32_t>(position);
 }
 
-static void setSequence(const CallInputs &in, int64_t sequence, int slot, int64_t start, int64_t length, int64_t past) {
+static void setSequence(const CallInputs &in, int64_t sequence, int slot, int64_t start, int64_t length,
+                        int64_t past) {
   int32_t *row = in.rows + 4 * sequence;
   row[0] = slot;
   row[1] = static_cast<int32_t>(start);
@@ -155,8 +160,8 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
   if (!turn.isMine())
     return Turn::refusal();
   if (count < 0 || count > engine_.slots())
-    return absl::InvalidArgumentError("prompt count is " + std::to_string(count) + " with " + std::to_string(engine_.slots()) +
-                                      " session slots");
+    return absl::InvalidArgumentError("prompt count is " + std::to_string(count) + " with " +
+                                      std::to_string(engine_.slots()) + " session slots");
   int64_t runs = 0;
   bool isTwice = false;
   for (int64_t i = 0; i < count; ++i)
@@ -171,7 +176,8 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
       return s;
     // At least one token stays, for advance; with it whatever does not fill a piece.
     int64_t total = p.session->pending_ + p.count;
-    feeds_[static_cast<size_t>(i)] = {p.session, p.tokens, total > 0 ? (total - 1) / kPieceTokens * kPieceTokens : 0, 0};
+    feeds_[static_cast<size_t>(i)] = {p.session, p.tokens,
+                                      total > 0 ? (total - 1) / kPieceTokens * kPieceTokens : 0, 0};
     runs += feeds_[static_cast<size_t>(i)].count;
   }
   if (runs > 0 && !engine_.ingest().isPresent)
@@ -221,7 +227,8 @@ absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) 
   return absl::OkStatus();
 }
 
-absl::Status SessionPool::advance(Session *const *sessions, const Sampling *sampling, int64_t count, int32_t *next) {
+absl::Status SessionPool::advance(Session *const *sessions, const Sampling *sampling, int64_t count,
+                                  int32_t *next) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
@@ -234,14 +241,17 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
     return s;
   for (int64_t i = 0; i < count; ++i) {
     if (sessions[i]->pending_ == 0)
-      return absl::FailedPreconditionError("session " + std::to_string(i) + " has no token to go on from; ingest one first");
+      return absl::FailedPreconditionError("session " + std::to_string(i) +
+                                           " has no token to go on from; ingest one first");
     if (sessions[i]->tokens() > engine_.context())
       return absl::OutOfRangeError("session " + std::to_string(i) + " has filled its context of " +
                                    std::to_string(engine_.context()) + " tokens");
     const Sampling &p = sampling[i];
-    if (!(p.temperature >= 0 && p.temperature <= 1e6f) || !(p.topP > 0 && p.topP <= 1) || !(p.minP >= 0 && p.minP <= 1) || p.topK < 0)
-      return absl::InvalidArgumentError("sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
-                                        "top_k 0 and more");
+    if (!(p.temperature >= 0 && p.temperature <= 1e6f) || !(p.topP > 0 && p.topP <= 1) ||
+        !(p.minP >= 0 && p.minP <= 1) || p.topK < 0)
+      return absl::InvalidArgumentError(
+          "sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
+          "top_k 0 and more");
   }
   if (absl::Status s = flushChecked(sessions, count); !s.ok())
     return s;
@@ -285,7 +295,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
   }
   if (bad >= 0)
     return absl::InternalError("session " + std::to_string(bad) +
-                               ": the model's logits are not finite, so there is no next token; check the weights (NaN or infinity)");
+                               ": the model's logits are not finite, so there is no next token; check the "
+                               "weights (NaN or infinity)");
   return absl::OkStatus();
 }
 
@@ -299,7 +310,8 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
     return s;
   if (session->pending_ > 0) {
     if (session->tokens() > engine_.context())
-      return absl::OutOfRangeError("the session has filled its context of " + std::to_string(engine_.context()) + " tokens");
+      return absl::OutOfRangeError("the session has filled its context of " +
+                                   std::to_string(engine_.context()) + " tokens");
     if (!engine_.ingest().isPresent)
       return missing("ingest");
     Feed feed = {session, nullptr, session->pending_, 0};

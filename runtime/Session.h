@@ -1,4 +1,5 @@
-// Sessions: one sequence of tokens each, in a slot of the engine's states, and the calls that move several of them forward.
+// Sessions: one sequence of tokens each, in a slot of the engine's states, and the calls that move several of
+// them forward.
 #pragma once
 #include "absl/status/statusor.h"
 #include "runtime/Engine.h"
@@ -13,7 +14,8 @@ struct Sampling {
   uint64_t seed = 0;
 };
 
-/// Pieces of a prompt end at multiples of this, counted from where it began, so that how a prompt is cut cannot be seen.
+/// Pieces of a prompt end at multiples of this, counted from where it began, so that how a prompt is cut
+/// cannot be seen.
 inline constexpr int64_t kPieceTokens = 64;
 
 class SessionPool;
@@ -50,13 +52,15 @@ public:
   /// Forgets all tokens.
   absl::Status reset(Session *session);
 
-  /// Appends tokens to sessions (each at most once per call). The last few stay pending until `advance`, `score` or more.
+  /// Appends tokens to sessions (each at most once per call). The last few stay pending until `advance`,
+  /// `score` or more.
   absl::Status ingest(const Prompt *prompts, int64_t count);
   /// Runs what `ingest` left pending, but for the last token, which `advance` takes.
   absl::Status flush(Session *const *sessions, int64_t count);
   /// The next token of each session (all must have one pending, see ingest); it is pending afterwards.
   absl::Status advance(Session *const *sessions, const Sampling *sampling, int64_t count, int32_t *next);
-  /// Logits after each token, `count` rows of the vocabulary; appends the tokens to the session, none is pending afterwards.
+  /// Logits after each token, `count` rows of the vocabulary; appends the tokens to the session, none is
+  /// pending afterwards.
   absl::Status score(Session *session, const int32_t *tokens, int64_t count, float *logits);
   /// Logits from which the last `advance` drew for its session number `index`.
   const float *lastLogits(int64_t index) const;
@@ -68,7 +72,9 @@ private:
     Session *session;
     const int32_t *tokens;
     int64_t count, done;
-    int32_t token(int64_t i) const { return i < session->pending_ ? session->waiting_[i] : tokens[i - session->pending_]; }
+    int32_t token(int64_t i) const {
+      return i < session->pending_ ? session->waiting_[i] : tokens[i - session->pending_];
+    }
   };
   absl::Status checkTokens(const Session &session, const int32_t *tokens, int64_t count) const;
   absl::Status checkSessions(Session *const *sessions, int64_t count);

@@ -1,4 +1,5 @@
-// Spin-then-sleep barriers on futexes, and the switch of the calling thread to a stack large enough for kernels.
+// Spin-then-sleep barriers on futexes, and the switch of the calling thread to a stack large enough for
+// kernels.
 #include "runtime/ThreadPool.h"
 #include <algorithm>
 #include <cstdio>
@@ -21,7 +22,8 @@ static int quotaCpus() {
   long long quota = 0, period = 0;
   int read = fscanf(file, "%lld %lld", &quota, &period);
   fclose(file);
-  return read == 2 && quota > 0 && period > 0 ? static_cast<int>(std::max(1LL, (quota + period - 1) / period)) : 1 << 20;
+  return read == 2 && quota > 0 && period > 0 ? static_cast<int>(std::max(1LL, (quota + period - 1) / period))
+                                              : 1 << 20;
 }
 
 int usableCpus() {
@@ -51,7 +53,8 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
   std::unique_ptr<ThreadPool> pool(new ThreadPool(threads));
   // About 20 us of spinning at 40 to 140 cycles a pause; none where threads have to share CPUs.
   pool->spins_ = threads <= usableCpus() ? 800 : 20;
-  void *stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void *stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED)
     return absl::ResourceExhaustedError("no address space for a stack of 64 MiB");
   mprotect(stack, 4096, PROT_NONE);
@@ -69,7 +72,8 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
   }
   pthread_attr_destroy(&attributes);
   if (error != 0)
-    return absl::ResourceExhaustedError("cannot start " + std::to_string(threads) + " threads: " + strerror(error));
+    return absl::ResourceExhaustedError("cannot start " + std::to_string(threads) +
+                                        " threads: " + strerror(error));
   return pool;
 }
 
@@ -89,8 +93,8 @@ void ThreadPool::wait(std::atomic<uint32_t> &word, uint32_t old) {
       return;
     _mm_pause();
   }
-  // The waker stores the word and then reads sleepers_, both sequentially consistent: it either sees this sleeper or this
-  // thread (and the kernel) sees the new word.
+  // The waker stores the word and then reads sleepers_, both sequentially consistent: it either sees this
+  // sleeper or this thread (and the kernel) sees the new word.
   sleepers_.fetch_add(1);
   while (word.load() == old)
     syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
@@ -102,24 +106,36 @@ void ThreadPool::wake(std::atomic<uint32_t> &word) {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 0x7fffffff, nullptr, nullptr, 0);
 }
 
-void ThreadPool::prepare(const Task *task) {
-  grid_ = task->grid(dims_);
+/// The next dispatch to share out. Those of one workgroup are run here and now: all threads are waiting, and
+/// handing one workgroup to others would cost a barrier.
+ThreadPool::Stage ThreadPool::prepare(size_t index) {
+  Stage stage{index};
+  for (; stage.index < count_; ++stage.index) {
+    const Task &task = tasks_[stage.index];
+    stage.grid = task.grid(dims_);
+    if (stage.grid > 1)
+      break;
+    if (stage.grid == 1)
+      task.kernel(task.buffers, dims_, 0);
+  }
   // Several workgroups per claim where there are many, so that the counter is not what threads wait for.
-  claim_ = std::max<int64_t>(1, grid_ / (threads_ * 16));
+  stage.claim = std::max<int64_t>(1, stage.grid / (threads_ * 16));
   nextWorkgroup_.store(0, std::memory_order_relaxed);
+  return stage;
 }
 
-void ThreadPool::barrier(const Task *next) {
+ThreadPool::Stage ThreadPool::barrier(size_t next) {
   uint32_t phase = phase_.load(std::memory_order_relaxed);
+  Stage &after = stages_[(phase + 1) & 1];
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads_) {
     wait(phase_, phase);
-    return;
+    return after;
   }
   arrived_.store(0, std::memory_order_relaxed);
-  if (next)
-    prepare(next);
+  after = prepare(next);
   phase_.store(phase + 1);
   wake(phase_);
+  return after;
 }
 
 void ThreadPool::work() {
@@ -127,17 +143,15 @@ void ThreadPool::work() {
   const Task *tasks = tasks_;
   const size_t count = count_;
   const int64_t *dims = dims_;
-  for (size_t i = 0; i < count; ++i) {
-    const Task &task = tasks[i];
-    const int64_t grid = grid_, claim = claim_;
+  for (Stage stage = first_; stage.index < count; stage = barrier(stage.index + 1)) {
+    const Task &task = tasks[stage.index];
     for (;;) {
-      int64_t begin = nextWorkgroup_.fetch_add(claim, std::memory_order_relaxed);
-      if (begin >= grid)
+      int64_t begin = nextWorkgroup_.fetch_add(stage.claim, std::memory_order_relaxed);
+      if (begin >= stage.grid)
         break;
-      for (int64_t w = begin, end = std::min(begin + claim, grid); w < end; ++w)
+      for (int64_t w = begin, end = std::min(begin + stage.claim, stage.grid); w < end; ++w)
         task.kernel(task.buffers, dims, w);
     }
-    barrier(i + 1 < count ? &tasks[i + 1] : nullptr);
   }
 }
 
@@ -161,9 +175,14 @@ void ThreadPool::leaderMain(unsigned low, unsigned high) {
       for (int64_t w = 0, grid = task.grid(pool->dims_); w < grid; ++w)
         task.kernel(task.buffers, pool->dims_, w);
     }
-  } else {
-    pool->work();
+    return;
   }
+  pool->first_ = pool->prepare(0);
+  if (pool->first_.index == pool->count_)
+    return; // nothing to share
+  pool->epoch_.fetch_add(1);
+  pool->wake(pool->epoch_);
+  pool->work();
 }
 
 void ThreadPool::run(const Task *tasks, size_t count, const int64_t *dims) {
@@ -174,11 +193,6 @@ void ThreadPool::run(const Task *tasks, size_t count, const int64_t *dims) {
   dims_ = dims;
   unsigned environment = _mm_getcsr();
   _mm_setcsr(0x1f80); // round to nearest, denormals kept, exceptions masked
-  if (threads_ > 1) {
-    prepare(&tasks[0]);
-    epoch_.fetch_add(1);
-    wake(epoch_);
-  }
   getcontext(&leader_);
   leader_.uc_stack.ss_sp = leaderStack_;
   leader_.uc_stack.ss_size = kStackBytes;

@@ -1,5 +1,6 @@
-// Threads that run lists of dispatches in step: workgroups of one dispatch are shared out, a barrier lies between dispatches.
-// Made for dispatches of microseconds: threads spin at barriers and only sleep when the wait is long.
+// Threads that run lists of dispatches in step: workgroups of one dispatch are shared out, a barrier lies
+// between dispatches. Made for dispatches of microseconds: threads spin at barriers and only sleep when the
+// wait is long.
 #pragma once
 #include "absl/status/statusor.h"
 #include <atomic>
@@ -22,19 +23,22 @@ struct Task {
   void *const *buffers;
 };
 
-/// CPUs that this process may use: its affinity, one per core where cores have several, and its control group's quota.
+/// CPUs that this process may use: its affinity, one per core where cores have several, and its control
+/// group's quota.
 int usableCpus();
 
 class ThreadPool {
 public:
-  /// `threads` threads in all, the caller of `run` is one of them; 1 to 1024. Workers live until the pool is destroyed.
+  /// `threads` threads in all, the caller of `run` is one of them; 1 to 1024. Workers live until the pool is
+  /// destroyed.
   static absl::StatusOr<std::unique_ptr<ThreadPool>> create(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;
 
-  /// Runs the tasks in order and returns when all are done. One call at a time. Neither allocates nor locks. Kernels run
-  /// on stacks of kStackBytes in the default floating-point environment, whatever the caller's are.
+  /// Runs the tasks in order and returns when all are done. One call at a time. Neither allocates nor locks.
+  /// Kernels run on stacks of kStackBytes in the default floating-point environment, whatever the caller's
+  /// are.
   void run(const Task *tasks, size_t count, const int64_t *dims);
   int threads() const { return threads_; }
 
@@ -44,9 +48,14 @@ private:
   explicit ThreadPool(int threads) : threads_(threads) {}
   static void *workerMain(void *pool);
   static void leaderMain(unsigned low, unsigned high);
+  /// A dispatch that is being shared out: its index in the list, the list's length when nothing is left.
+  struct Stage {
+    size_t index = 0;
+    int64_t grid = 0, claim = 1;
+  };
   void work();
-  void prepare(const Task *task);
-  void barrier(const Task *next);
+  Stage prepare(size_t index);
+  Stage barrier(size_t next);
   void wait(std::atomic<uint32_t> &word, uint32_t old);
   void wake(std::atomic<uint32_t> &word);
 
@@ -61,8 +70,11 @@ private:
   size_t count_ = 0;
   const int64_t *dims_ = nullptr;
   bool isStopping_ = false;
-  // The current dispatch; written by the last thread at a barrier.
-  int64_t grid_ = 0, claim_ = 1;
+  Stage first_;
+  // What follows a barrier, by the parity of the phase that it opens; written by the last thread to arrive.
+  // Apart from first_, since a thread may still be leaving the last barrier of a job when the next job is
+  // published.
+  Stage stages_[2];
 
   // On lines of their own: each is written by all threads.
   alignas(64) std::atomic<int64_t> nextWorkgroup_{0};

@@ -1,4 +1,5 @@
-// Encoding: cut at added tokens, normalize, cut at what normalization may have made, split by patterns, merge. Decoding: bytes.
+// Encoding: cut at added tokens, normalize, cut at what normalization may have made, split by patterns,
+// merge. Decoding: bytes.
 #include "runtime/Tokenizer.h"
 #include "runtime/tokenizer/Nfc.h"
 #include "runtime/tokenizer/Utf8.h"
@@ -8,7 +9,8 @@ namespace llmc::runtime {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::create(const TokenizerPlan &plan, std::string_view file,
                                                              const std::string &what) {
-  absl::StatusOr<TokenizerParts> parts = absl::NotFoundError(what + ": there is no tokenizer; give tokens instead of text");
+  absl::StatusOr<TokenizerParts> parts =
+      absl::NotFoundError(what + ": there is no tokenizer; give tokens instead of text");
   if (plan.kind == TokenizerKind::huggingFaceJson)
     parts = readTokenizerJson(file, what);
   else if (plan.kind == TokenizerKind::tiktoken)
@@ -20,7 +22,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::create(const TokenizerPlan
   tokenizer->parts_.bpe.finish();
   for (const AddedToken &token : tokenizer->parts_.added) {
     if (token.text.empty() || token.id >= Vocabulary::kMaxTokens)
-      return absl::InvalidArgumentError(what + ": added token " + std::to_string(token.id) + " has no text or too large an id");
+      return absl::InvalidArgumentError(what + ": added token " + std::to_string(token.id) +
+                                        " has no text or too large an id");
     if (token.id >= tokenizer->byId_.size()) {
       tokenizer->byId_.resize(token.id + 1, nullptr);
       tokenizer->specialBits_.resize(token.id + 1, false);
@@ -40,11 +43,13 @@ std::string_view Tokenizer::bytes(int32_t token) const {
   if (token < 0)
     return {};
   size_t id = static_cast<size_t>(token);
-  return id < byId_.size() && byId_[id] ? std::string_view(byId_[id]->text) : parts_.bpe.vocabulary.bytes(static_cast<uint32_t>(id));
+  return id < byId_.size() && byId_[id] ? std::string_view(byId_[id]->text)
+                                        : parts_.bpe.vocabulary.bytes(static_cast<uint32_t>(id));
 }
 
 bool Tokenizer::isSpecial(int32_t token) const {
-  return token >= 0 && static_cast<size_t>(token) < specialBits_.size() && specialBits_[static_cast<size_t>(token)];
+  return token >= 0 && static_cast<size_t>(token) < specialBits_.size() &&
+         specialBits_[static_cast<size_t>(token)];
 }
 
 bool Tokenizer::has(int32_t token) const {
@@ -52,7 +57,8 @@ bool Tokenizer::has(int32_t token) const {
                         parts_.bpe.vocabulary.has(static_cast<uint32_t>(token)));
 }
 
-Tokenizer::Match Tokenizer::findAdded(std::string_view text, size_t from, bool isNormalized, bool isParsingSpecial) const {
+Tokenizer::Match Tokenizer::findAdded(std::string_view text, size_t from, bool isNormalized,
+                                      bool isParsingSpecial) const {
   for (size_t at = from; at < text.size(); ++at)
     for (const AddedToken *token : byFirstByte_[static_cast<uint8_t>(text[at])])
       if (token->isNormalized == isNormalized && (isParsingSpecial || !token->isSpecial) &&
@@ -62,13 +68,16 @@ Tokenizer::Match Tokenizer::findAdded(std::string_view text, size_t from, bool i
 }
 
 static bool isSpace(uint32_t c) {
-  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
-         c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+         c == 0x3000;
 }
 
-/// Calls `plain` on the stretches of `text` between matches that `find` gives, and appends the matches' tokens.
+/// Calls `plain` on the stretches of `text` between matches that `find` gives, and appends the matches'
+/// tokens.
 template <typename Find, typename Plain>
-static absl::Status cutAtAdded(std::string_view text, const Find &find, const Plain &plain, std::vector<int32_t> &tokens) {
+static absl::Status cutAtAdded(std::string_view text, const Find &find, const Plain &plain,
+                               std::vector<int32_t> &tokens) {
   for (size_t done = 0; done < text.size();) {
     auto match = find(done);
     size_t begin = match.begin, end = match.end;
@@ -98,9 +107,11 @@ static absl::Status cutAtAdded(std::string_view text, const Find &find, const Pl
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::encode(std::string_view text, const EncodeOptions &options, std::vector<int32_t> &tokens) const {
+absl::Status Tokenizer::encode(std::string_view text, const EncodeOptions &options,
+                               std::vector<int32_t> &tokens) const {
   if (text.size() > (1u << 30))
-    return absl::InvalidArgumentError("text has " + std::to_string(text.size()) + " bytes, at most 2^30 can be tokenized at once");
+    return absl::InvalidArgumentError("text has " + std::to_string(text.size()) +
+                                      " bytes, at most 2^30 can be tokenized at once");
   if (size_t valid = validUtf8Bytes(text); valid != text.size())
     return absl::InvalidArgumentError("text is not UTF-8 at byte " + std::to_string(valid));
   Bpe::Scratch scratch;
@@ -108,7 +119,10 @@ absl::Status Tokenizer::encode(std::string_view text, const EncodeOptions &optio
     tokens.insert(tokens.end(), parts_.prefix.begin(), parts_.prefix.end());
   absl::Status status = cutAtAdded(
       text, [&](size_t from) { return findAdded(text, from, false, options.isParsingSpecial); },
-      [&](std::string_view part) { return encodeNormalized(part, options.isParsingSpecial, scratch, tokens); }, tokens);
+      [&](std::string_view part) {
+        return encodeNormalized(part, options.isParsingSpecial, scratch, tokens);
+      },
+      tokens);
   if (!status.ok())
     return status;
   if (options.isStart)
@@ -128,7 +142,8 @@ absl::Status Tokenizer::encodeNormalized(std::string_view part, bool isParsingSp
       [&](std::string_view plain) { return encodePlain(plain, scratch, tokens); }, tokens);
 }
 
-absl::Status Tokenizer::encodePlain(std::string_view text, Bpe::Scratch &scratch, std::vector<int32_t> &tokens) const {
+absl::Status Tokenizer::encodePlain(std::string_view text, Bpe::Scratch &scratch,
+                                    std::vector<int32_t> &tokens) const {
   std::string spaced;
   if (parts_.isAddingSpace && text[0] != ' ') {
     spaced = " " + std::string(text);
@@ -143,7 +158,8 @@ absl::Status Tokenizer::encodePlain(std::string_view text, Bpe::Scratch &scratch
     pieces.swap(finer);
   }
   for (const Piece &piece : pieces)
-    if (int byte = parts_.bpe.encode(text.substr(piece.begin, piece.end - piece.begin), scratch, tokens); byte >= 0)
+    if (int byte = parts_.bpe.encode(text.substr(piece.begin, piece.end - piece.begin), scratch, tokens);
+        byte >= 0)
       return absl::InvalidArgumentError("the vocabulary has no token for byte " + std::to_string(byte));
   return absl::OkStatus();
 }

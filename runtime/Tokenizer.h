@@ -1,4 +1,5 @@
-// Text to tokens and back, as the checkpoint's tokenizer does it: byte-level BPE from tokenizer.json or tiktoken.model.
+// Text to tokens and back, as the checkpoint's tokenizer does it: byte-level BPE from tokenizer.json or
+// tiktoken.model.
 #pragma once
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,7 +13,8 @@
 
 namespace llmc::runtime {
 
-/// A token that is recognised in text as a whole. `isStrippingLeft`/`Right`: white space beside it belongs to it.
+/// A token that is recognised in text as a whole. `isStrippingLeft`/`Right`: white space beside it belongs to
+/// it.
 struct AddedToken {
   std::string text;
   uint32_t id = 0;
@@ -23,15 +25,16 @@ struct AddedToken {
 struct TokenizerParts {
   Bpe bpe;
   std::vector<AddedToken> added;
-  std::vector<SplitPattern> patterns;     ///< applied one after the other
-  std::vector<int32_t> prefix, suffix;    ///< put around a text that starts a sequence
+  std::vector<SplitPattern> patterns;  ///< applied one after the other
+  std::vector<int32_t> prefix, suffix; ///< put around a text that starts a sequence
   bool isNfc = false, isAddingSpace = false;
 };
 
 /// From the text of a tokenizer.json; `what` names it in errors. Unsupported parts are errors, never ignored.
 absl::StatusOr<TokenizerParts> readTokenizerJson(std::string_view text, const std::string &what);
 /// From lines of "base64 rank"; pattern and special tokens come from the plan.
-absl::StatusOr<TokenizerParts> readTiktoken(std::string_view text, const TokenizerPlan &plan, const std::string &what);
+absl::StatusOr<TokenizerParts> readTiktoken(std::string_view text, const TokenizerPlan &plan,
+                                            const std::string &what);
 
 struct EncodeOptions {
   bool isStart = true;          ///< put the tokenizer's own prefix and suffix (BOS) around
@@ -45,13 +48,16 @@ public:
                                                            const std::string &what);
 
   /// Appends the tokens of `text`, which must be UTF-8.
-  absl::Status encode(std::string_view text, const EncodeOptions &options, std::vector<int32_t> &tokens) const;
+  absl::Status encode(std::string_view text, const EncodeOptions &options,
+                      std::vector<int32_t> &tokens) const;
   /// The bytes of a token, not always whole characters; empty for unknown ids.
   std::string_view bytes(int32_t token) const;
   bool isSpecial(int32_t token) const;
   bool has(int32_t token) const;
   /// One more than the highest id.
-  uint32_t size() const { return static_cast<uint32_t>(std::max<size_t>(parts_.bpe.vocabulary.size(), specialBits_.size())); }
+  uint32_t size() const {
+    return static_cast<uint32_t>(std::max<size_t>(parts_.bpe.vocabulary.size(), specialBits_.size()));
+  }
 
 private:
   Tokenizer() = default;
@@ -70,7 +76,8 @@ private:
   std::vector<bool> specialBits_;
 };
 
-/// Turns tokens into text as they come: holds back bytes that may become a character, replaces those that cannot by U+FFFD.
+/// Turns tokens into text as they come: holds back bytes that may become a character, replaces those that
+/// cannot by U+FFFD.
 class TextStream {
 public:
   explicit TextStream(const Tokenizer &tokenizer, bool isShowingSpecial = false)

@@ -1,5 +1,6 @@
-// What a plan must satisfy for the engine to run it without looking again: indices, shapes, alignments, bounds, kernel
-// signatures, and the inputs and outputs that programs have in common. Used by the loader and, before it writes, by the writer.
+// What a plan must satisfy for the engine to run it without looking again: indices, shapes, alignments,
+// bounds, kernel signatures, and the inputs and outputs that programs have in common. Used by the loader and,
+// before it writes, by the writer.
 #include "runtime/Artifact.h"
 #include <set>
 
@@ -55,7 +56,8 @@ private:
 
   absl::Status checkRange(const char *what, uint64_t value, uint64_t low, uint64_t high) const {
     if (value < low || value > high)
-      return fail(std::string("metadata: ") + what + " is " + number(value) + ", expected " + number(low) + " to " + number(high));
+      return fail(std::string("metadata: ") + what + " is " + number(value) + ", expected " + number(low) +
+                  " to " + number(high));
     return absl::OkStatus();
   }
 
@@ -72,23 +74,29 @@ private:
       return s;
     for (uint32_t token : m.eos)
       if (token >= m.vocab)
-        return fail("metadata: eos token " + number(token) + " is outside the vocabulary of " + number(m.vocab));
+        return fail("metadata: eos token " + number(token) + " is outside the vocabulary of " +
+                    number(m.vocab));
     if (m.bos < -1 || m.bos >= static_cast<int64_t>(m.vocab))
-      return fail("metadata: bos token " + std::to_string(m.bos) + " is outside the vocabulary of " + number(m.vocab));
+      return fail("metadata: bos token " + std::to_string(m.bos) + " is outside the vocabulary of " +
+                  number(m.vocab));
     return absl::OkStatus();
   }
 
-  absl::Status checkShape(const std::string &what, const Shape &shape, ElementType type, const std::set<Symbol> &allowed) const {
+  absl::Status checkShape(const std::string &what, const Shape &shape, ElementType type,
+                          const std::set<Symbol> &allowed) const {
     if (shape.size() > kMaxRank)
-      return fail(what + " has " + number(shape.size()) + " dimensions, at most " + number(kMaxRank) + " are supported");
+      return fail(what + " has " + number(shape.size()) + " dimensions, at most " + number(kMaxRank) +
+                  " are supported");
     for (const Dim &dim : shape)
       if (!allowed.count(dim.symbol))
-        return fail(what + " has shape " + printShape(shape) + ", dimension " + symbolName(dim.symbol) + " is not possible here");
+        return fail(what + " has shape " + printShape(shape) + ", dimension " + symbolName(dim.symbol) +
+                    " is not possible here");
     const Metadata &m = plan_.metadata;
     int64_t context = (static_cast<int64_t>(m.context) + kContextBlock - 1) / kContextBlock * kContextBlock;
     Dims dims = {m.maxTokens, m.maxSequences, m.maxSequences, context, context / kContextBlock};
     if (!shapeBytes(shape, type, dims))
-      return fail(what + " has shape " + printShape(shape) + " of " + elementName(type) + ", too large to address");
+      return fail(what + " has shape " + printShape(shape) + " of " + elementName(type) +
+                  ", too large to address");
     return absl::OkStatus();
   }
 
@@ -101,8 +109,8 @@ private:
       if (!names.insert(kernel.name).second)
         return fail("kernel '" + kernel.name + "' occurs twice");
       for (size_t p = 0; p < kernel.parameters.size(); ++p)
-        if (absl::Status s = checkShape("kernel '" + kernel.name + "' parameter " + number(p), kernel.parameters[p].shape,
-                                        kernel.parameters[p].type, kAnySymbol);
+        if (absl::Status s = checkShape("kernel '" + kernel.name + "' parameter " + number(p),
+                                        kernel.parameters[p].shape, kernel.parameters[p].type, kAnySymbol);
             !s.ok())
           return s;
     }
@@ -148,32 +156,36 @@ private:
       return fail("buffer " + number(i) + " has no usable name");
     switch (b.kind) {
     case BufferKind::input:
-    case BufferKind::output: return checkShape(what, b.shape, b.type, kCallSymbols);
+    case BufferKind::output:
+      return checkShape(what, b.shape, b.type, kCallSymbols);
     case BufferKind::transient:
       if (b.arenaOffset % kBufferAlignment)
         return fail(what + " is at arena offset " + number(b.arenaOffset) + ", not a multiple of 64");
       return checkShape(what, b.shape, b.type, kCallSymbols);
     case BufferKind::state:
       if (b.shape.empty() || b.shape[0].symbol != Symbol::slots || b.shape[0].multiplier != 1)
-        return fail(what + " has shape " + printShape(b.shape) + ", the first dimension of a state must be SLOTS");
+        return fail(what + " has shape " + printShape(b.shape) +
+                    ", the first dimension of a state must be SLOTS");
       for (size_t d = 1; d < b.shape.size(); ++d)
         if (b.shape[d].symbol == Symbol::slots)
           return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension SLOTS");
       return checkShape(what, b.shape, b.type, kStateSymbols);
     case BufferKind::weight:
-    case BufferKind::constant: break;
+    case BufferKind::constant:
+      break;
     }
     if (absl::Status s = checkShape(what, b.shape, b.type, {Symbol::one}); !s.ok())
       return s;
     if (absl::Status s = checkBlobIndex(what, b.blob); !s.ok())
       return s;
     if (b.blobOffset % kBufferAlignment)
-      return fail(what + " is at offset " + number(b.blobOffset) + " of blob " + number(b.blob) + ", not a multiple of 64");
+      return fail(what + " is at offset " + number(b.blobOffset) + " of blob " + number(b.blob) +
+                  ", not a multiple of 64");
     uint64_t bytes = *shapeBytes(b.shape, b.type, {});
     auto end = checkedAdd(b.blobOffset, bytes);
     if (!end || *end > blobBytes_[b.blob])
-      return fail(what + " of " + number(bytes) + " bytes at offset " + number(b.blobOffset) + " leaves blob " + number(b.blob) +
-                  " of " + number(blobBytes_[b.blob]) + " bytes");
+      return fail(what + " of " + number(bytes) + " bytes at offset " + number(b.blobOffset) +
+                  " leaves blob " + number(b.blob) + " of " + number(blobBytes_[b.blob]) + " bytes");
     return absl::OkStatus();
   }
 
@@ -216,8 +228,8 @@ private:
       for (size_t d = 0; isSame && d < shape.size(); ++d)
         isSame = shape[d].multiplier == expected[d].multiplier && shape[d].symbol == expected[d].symbol;
       if (!isSame)
-        return fail(what + " is " + elementName(b.type) + " " + printShape(b.shape) + ", expected " + elementName(found->type) +
-                    " " + printShape(found->shape));
+        return fail(what + " is " + elementName(b.type) + " " + printShape(b.shape) + ", expected " +
+                    elementName(found->type) + " " + printShape(found->shape));
     }
     if (allNeeded)
       for (const Signature &s : known)
@@ -236,7 +248,8 @@ private:
     if (program.name == "advance") {
       inputs.push_back({"sampling", ElementType::f32, {S, {4, Symbol::one}}});
       inputs.push_back({"draws", ElementType::i64, {S, {4, Symbol::one}}});
-      outputs = {{"next", ElementType::i32, {S, {1, Symbol::one}}}, {"logits", ElementType::f32, {S, {vocab, Symbol::one}}}};
+      outputs = {{"next", ElementType::i32, {S, {1, Symbol::one}}},
+                 {"logits", ElementType::f32, {S, {vocab, Symbol::one}}}};
     } else if (program.name == "score") {
       outputs = {{"logits", ElementType::f32, {T, {vocab, Symbol::one}}}};
     } else if (program.name != "ingest") {
@@ -247,7 +260,8 @@ private:
     if (absl::Status s = checkEnds(program, program.outputs, BufferKind::output, outputs, true); !s.ok())
       return s;
     if (program.arenaBytes >> 46)
-      return fail("program '" + program.name + "' asks for an arena of " + number(program.arenaBytes) + " bytes");
+      return fail("program '" + program.name + "' asks for an arena of " + number(program.arenaBytes) +
+                  " bytes");
     std::set<uint32_t> ends(program.inputs.begin(), program.inputs.end());
     ends.insert(program.outputs.begin(), program.outputs.end());
     for (size_t i = 0; i < program.steps.size(); ++i)
@@ -256,7 +270,8 @@ private:
     return absl::OkStatus();
   }
 
-  absl::Status checkDispatch(const Program &program, size_t step, const Dispatch &dispatch, const std::set<uint32_t> &ends) const {
+  absl::Status checkDispatch(const Program &program, size_t step, const Dispatch &dispatch,
+                             const std::set<uint32_t> &ends) const {
     std::string what = "program '" + program.name + "' step " + number(step);
     if (dispatch.kernel >= plan_.kernels.size())
       return fail(what + " names kernel " + number(dispatch.kernel) + " of " + number(plan_.kernels.size()));
@@ -272,12 +287,15 @@ private:
       const Buffer &b = plan_.buffers[id];
       const Parameter &parameter = kernel.parameters[p];
       std::string where = what + " parameter " + number(p) + " gets buffer '" + b.name + "'";
-      if (b.type != parameter.type || !sameElements(inProgram(program, b.shape), inProgram(program, parameter.shape)))
+      if (b.type != parameter.type ||
+          !sameElements(inProgram(program, b.shape), inProgram(program, parameter.shape)))
         return fail(where + " of " + elementName(b.type) + " " + printShape(b.shape) + ", expected " +
                     elementName(parameter.type) + " " + printShape(parameter.shape));
-      bool isReadOnly = b.kind == BufferKind::weight || b.kind == BufferKind::constant || b.kind == BufferKind::input;
+      bool isReadOnly =
+          b.kind == BufferKind::weight || b.kind == BufferKind::constant || b.kind == BufferKind::input;
       if (parameter.written && isReadOnly)
-        return fail(where + ", which it writes, but a buffer of kind " + kindName(b.kind) + " cannot be written");
+        return fail(where + ", which it writes, but a buffer of kind " + kindName(b.kind) +
+                    " cannot be written");
       if ((b.kind == BufferKind::input || b.kind == BufferKind::output) && !ends.count(id))
         return fail(where + ", which is not among the program's inputs and outputs");
       if (b.kind == BufferKind::transient)

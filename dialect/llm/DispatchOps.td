@@ -7,9 +7,9 @@ def Llm_DispatchOp : Llm_Op<"dispatch", [Pure, IsolatedFromAbove, SingleBlock]> 
   let summary = "a group of ops that becomes one kernel";
   let description = [{
     The region gets the operands as block arguments and yields the results. An operand that is a state is updated in place by the kernel: `tied[i]` is the
-    operand whose memory result i takes, or -1 for a result of its own.
+    operand whose memory result i takes, or -1 for a result of its own. `kernel` is the name that its kernel would like.
   }];
-  let arguments = (ins Variadic<AnyType>:$inputs, DenseI64ArrayAttr:$tied);
+  let arguments = (ins Variadic<AnyType>:$inputs, DenseI64ArrayAttr:$tied, DefaultValuedAttr<StrAttr, "\"kernel\"">:$kernel);
   let regions = (region SizedRegion<1>:$body);
   let results = (outs Variadic<AnyType>:$outputs);
   let assemblyFormat = "`(` $inputs `)` attr-dict `:` functional-type(operands, results) $body";

@@ -1,6 +1,7 @@
 // Registration and verifiers of the plan dialect.
 #include "dialect/plan/PlanDialect.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 
 #include "dialect/plan/PlanDialect.cpp.inc"
 #define GET_OP_CLASSES
@@ -27,6 +28,41 @@ LogicalResult BufferOp::verify() {
     return emitOpError("expects a name for each of ") << dynamic << " dynamic dimensions, got " << named;
   if ((getKind() == "weight") != getWeights().has_value())
     return emitOpError("expects the tensors it holds exactly if it is a weight");
+  if (auto parts = getLayoutAttr() ? getLayoutAttr().getAs<DenseI64ArrayAttr>("parts") : DenseI64ArrayAttr()) {
+    if (!getWeights() || parts.size() != 2 * (int64_t)getWeights()->size() || llvm::any_of(parts.asArrayRef(), [](int64_t n) { return n < 0; }))
+      return emitOpError("expects parts to have a first row and a number of rows for each tensor, got ") << parts;
+  }
+  return success();
+}
+
+LogicalResult ProgramOp::verify() {
+  for (Operation &op : getBody().front())
+    if (!isa<DispatchOp>(op))
+      return op.emitOpError("expects to be outside of a plan.program, which holds dispatches only");
+  return success();
+}
+
+LogicalResult ProgramOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto check = [&](ArrayAttr list, StringRef kind) -> LogicalResult {
+    for (auto name : list.getAsRange<FlatSymbolRefAttr>()) {
+      auto buffer = symbols.lookupNearestSymbolFrom<BufferOp>(*this, name);
+      if (!buffer || buffer.getKind() != kind)
+        return emitOpError("expects ") << kind << "s that are buffers of that kind, got " << name;
+    }
+    return success();
+  };
+  return failed(check(getInputs(), "input")) ? failure() : check(getOutputs(), "output");
+}
+
+LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto kernel = symbols.lookupNearestSymbolFrom<FunctionOpInterface>(*this, getKernelAttr());
+  if (!kernel)
+    return emitOpError("expects a kernel of the module, got ") << getKernelAttr();
+  if (kernel.getNumArguments() != getBuffers().size())
+    return emitOpError("expects ") << kernel.getNumArguments() << " buffers, one per argument of " << getKernelAttr() << ", got " << getBuffers().size();
+  for (auto name : getBuffers().getAsRange<FlatSymbolRefAttr>())
+    if (!symbols.lookupNearestSymbolFrom<BufferOp>(*this, name))
+      return emitOpError("expects buffers of the module, got ") << name;
   return success();
 }
 

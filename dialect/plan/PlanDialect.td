@@ -21,8 +21,8 @@ def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
   let summary = "a named array";
   let description = [{
     `kind` is input, output, weight, state or transient. `dims` names the dynamic dimensions of `type` in order ("T", "8*T", "SLOTS", ...).
-    A weight says which tensors of the checkpoint it holds and in which order (`layout`, the attributes of `llm.pack`; none: as stored). A transient
-    has an `offset` in its program's arena once memory is planned.
+    A weight says which tensors of the checkpoint it holds and in which order (`layout`, the attributes of `llm.pack`; none: as stored; `parts`: first row
+    and number of rows in a group, for each tensor, instead of `from` and `count` for all). A transient has an `offset` in its program's arena once memory is planned.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$kind, TypeAttr:$type, OptionalAttr<StrArrayAttr>:$dims, OptionalAttr<I64Attr>:$offset,
                        OptionalAttr<StrArrayAttr>:$weights, OptionalAttr<DictionaryAttr>:$layout);
@@ -30,15 +30,20 @@ def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
   let hasVerifier = 1;
 }
 
-def Plan_ProgramOp : Plan_Op<"program", [Symbol, NoTerminator, SingleBlock]> {
+def Plan_ProgramOp : Plan_Op<"program", [Symbol, NoTerminator, SingleBlock, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "dispatches in order, each seeing what those before it wrote";
+  let description = [{
+    `inputs` are the buffers that the caller fills before the program runs, `outputs` those that it reads afterwards. `arena_bytes` is the size of
+    the memory in which the program's transients lie, once memory is planned.
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$inputs,
                        TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$outputs, OptionalAttr<I64Attr>:$arena_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `inputs` $inputs `outputs` $outputs (`arena` $arena_bytes^)? attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
-def Plan_DispatchOp : Plan_Op<"dispatch"> {
+def Plan_DispatchOp : Plan_Op<"dispatch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs all workgroups of a kernel on these buffers, one per argument";
   let arguments = (ins FlatSymbolRefAttr:$kernel, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$buffers);
   let assemblyFormat = "$kernel $buffers attr-dict";

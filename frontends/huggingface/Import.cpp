@@ -1,10 +1,48 @@
 // See Import.h.
 #include "frontends/huggingface/Import.h"
 #include "frontends/huggingface/Files.h"
+#include "models/Json.h"
 #include "mlir/IR/BuiltinTypes.h"
 
 using namespace mlir;
 namespace llmc {
+namespace {
+
+/// What tokenizer_config.json adds: the chat template if it has no file of its own, and the names of a tiktoken vocabulary's special ids.
+absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &model) {
+  TokenizerFiles &files = model.tokenizer;
+  JsonValue config;
+  if (files.tokenizerConfig) {
+    absl::StatusOr<JsonValue> parsed = parseJsonTree(*files.tokenizerConfig, 64);
+    if (!parsed.ok())
+      return absl::InvalidArgumentError(directory + "/tokenizer_config.json: " + std::string(parsed.status().message()));
+    config = std::move(*parsed);
+  }
+  const JsonValue *chat = config.find("chat_template");
+  if (!files.chatTemplate && chat) {
+    if (chat->kind == JsonKind::String)
+      files.chatTemplate = chat->text;
+    for (const JsonValue &item : chat->items) // a list of named ones
+      if (const JsonValue *name = item.find("name"), *text = item.find("template"); name && text && name->text == "default")
+        files.chatTemplate = text->text;
+  }
+  if (!files.tiktokenModel || model.model.tiktokenPattern.empty())
+    return absl::OkStatus();
+  // One line a token, in the order of their ids.
+  StringRef text(*files.tiktokenModel);
+  uint32_t first = text.count('\n') + (!text.empty() && text.back() != '\n');
+  const JsonValue *names = config.find("added_tokens_decoder");
+  for (uint32_t id = first; id < first + model.model.tiktokenSpecials; ++id) {
+    std::string content = "<|reserved_token_" + std::to_string(id) + "|>";
+    if (const JsonValue *entry = names ? names->find(std::to_string(id)) : nullptr)
+      if (const JsonValue *given = entry->find("content"))
+        content = given->text;
+    model.tiktokenSpecials.push_back({id, content});
+  }
+  return absl::OkStatus();
+}
+
+} // namespace
 
 absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std::string &directory, bool weights) {
   absl::StatusOr<ConfigReader> config = readConfig(directory);
@@ -29,9 +67,11 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   }
   auto weightType = [&](StringRef name) -> Type {
     const CheckpointTensor *tensor = result.checkpoint ? result.checkpoint->find(name.str()) : nullptr;
-    if (tensor && tensor->type == StoredType::F32)
+    if (!tensor)
+      return {};
+    if (tensor->type == StoredType::F32)
       return Float32Type::get(&context);
-    if (tensor && tensor->type == StoredType::F16)
+    if (tensor->type == StoredType::F16)
       return Float16Type::get(&context);
     return BFloat16Type::get(&context); // what is missing or of another type is reported below
   };
@@ -60,6 +100,8 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   if (!tokenizer.ok())
     return tokenizer.status();
   result.tokenizer = std::move(*tokenizer);
+  if (absl::Status status = readTokenizerConfig(directory, result); !status.ok())
+    return status;
   return result;
 }
 

@@ -12,6 +12,11 @@ struct ImportedModel {
   GenerationConfig generation;
   std::string generationText; ///< generation_config.json as it is, or empty
   TokenizerFiles tokenizer;
+  struct SpecialToken {
+    uint32_t id;
+    std::string text;
+  };
+  std::vector<SpecialToken> tiktokenSpecials; ///< of a tiktoken tokenizer, all ids after the ordinary ones
 };
 
 /// Reads config.json, finds the family, builds the module and compares the checkpoint's tensors with what the module reads. With `weights`

@@ -88,6 +88,17 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return {"T"};
   }
 
+  /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the experts.
+  std::optional<double> readShare(Value v) {
+    for (Operation *user : v.getUsers()) {
+      if (auto embed = dyn_cast<llm::EmbedOp>(user); embed && embed.getTable() == v)
+        return 1.0 / cast<RankedTensorType>(v.getType()).getDimSize(0);
+      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user); linear && llvm::is_contained(linear.getWeights(), v))
+        return double(linear.getTopK()) / cast<RankedTensorType>(v.getType()).getDimSize(0);
+    }
+    return std::nullopt;
+  }
+
   /// Rows of grouped (token, choice) pairs come k to a token.
   int64_t rowsPerToken(Value v) {
     if (Operation *def = v.getDefiningOp()) {
@@ -123,12 +134,22 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
                                b.getI64IntegerAttr(from), count ? b.getI64IntegerAttr(*count) : IntegerAttr());
   }
 
-  /// Whether a linear somewhere reads the weight (a tied embedding): then it is stored in panels only.
+  /// Whether a linear in any program reads the weight (a tied embedding): then it is stored in panels only.
   bool hasLinearUser(Value weight) {
+    if (auto stored = weight.getDefiningOp<llm::WeightOp>()) {
+      auto found = getOperation().walk([&](llm::WeightOp same) {
+        return same.getName() == stored.getName() && readByLinear(same.getResult()) ? WalkResult::interrupt() : WalkResult::advance();
+      });
+      return found.wasInterrupted();
+    }
+    return readByLinear(weight);
+  }
+
+  bool readByLinear(Value weight) {
     return llvm::any_of(weight.getUsers(), [&](Operation *user) {
       if (auto dispatch = dyn_cast<llm::DispatchOp>(user))
         for (auto [i, operand] : llvm::enumerate(dispatch.getInputs()))
-          if (operand == weight && hasLinearUser(dispatch.getBody().getArgument(i)))
+          if (operand == weight && readByLinear(dispatch.getBody().getArgument(i)))
             return true;
       if (auto packed = dyn_cast<llm::PackOp>(user))
         return packed.getPanel() == 32;
@@ -224,7 +245,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, func::FuncOp &kernel) {
     OpBuilder b(&getContext());
     SymbolTable symbols(getOperation());
-    std::string name = isa<NameLoc>(dispatch.getLoc()) ? cast<NameLoc>(dispatch.getLoc()).getName().str() : "kernel";
+    std::string name = dispatch.getKernel().str();
     auto dynamic = ShapedType::kDynamic;
     Type i32 = b.getI32Type();
     kernel = func::FuncOp::create(b, dispatch.getLoc(), name, b.getFunctionType({}, {}));
@@ -253,6 +274,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         ++next;
       } else {
         Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
+        if (auto share = readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
+          attrs.back() = b.getDictionaryAttr({b.getNamedAttr("llm.read_share", b.getF64FloatAttr(*share))});
         role == Role::Plain ? emitter.setArgument(inner, arg) : emitter.setTransposedArgument(inner, arg);
         ++next;
       }

@@ -180,8 +180,10 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
       return {found[0], found[1], t.addf(carried[2], badCount)};
     });
     Value maximum = top[0];
-    Value healthy = compare(t, arith::CmpFPredicate::OEQ, top[2], t.f32(0));
-    Value greedy = compare(t, arith::CmpFPredicate::OLE, temperature, t.f32(0));
+    // A row with a NaN or +inf, or of nothing but -inf, has no token.
+    Value healthy = arith::AndIOp::create(t.b, t.loc, compare(t, arith::CmpFPredicate::OEQ, top[2], t.f32(0)),
+                                          compare(t, arith::CmpFPredicate::OGT, maximum, t.f32(-INFINITY)));
+    Value greedy = compare(t, arith::CmpFPredicate::ULE, temperature, t.f32(0)); // NaN as well
 
     Value token = t.select(
         greedy, [&](TileBuilder &) -> SmallVector<Value> { return {top[1]}; },

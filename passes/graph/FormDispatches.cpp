@@ -13,9 +13,23 @@ bool isLocal(Operation *op) {
   return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
 }
 
+/// Local ops that need whole groups of columns, more than the panel of 32 that a linear's epilogue works on.
+bool needsWholeGroups(Operation *op) {
+  return isa<llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+}
+
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp, llm::LatentAttentionOp, llm::DeltaRuleOp,
              llm::RouteOp, llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+}
+
+/// A router's linear joins the choice of experts if its weights are so few that one core reads them in less time than another
+/// dispatch costs (a few microseconds at about 10 GB/s); a larger one is better shared out among cores.
+bool isSmallRouter(Operation *op, Operation *root) {
+  constexpr int64_t kElements = 32768;
+  auto linear = dyn_cast<llm::LinearOp>(op);
+  return linear && isa<llm::RouteOp>(root) && linear->hasOneUse() && linear.getWeights().size() == 1 &&
+         llm::elements(linear.getWeights().front()) <= kElements;
 }
 
 /// The operand whose memory the op's `result` takes, or null.
@@ -32,6 +46,7 @@ Value tiedOperand(OpResult result) {
 
 struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
   using Group = llvm::SetVector<Operation *>;
+  using Ordered = SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>>; // root, (group, last)
   llvm::DenseSet<Operation *> taken; // epilogue ops that belong to a group already
 
   /// Adds the elementwise ops that alone use what the group makes. `last` becomes the op at whose place the dispatch stands.
@@ -77,6 +92,19 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     }
   }
 
+  /// Whether an epilogue reads the op, directly or through ops that are computed in the epilogue.
+  bool reaches(Operation *op, const llvm::DenseSet<Operation *> &epilogues) {
+    SmallVector<Operation *> work(op->getUsers());
+    while (!work.empty()) {
+      Operation *user = work.pop_back_val();
+      if (epilogues.contains(user))
+        return true;
+      if (isa<llm::MapOp, llm::SliceOp>(user))
+        llvm::append_range(work, user->getUsers());
+    }
+    return false;
+  }
+
   /// Adds the row-local producers of what is in the group (they are cloned, the originals die when unused), and, for a delta rule, the
   /// short convolutions that feed it.
   void takePrologue(Operation *root, Group &group, const llvm::DenseSet<Operation *> &materialized) {
@@ -87,12 +115,26 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         Operation *def = operand.getDefiningOp();
         if (!def || group.contains(def) || materialized.contains(def))
           continue;
-        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root))) {
+        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root)) || isSmallRouter(def, root)) {
           group.insert(def);
           work.push_back(def);
         }
       }
     }
+  }
+
+  /// Whether the convolution is in one group, and what reads its rows in that group only.
+  bool hasOneReader(llm::ShortConvOp conv, const Ordered &groups) {
+    const Group *owner = nullptr;
+    for (const auto &[root, entry] : groups)
+      if (entry.first.contains(conv)) {
+        if (owner)
+          return false;
+        owner = &entry.first;
+      }
+    return owner && llvm::all_of(conv.getResult().getUsers(), [&](Operation *user) {
+             return llvm::all_of(groups, [&](const auto &group) { return group.second.first.contains(user) == (&group.second.first == owner); });
+           });
   }
 
   /// Replaces the group by one llm.dispatch at the place of `last`.
@@ -104,14 +146,16 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       for (Value operand : op->getOperands())
         if (!operand.getDefiningOp() || !group.contains(operand.getDefiningOp()))
           inputs.insert(operand);
-    // What leaves: results of ops that are not clones and have users outside.
+    // What leaves: results of ops that are not clones and have users outside. A kernel's skeleton makes all results of its root, so those that
+    // nobody uses leave as well.
     SmallVector<OpResult> outputs;
     SmallVector<int64_t> tied;
     for (Operation *op : ops) {
       if (op != root && op != last && !isa<llm::ShortConvOp>(op))
         continue; // a clone, or within the epilogue
       for (OpResult result : op->getResults()) {
-        if (llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
+        // A result without users is made all the same: kernels write all of a root's results, and states in place.
+        if (!result.use_empty() && llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
           continue;
         outputs.push_back(result);
         Value operand = tiedOperand(result);
@@ -122,8 +166,9 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     SmallVector<Type> types;
     for (OpResult r : outputs)
       types.push_back(r.getType());
-    Location loc = NameLoc::get(b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number)));
-    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied));
+    StringAttr name = b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number));
+    Location loc = NameLoc::get(name);
+    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied), name);
     Block *body = b.createBlock(&dispatch.getBody());
     IRMapping map;
     for (Value v : inputs)
@@ -141,18 +186,26 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       });
   }
 
+  void eraseDead(Block &block) {
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+      if ((isRoot(&op) || isLocal(&op) || isa<llm::ShortConvOp>(op)) && op.use_empty())
+        op.erase();
+  }
+
   void runOnOperation() override {
     if (getOperation().isExternal() || getOperation()->hasAttr("llm.kernel"))
       return;
     taken.clear();
     for (Block &block : getOperation().getBody()) {
-      // Roots in order; a local op whose result leaves the function through something that is no dispatch is its own root.
+      eraseDead(block);
+      // Roots in order; a local op whose result leaves the function through something that is no dispatch, or is read by an epilogue that
+      // could not make it in panels, is its own root.
       SmallVector<Operation *> roots;
-      llvm::DenseSet<Operation *> epilogues;
+      llvm::DenseSet<Operation *> epilogues, panelEpilogues;
       llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
       llvm::DenseSet<Operation *> materialized;
       for (Operation &op : block) {
-        if (!isRoot(&op))
+        if (!isRoot(&op) || (op.hasOneUse() && isSmallRouter(&op, *op.getUsers().begin())))
           continue;
         Group group;
         group.insert(&op);
@@ -160,12 +213,15 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         takeEpilogue(&op, group, last);
         materialized.insert(last);
         epilogues.insert(group.begin(), group.end());
+        if (isa<llm::LinearOp, llm::ExpertLinearOp>(op))
+          panelEpilogues.insert(std::next(group.begin()), group.end());
         groups.insert({&op, {std::move(group), last}});
       }
       for (Operation &op : block) {
         if (!isLocal(&op) || epilogues.contains(&op))
           continue;
         bool escapes = llvm::any_of(op.getUsers(), [](Operation *u) { return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u); });
+        escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
         if (escapes) {
           Group group;
           group.insert(&op);
@@ -173,37 +229,19 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
           groups.insert({&op, {std::move(group), &op}});
         }
       }
-      // A convolution whose consumers are not all of one delta rule stands alone.
-      for (Operation &op : block)
-        if (isa<llm::ShortConvOp>(op)) {
-          SmallVector<Operation *> work(op.getResult(0).getUsers());
-          bool feedsDelta = true;
-          while (!work.empty()) {
-            Operation *user = work.pop_back_val();
-            if (isa<llm::DeltaRuleOp>(user))
-              continue;
-            if (!isLocal(user)) {
-              feedsDelta = false;
-              break;
-            }
-            llvm::append_range(work, user->getUsers());
-          }
-          if (!feedsDelta) {
-            op.emitError("a short convolution that does not feed a delta rule has no kernel yet");
-            return signalPassFailure();
-          }
-        }
-      SmallVector<Operation *> dead;
       unsigned number = 0;
-      SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>> ordered(groups.begin(), groups.end());
+      Ordered ordered(groups.begin(), groups.end());
       llvm::sort(ordered, [](auto &a, auto &b) { return a.second.second->isBeforeInBlock(b.second.second); });
       for (auto &[root, entry] : ordered)
         takePrologue(root, entry.first, materialized);
+      for (auto conv : block.getOps<llm::ShortConvOp>())
+        if (!hasOneReader(conv, ordered)) {
+          conv.emitError("a short convolution has a kernel only where one delta rule alone reads it; give every other reader a convolution of its own");
+          return signalPassFailure();
+        }
       for (auto &[root, entry] : ordered)
         outline(root, entry.first, entry.second, number++);
-      for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-        if ((isRoot(&op) || isLocal(&op) || isa<llm::ShortConvOp>(op)) && op.use_empty())
-          op.erase();
+      eraseDead(block);
     }
   }
 };

@@ -8,7 +8,7 @@ namespace llmc {
 #include "passes/Passes.h.inc"
 namespace {
 
-/// The op's storage type and every operand but its weights: ops with equal keys may join.
+/// The op's storage type and everything that it depends on but its weights: ops with equal keys may join.
 template <typename Op> SmallVector<void *> keyOf(Op op) {
   SmallVector<void *> key{op->getName().getAsOpaquePointer()};
   auto weights = op.getWeights();
@@ -16,7 +16,19 @@ template <typename Op> SmallVector<void *> keyOf(Op op) {
   for (Value operand : op->getOperands())
     if (!llvm::is_contained(weights, operand))
       key.push_back(operand.getAsOpaquePointer());
+  if constexpr (std::is_same_v<Op, llm::ExpertLinearOp>)
+    for (Attribute attr : {op.getGatherAttr(), op.getTopKAttr()})
+      key.push_back(const_cast<void *>(attr.getAsOpaquePointer()));
   key.push_back(op->getBlock());
+  // Linears that only feed one elementwise op (gate and up) stay with each other, so that it can become their epilogue.
+  Operation *user = op->hasOneUse() ? *op->getUsers().begin() : nullptr;
+  bool isEpilogue = isa_and_nonnull<llm::MapOp>(user) && llvm::count_if(user->getOperands(), [&](Value v) {
+    auto other = v.getDefiningOp<Op>();
+    return other && other->hasOneUse() && other.getX() == op.getX();
+  }) > 1;
+  key.push_back(isEpilogue ? user : nullptr);
+  // A router stands alone: what chooses experts may take it along.
+  key.push_back(isa_and_nonnull<llm::RouteOp>(user) ? user : nullptr);
   return key;
 }
 
@@ -57,8 +69,8 @@ struct FuseLinears : impl::FuseLinearsBase<FuseLinears> {
   template <typename Op> void run() {
     llvm::MapVector<SmallVector<void *>, SmallVector<Op>, std::map<SmallVector<void *>, unsigned>> groups;
     getOperation().walk([&](Op op) {
-      if (op.getWeights().size() != 1)
-        return;
+      if (op.getWeights().size() != 1 || op.getAlign() != 1)
+        return; // padded already, so joined already
       auto &group = groups[keyOf(op)];
       Operation *weight = op.getWeights().front().getDefiningOp();
       if (!group.empty() && weight && !weight->isBeforeInBlock(group.front()))

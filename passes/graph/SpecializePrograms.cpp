@@ -7,9 +7,20 @@ namespace llmc {
 #include "passes/Passes.h.inc"
 namespace {
 
+/// Latent attention of a prompt. Per cached position and head, expanding costs r (nope + v) multiply-adds once for all rows of the call and saves
+/// (2 r + rope) - (nope + rope + v) of them for each row, so it pays from some number of rows on. The choice must not depend on the piece in
+/// which a row comes (its bits would), so it is made here: expanded if it pays from half of the largest call on.
+StringRef formForPrompts(llm::LatentAttentionOp op) {
+  constexpr int64_t kRows = 128;
+  int64_t r = op.getLatent(), v = op.getValueWidth(), nope = op.getNope();
+  int64_t saved = 2 * r - nope - v;
+  return saved > 0 && r * (nope + v) <= kRows * saved ? "expanded" : "absorbed";
+}
+
 struct SpecializePrograms : impl::SpecializeProgramsBase<SpecializePrograms> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
+    getOperation().walk([&](llm::LatentAttentionOp op) { op.setFormAttr(StringAttr::get(&getContext(), formForPrompts(op))); });
     auto advance = symbols.lookup<func::FuncOp>("advance");
     if (!advance)
       return;
@@ -23,6 +34,7 @@ struct SpecializePrograms : impl::SpecializeProgramsBase<SpecializePrograms> {
         symbols.insert(clone, std::next(callee->getIterator()));
         OpBuilder b(&getContext());
         clone.walk([&](llm::DeltaRuleOp op) { op.setFormAttr(b.getStringAttr("step")); });
+        clone.walk([&](llm::LatentAttentionOp op) { op.setFormAttr(b.getStringAttr("absorbed")); });
       }
       call.setCallee(clone.getName());
     });

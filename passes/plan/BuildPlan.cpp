@@ -9,10 +9,12 @@ namespace llmc {
 namespace {
 
 struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
-  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are known by their op.
+  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are known by their op, and by the
+  /// pack without panels that takes some of their rows.
   struct Place {
     SmallVector<StringAttr, 2> buffers;
     llm::WeightOp weight;
+    llm::PackOp rows;
   };
   using Places = llvm::DenseMap<Value, Place>;
 
@@ -21,6 +23,7 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   llvm::StringSet<> names;
   unsigned transients = 0;
   std::string program;
+  llvm::SmallDenseSet<Operation *> active; ///< functions being followed
 
   StringAttr declare(std::string name, StringRef kind, Type type, ArrayAttr dims, ArrayAttr weights = {}, DictionaryAttr layout = {}) {
     std::string unique = name;
@@ -53,16 +56,55 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
 
   StringAttr plainBuffer(Place &place) {
     if (place.weight) {
-      place.buffers = {weightBuffer({place.weight}, place.weight.getType(), top->getDictionaryAttr({}))};
+      Type type = place.rows ? place.rows.getType() : place.weight.getType();
+      place.buffers = {weightBuffer({place.weight}, type, place.rows ? place.rows->getAttrDictionary() : top->getDictionaryAttr({}))};
       place.weight = {};
+      place.rows = {};
     }
     return place.buffers.front();
+  }
+
+  /// Packs of stored weights become buffers. A pack without panels waits for its use: a pack of what it takes joins it.
+  LogicalResult pack(llm::PackOp op, Places &places) {
+    SmallVector<llm::WeightOp> weights;
+    SmallVector<int64_t> parts; // first row and number of rows of each weight
+    bool ofRows = false;
+    for (Value w : op.getWeights()) {
+      Place &place = places[w];
+      if (!place.weight)
+        return op.emitOpError("expects weights of the checkpoint");
+      if (place.rows && place.rows.getGroups() != op.getGroups())
+        return op.emitOpError("expects ") << place.rows.getGroups() << " groups, as in the rows that it packs, got " << op.getGroups();
+      weights.push_back(place.weight);
+      ofRows |= bool(place.rows);
+      parts.push_back(op.getFrom() + (place.rows ? place.rows.getFrom() : 0));
+      parts.push_back(op.getCount().value_or(llm::elements(w) / op.getGroups() / cast<RankedTensorType>(w.getType()).getShape().back()));
+    }
+    Place &result = places[op.getResult()];
+    if (op.getPanel() == 0 && weights.size() == 1 && !ofRows) {
+      result.weight = weights.front();
+      result.rows = op;
+      return success();
+    }
+    DictionaryAttr layout = op->getAttrDictionary();
+    if (ofRows)
+      layout = top->getDictionaryAttr({top->getNamedAttr("groups", op.getGroupsAttr()), top->getNamedAttr("panel", op.getPanelAttr()),
+                                       top->getNamedAttr("parts", top->getDenseI64ArrayAttr(parts))});
+    result.buffers = {weightBuffer(weights, op.getType(), layout)};
+    return success();
   }
 
   LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const llvm::DenseMap<Value, StringAttr> &outputs) {
     auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(op, op.getKernelAttr());
     if (!kernel)
       return op.emitOpError("names a kernel that does not exist: ") << op.getKernel();
+    // A sequence table is two arguments, a tied operand its result's.
+    size_t wanted = op.getNumResults();
+    for (auto [i, operand] : llvm::enumerate(op.getInputs()))
+      if (!llvm::is_contained(op.getTied(), (int64_t)i))
+        wanted += isa<llm::SequencesType>(operand.getType()) ? 2 : 1;
+    if (wanted != kernel.getNumArguments())
+      return op.emitOpError("passes ") << wanted << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
     SmallVector<Attribute> buffers;
     auto add = [&](StringAttr name) { buffers.push_back(FlatSymbolRefAttr::get(name)); };
     for (auto [i, operand] : llvm::enumerate(op.getInputs())) {
@@ -86,8 +128,6 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       add(place.buffers.front());
       places[result] = place;
     }
-    if (buffers.size() != kernel.getNumArguments())
-      return op.emitOpError("passes ") << buffers.size() << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
     plan::DispatchOp::create(steps, op.getLoc(), op.getKernelAttr(), steps.getArrayAttr(buffers));
     return success();
   }
@@ -96,21 +136,21 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     for (Operation &op : block.without_terminator()) {
       if (auto weight = dyn_cast<llm::WeightOp>(op)) {
         places[weight.getResult()].weight = weight;
-      } else if (auto pack = dyn_cast<llm::PackOp>(op)) {
-        SmallVector<llm::WeightOp> weights;
-        for (Value w : pack.getWeights()) {
-          if (!places[w].weight)
-            return pack.emitOpError("expects weights of the checkpoint");
-          weights.push_back(places[w].weight);
-        }
-        places[pack.getResult()].buffers = {weightBuffer(weights, pack.getType(), pack->getAttrDictionary())};
+      } else if (auto packOp = dyn_cast<llm::PackOp>(op)) {
+        if (failed(pack(packOp, places)))
+          return failure();
       } else if (auto call = dyn_cast<func::CallOp>(op)) {
         auto callee = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(call, call.getCalleeAttr());
+        if (!callee.getBody().hasOneBlock())
+          return call.emitOpError("expects a function of one block: ") << call.getCallee();
+        if (!active.insert(callee).second)
+          return call.emitOpError("is recursive, and a plan is a flat list: ") << call.getCallee();
         Places inner;
         for (auto [arg, operand] : llvm::zip(callee.getArguments(), call.getOperands()))
           inner[arg] = places[operand];
         if (failed(follow(callee.front(), inner, steps, llvm::DenseMap<Value, StringAttr>())))
           return failure();
+        active.erase(callee);
         for (auto [result, value] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
           places[result] = inner[value];
       } else if (auto launchOp = dyn_cast<llm::LaunchOp>(op)) {
@@ -126,6 +166,9 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   LogicalResult build(func::FuncOp function) {
     program = function.getName().str();
     transients = 0;
+    active.clear();
+    if (!function.getBody().hasOneBlock())
+      return function.emitOpError("expects a program of one block");
     Places places;
     SmallVector<Attribute> inputs, outputs;
     auto ref = [&](StringAttr name) { return FlatSymbolRefAttr::get(name); };
@@ -162,8 +205,9 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
       if (auto name = function.getResultAttrOfType<StringAttr>(i, "llm.output")) {
         auto maker = value.getDefiningOp<llm::LaunchOp>();
-        if (!maker)
-          return function.emitOpError("expects output ") << name << " to be made by a kernel of the program";
+        bool isNew = maker && maker.getTied()[cast<OpResult>(value).getResultNumber()] < 0 && !outputOf.contains(value);
+        if (!isNew)
+          return function.emitOpError("expects output ") << name << " to be a result of its own of a kernel that the program launches";
         StringRef rows = program == "advance" ? "S" : "T";
         outputOf[value] = declare(program + "." + name.str(), "output", value.getType(), top->getStrArrayAttr({rows}));
         outputs.push_back(ref(outputOf[value]));

@@ -108,9 +108,17 @@ public:
     return std::unique_ptr<DeviceProgram>(std::move(program));
   }
 
-  absl::Status run(DeviceProgram &program, const Dims &dims) override {
+  absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) override {
     auto &ready = static_cast<CpuProgram &>(program);
-    pool_->run(ready.tasks.data(), ready.tasks.size(), dims.data());
+    if (!profile) {
+      pool_->run(ready.tasks.data(), ready.tasks.size(), dims.data());
+      return absl::OkStatus();
+    }
+    for (size_t i = 0; i < ready.tasks.size(); ++i) {
+      int64_t begin = profile->now();
+      pool_->run(&ready.tasks[i], 1, dims.data());
+      profile->add({program.name, program.kernels[i], dims[0], begin, profile->now()});
+    }
     return absl::OkStatus();
   }
 

@@ -1,4 +1,5 @@
-// CPU detection by cpuid and xgetbv. Bits are those of Intel's manual, volume 2, CPUID, and of the x86-64 psABI levels.
+// CPU detection by cpuid and xgetbv. Bits are those of Intel's manual, volume 2, CPUID, and of the x86-64
+// psABI levels.
 #include "runtime/cpu/CpuLevel.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -31,10 +32,11 @@ CpuAbility detectCpu() {
   if (has(c1, 0) && has(c1, 9) && has(c1, 13) && has(c1, 19) && has(c1, 20) && has(c1, 23) && has(c81, 0))
     cpu.level = 2;
   uint64_t states = has(c1, 27) ? enabledStates() : 0;
-  bool hasYmm = (states & 0x6) == 0x6, hasZmm = (states & 0xe6) == 0xe6, hasTiles = (states & 0x60000) == 0x60000;
+  bool hasYmm = (states & 0x6) == 0x6, hasZmm = (states & 0xe6) == 0xe6,
+       hasTiles = (states & 0x60000) == 0x60000;
   // v3: FMA, MOVBE, AVX, F16C, BMI1, AVX2, BMI2, LZCNT.
-  if (cpu.level == 2 && hasYmm && has(c1, 12) && has(c1, 22) && has(c1, 28) && has(c1, 29) && has(b7, 3) && has(b7, 5) &&
-      has(b7, 8) && has(c81, 5))
+  if (cpu.level == 2 && hasYmm && has(c1, 12) && has(c1, 22) && has(c1, 28) && has(c1, 29) && has(b7, 3) &&
+      has(b7, 5) && has(b7, 8) && has(c81, 5))
     cpu.level = 3;
   // v4: AVX512 F, DQ, CD, BW, VL.
   if (cpu.level == 3 && hasZmm && has(b7, 16) && has(b7, 17) && has(b7, 28) && has(b7, 30) && has(b7, 31))
@@ -81,16 +83,12 @@ int cpuLevelNumber(const std::string &name) {
   return 0;
 }
 
-CodeObject nativeCodeObject(const CpuAbility &cpu) {
-  CodeObject object;
-  object.level = levelName(cpu.level);
-  object.features.assign(cpu.features.begin(), cpu.features.end());
-  return object;
-}
-
-absl::StatusOr<uint32_t> chooseCodeObject(const std::vector<CodeObject> &objects, const CpuAbility &cpu, const std::string &file) {
+absl::StatusOr<uint32_t> chooseCodeObject(const std::vector<CodeObject> &objects, const CpuAbility &cpu,
+                                          const std::string &file) {
   int best = -1;
-  auto rank = [&](const CodeObject &o) { return cpuLevelNumber(o.level) * 1000 + static_cast<int>(o.features.size()); };
+  auto rank = [&](const CodeObject &o) {
+    return cpuLevelNumber(o.level) * 1000 + static_cast<int>(o.features.size());
+  };
   std::string present;
   for (size_t i = 0; i < objects.size(); ++i) {
     const CodeObject &o = objects[i];

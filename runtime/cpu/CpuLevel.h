@@ -6,7 +6,8 @@
 
 namespace llmc::runtime {
 
-/// `level` is the x86-64 psABI level (1 to 4) that CPU and operating system support; `features` are LLVM's names of others.
+/// `level` is the x86-64 psABI level (1 to 4) that CPU and operating system support; `features` are LLVM's
+/// names of others.
 struct CpuAbility {
   int level = 1;
   std::set<std::string> features;
@@ -16,10 +17,9 @@ CpuAbility detectCpu();
 /// 3 for "x86-64-v3"; 0 for names of other things.
 int cpuLevelNumber(const std::string &name);
 
-/// How an artifact describes code compiled for exactly this CPU ("native"): its level, and every feature that such code may use.
-CodeObject nativeCodeObject(const CpuAbility &cpu);
-
-/// Index of the best code object for target "cpu", or an error that names what the artifact has and what the CPU is.
-absl::StatusOr<uint32_t> chooseCodeObject(const std::vector<CodeObject> &objects, const CpuAbility &cpu, const std::string &file);
+/// Index of the best code object for target "cpu", or an error that names what the artifact has and what the
+/// CPU is.
+absl::StatusOr<uint32_t> chooseCodeObject(const std::vector<CodeObject> &objects, const CpuAbility &cpu,
+                                          const std::string &file);
 
 } // namespace llmc::runtime

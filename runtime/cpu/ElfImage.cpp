@@ -1,4 +1,5 @@
-// ELF64 reading with every offset checked against the file or the image before use. Formats: System V ABI and its AMD64 supplement.
+// ELF64 reading with every offset checked against the file or the image before use. Formats: System V ABI and
+// its AMD64 supplement.
 #include "runtime/cpu/ElfImage.h"
 #include <cstring>
 #include <elf.h>
@@ -37,7 +38,9 @@ private:
   static uint64_t pageUp(uint64_t value) { return (value + kPage - 1) / kPage * kPage; }
 
   /// Whether [offset, offset + bytes) lies in [0, limit).
-  static bool isInside(uint64_t offset, uint64_t bytes, uint64_t limit) { return offset <= limit && bytes <= limit - offset; }
+  static bool isInside(uint64_t offset, uint64_t bytes, uint64_t limit) {
+    return offset <= limit && bytes <= limit - offset;
+  }
 
   absl::Status readHeaders() {
     Elf64_Ehdr header;
@@ -66,8 +69,10 @@ private:
         continue;
       if ((h.p_flags & PF_W) && (h.p_flags & PF_X))
         return fail("code object has a segment that is writable and executable");
-      if (!isInside(h.p_offset, h.p_filesz, size_) || h.p_filesz > h.p_memsz || !isInside(h.p_vaddr, h.p_memsz, kMaxImageBytes))
-        return fail("code object's segment at offset " + std::to_string(h.p_offset) + " leaves the file or the address space");
+      if (!isInside(h.p_offset, h.p_filesz, size_) || h.p_filesz > h.p_memsz ||
+          !isInside(h.p_vaddr, h.p_memsz, kMaxImageBytes))
+        return fail("code object's segment at offset " + std::to_string(h.p_offset) +
+                    " leaves the file or the address space");
       // Sorted and on pages of their own, so that each has its own protection.
       if (h.p_vaddr / kPage * kPage < end)
         return fail("code object's segments share pages");
@@ -77,7 +82,8 @@ private:
       return fail("code object has nothing to load");
     void *map = mmap(nullptr, end, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
-      return absl::ResourceExhaustedError(where_ + ": no memory for " + std::to_string(end) + " bytes of code");
+      return absl::ResourceExhaustedError(where_ + ": no memory for " + std::to_string(end) +
+                                          " bytes of code");
     image_.base_ = static_cast<uint8_t *>(map);
     image_.size_ = end;
     for (const Elf64_Phdr &h : headers_)
@@ -106,11 +112,15 @@ private:
         return fail("code object's dynamic section leaves its image");
       uint64_t value = entry.d_un.d_val;
       switch (entry.d_tag) {
-      case DT_NULL: return absl::OkStatus();
-      case DT_NEEDED: return fail("code object needs other libraries");
+      case DT_NULL:
+        return absl::OkStatus();
+      case DT_NEEDED:
+        return fail("code object needs other libraries");
       case DT_INIT:
-      case DT_FINI: return fail("code object has constructors or destructors");
-      case DT_TEXTREL: return fail("code object relocates its code");
+      case DT_FINI:
+        return fail("code object has constructors or destructors");
+      case DT_TEXTREL:
+        return fail("code object relocates its code");
       case DT_INIT_ARRAYSZ:
       case DT_FINI_ARRAYSZ:
       case DT_PREINIT_ARRAYSZ:
@@ -123,18 +133,33 @@ private:
         if (value)
           return fail("code object has relocations other than R_X86_64_RELATIVE");
         break;
-      case DT_HASH: hash_ = value; break;
-      case DT_GNU_HASH: gnuHash_ = value; break;
-      case DT_SYMTAB: symbols_ = value; break;
-      case DT_STRTAB: strings_ = value; break;
-      case DT_STRSZ: stringBytes_ = value; break;
-      case DT_RELA: rela_ = value; break;
-      case DT_RELASZ: relaBytes_ = value; break;
+      case DT_HASH:
+        hash_ = value;
+        break;
+      case DT_GNU_HASH:
+        gnuHash_ = value;
+        break;
+      case DT_SYMTAB:
+        symbols_ = value;
+        break;
+      case DT_STRTAB:
+        strings_ = value;
+        break;
+      case DT_STRSZ:
+        stringBytes_ = value;
+        break;
+      case DT_RELA:
+        rela_ = value;
+        break;
+      case DT_RELASZ:
+        relaBytes_ = value;
+        break;
       case DT_SYMENT:
         if (value != sizeof(Elf64_Sym))
           return fail("code object's symbols have an unknown size");
         break;
-      default: break;
+      default:
+        break;
       }
     }
     return absl::OkStatus();
@@ -168,7 +193,8 @@ private:
     return absl::OkStatus();
   }
 
-  /// Number of dynamic symbols: the length of DT_HASH's chains, or one past the last symbol that DT_GNU_HASH reaches.
+  /// Number of dynamic symbols: the length of DT_HASH's chains, or one past the last symbol that DT_GNU_HASH
+  /// reaches.
   bool countSymbols(uint64_t &count) const {
     if (hash_) {
       uint32_t words[2];
@@ -206,13 +232,15 @@ private:
   absl::Status readSymbols() {
     uint64_t count = 0;
     if (!symbols_ || !strings_ || !countSymbols(count) || count > image_.size_ ||
-        !isInside(symbols_, count * sizeof(Elf64_Sym), image_.size_) || !isInside(strings_, stringBytes_, image_.size_))
+        !isInside(symbols_, count * sizeof(Elf64_Sym), image_.size_) ||
+        !isInside(strings_, stringBytes_, image_.size_))
       return fail("code object's symbol table leaves its image");
     const char *strings = reinterpret_cast<const char *>(image_.base_ + strings_);
     for (uint64_t i = 1; i < count; ++i) {
       Elf64_Sym symbol;
       read(symbols_ + i * sizeof symbol, symbol);
-      if (symbol.st_name >= stringBytes_ || !memchr(strings + symbol.st_name, 0, stringBytes_ - symbol.st_name))
+      if (symbol.st_name >= stringBytes_ ||
+          !memchr(strings + symbol.st_name, 0, stringBytes_ - symbol.st_name))
         return fail("code object's symbol " + std::to_string(i) + " has a name outside the string table");
       const char *name = strings + symbol.st_name;
       if (symbol.st_shndx == SHN_UNDEF)
@@ -235,7 +263,8 @@ private:
     for (const Elf64_Phdr &h : headers_) {
       if (h.p_type != PT_LOAD || h.p_memsz == 0)
         continue;
-      int rights = (h.p_flags & PF_R ? PROT_READ : 0) | (h.p_flags & PF_W ? PROT_WRITE : 0) | (h.p_flags & PF_X ? PROT_EXEC : 0);
+      int rights = (h.p_flags & PF_R ? PROT_READ : 0) | (h.p_flags & PF_W ? PROT_WRITE : 0) |
+                   (h.p_flags & PF_X ? PROT_EXEC : 0);
       uint64_t begin = h.p_vaddr / kPage * kPage;
       isDone = isDone && mprotect(image_.base_ + begin, pageUp(h.p_vaddr + h.p_memsz) - begin, rights) == 0;
     }
@@ -248,7 +277,8 @@ private:
           isDone = isDone && mprotect(image_.base_ + begin, end - begin, PROT_READ) == 0;
       }
     return isDone ? absl::OkStatus()
-                  : absl::PermissionDeniedError(where_ + ": the system refuses to make memory executable (mprotect)");
+                  : absl::PermissionDeniedError(where_ +
+                                                ": the system refuses to make memory executable (mprotect)");
   }
 
   const uint8_t *data_;
@@ -259,7 +289,8 @@ private:
   uint64_t hash_ = 0, gnuHash_ = 0, symbols_ = 0, strings_ = 0, stringBytes_ = 0, rela_ = 0, relaBytes_ = 0;
 };
 
-absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::load(const uint8_t *data, size_t size, const std::string &where) {
+absl::StatusOr<std::unique_ptr<ElfImage>> ElfImage::load(const uint8_t *data, size_t size,
+                                                         const std::string &where) {
   std::unique_ptr<ElfImage> image(new ElfImage);
   if (absl::Status s = ElfReader(data, size, where, *image).load(); !s.ok())
     return s;

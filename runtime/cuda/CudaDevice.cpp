@@ -175,7 +175,7 @@ public:
     return std::unique_ptr<DeviceProgram>(std::move(program));
   }
 
-  absl::Status run(DeviceProgram &given, const Dims &dims) override {
+  absl::Status run(DeviceProgram &given, const Dims &dims, Profile *profile) override {
     auto &program = static_cast<CudaProgram &>(given);
     program.dims = dims;
     if (Result r = driver_->cuCtxSetCurrent(context_))
@@ -183,7 +183,9 @@ public:
     for (const Input &input : inputs_)
       if (Result r = driver_->cuMemcpyHtoDAsync(reinterpret_cast<DevicePointer>(input.memory.device), input.memory.host, input.bytes, stream_))
         return failed("inputs cannot be copied", r);
-    for (CudaProgram::Call &call : program.calls) {
+    for (size_t i = 0; i < program.calls.size(); ++i) {
+      CudaProgram::Call &call = program.calls[i];
+      int64_t begin = profile ? profile->now() : 0;
       const KernelLaunch &launch = *call.launch;
       auto workgroups = evaluateGrid(launch.grid, dims);
       if (!workgroups)
@@ -196,6 +198,11 @@ public:
       if (Result r = driver_->cuLaunchKernel(call.function, blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes, stream_,
                                              program.parameters.data() + call.parameters, nullptr))
         return failed("kernel '" + launch.symbol + "' cannot be launched", r);
+      if (!profile)
+        continue;
+      if (Result r = driver_->cuStreamSynchronize(stream_))
+        return failed("kernel '" + launch.symbol + "' failed", r);
+      profile->add({program.name, program.kernels[i], dims[0], begin, profile->now()});
     }
     for (const DeviceOutput &output : program.outputs) {
       uint64_t bytes = shapeBytes(output.buffer->shape, output.buffer->type, dims).value_or(0);

@@ -63,7 +63,8 @@ bool Vocabulary::index(uint32_t id, std::string_view token) {
 int32_t Vocabulary::find(std::string_view token) const {
   if (slots_.empty())
     return -1;
-  for (size_t slot = hashOf(token) & (slots_.size() - 1); slots_[slot] >= 0; slot = (slot + 1) & (slots_.size() - 1))
+  for (size_t slot = hashOf(token) & (slots_.size() - 1); slots_[slot] >= 0;
+       slot = (slot + 1) & (slots_.size() - 1))
     if (bytes(static_cast<uint32_t>(slots_[slot])) == token)
       return slots_[slot];
   return -1;
@@ -122,7 +123,8 @@ Bpe::Merge Bpe::lookUp(int32_t left, int32_t right, std::string_view joined) con
   if (slots_.empty())
     return {0, -1};
   uint64_t pair = pairOf(left, right);
-  for (size_t slot = hashOf(pair) & (slots_.size() - 1); slots_[slot].pair != UINT64_MAX; slot = (slot + 1) & (slots_.size() - 1))
+  for (size_t slot = hashOf(pair) & (slots_.size() - 1); slots_[slot].pair != UINT64_MAX;
+       slot = (slot + 1) & (slots_.size() - 1))
     if (slots_[slot].pair == pair)
       return slots_[slot].merge;
   return {0, -1};
@@ -146,7 +148,8 @@ int Bpe::encode(std::string_view piece, Scratch &scratch, std::vector<int32_t> &
     int32_t id = byteTokens_[byte] >= 0 ? byteTokens_[byte] : unknown;
     if (id < 0)
       return byte;
-    nodes.push_back({id, i - 1, i + 1 < n ? i + 1 : -1, static_cast<uint32_t>(i), static_cast<uint32_t>(i + 1)});
+    nodes.push_back(
+        {id, i - 1, i + 1 < n ? i + 1 : -1, static_cast<uint32_t>(i), static_cast<uint32_t>(i + 1)});
   }
   // Lowest rank first, the leftmost of equal ones.
   auto isLater = [](const Scratch::Candidate &a, const Scratch::Candidate &b) {

@@ -11,12 +11,14 @@ namespace llmc::runtime {
 /// Token ids and their bytes, both ways. Ids may have gaps.
 class Vocabulary {
 public:
-  /// False when the bytes or the id were there already. Tokens that are not searchable have bytes but are never found.
+  /// False when the bytes or the id were there already. Tokens that are not searchable have bytes but are
+  /// never found.
   bool add(uint32_t id, std::string_view bytes, bool isSearchable = true);
   /// -1 when no token has these bytes.
   int32_t find(std::string_view bytes) const;
   std::string_view bytes(uint32_t id) const {
-    return has(id) ? std::string_view(pool_).substr(entries_[id].offset, entries_[id].length) : std::string_view();
+    return has(id) ? std::string_view(pool_).substr(entries_[id].offset, entries_[id].length)
+                   : std::string_view();
   }
   bool has(uint32_t id) const { return id < entries_.size() && entries_[id].isThere; }
   /// One more than the highest id.
@@ -64,7 +66,8 @@ public:
   Vocabulary vocabulary;
   /// A piece that is a token is taken whole (always so with ranks from the vocabulary).
   bool isWholePieceFirst = false;
-  /// Rank of a merge is the id of its result, and every token is a possible result (tiktoken), instead of a list of merges.
+  /// Rank of a merge is the id of its result, and every token is a possible result (tiktoken), instead of a
+  /// list of merges.
   bool isRankedById = false;
   /// Emitted for bytes that are no token; -1: encoding fails.
   int32_t unknown = -1;
@@ -74,7 +77,8 @@ public:
   void reserveMerges(size_t count);
   /// Call when vocabulary and merges are complete.
   void finish();
-  /// Appends the tokens of a piece; the byte that cannot be expressed, or -1. Near-linear in the piece's length.
+  /// Appends the tokens of a piece; the byte that cannot be expressed, or -1. Near-linear in the piece's
+  /// length.
   int encode(std::string_view piece, Scratch &scratch, std::vector<int32_t> &tokens) const;
 
 private:

@@ -76,7 +76,8 @@ public:
       mode_ = Mode::merges;
       if (pairCount_ != 2)
         return fail("a merge has not two parts");
-      return bulk_->merge(pair_[0], pair_[1]) || fail("merge of '" + pair_[0] + "' and '" + pair_[1] + "' refused");
+      return bulk_->merge(pair_[0], pair_[1]) ||
+             fail("merge of '" + pair_[0] + "' and '" + pair_[1] + "' refused");
     }
     return close(Mode::merges);
   }
@@ -170,7 +171,8 @@ absl::StatusOr<json> parseJson(std::string_view text, const std::string &what, B
   Handler handler(bulk);
   bool isGood = json::sax_parse(text.begin(), text.end(), &handler);
   if (!isGood)
-    return absl::InvalidArgumentError(what + ": " + (handler.failure.empty() ? "is not valid JSON" : handler.failure));
+    return absl::InvalidArgumentError(what + ": " +
+                                      (handler.failure.empty() ? "is not valid JSON" : handler.failure));
   return std::move(handler.root);
 }
 

@@ -7,8 +7,8 @@
 
 namespace llmc::runtime {
 
-/// Receives the two big parts of a tokenizer.json as they are read, so that no tree is built of them; they are left out of the
-/// returned value. Return false to stop with an error.
+/// Receives the two big parts of a tokenizer.json as they are read, so that no tree is built of them; they
+/// are left out of the returned value. Return false to stop with an error.
 class BulkSink {
 public:
   virtual ~BulkSink() = default;
@@ -17,6 +17,7 @@ public:
 };
 
 /// `what` names the text in errors.
-absl::StatusOr<nlohmann::json> parseJson(std::string_view text, const std::string &what, BulkSink *bulk = nullptr);
+absl::StatusOr<nlohmann::json> parseJson(std::string_view text, const std::string &what,
+                                         BulkSink *bulk = nullptr);
 
 } // namespace llmc::runtime

@@ -1,5 +1,5 @@
-// Form C by the Unicode standard, annex 15: decompose, order combining marks, compose. ICU would do it too, with 30 MB of data;
-// the tables here are made at build time from Python's and take 50 KB.
+// Form C by the Unicode standard, annex 15: decompose, order combining marks, compose. ICU would do it too,
+// with 30 MB of data; the tables here are made at build time from Python's and take 50 KB.
 #include "runtime/tokenizer/Nfc.h"
 #include "runtime/tokenizer/Utf8.h"
 #include <algorithm>
@@ -33,7 +33,8 @@ struct Char {
 };
 
 template <typename Row, size_t n> const Row *find(const Row (&rows)[n], uint32_t codepoint) {
-  const Row *row = std::lower_bound(rows, rows + n, codepoint, [](const Row &r, uint32_t c) { return r.codepoint < c; });
+  const Row *row =
+      std::lower_bound(rows, rows + n, codepoint, [](const Row &r, uint32_t c) { return r.codepoint < c; });
   return row != rows + n && row->codepoint == codepoint ? row : nullptr;
 }
 
@@ -64,9 +65,10 @@ uint32_t compose(uint32_t a, uint32_t b) {
   if (a - kSBase < kSCount && (a - kSBase) % kTCount == 0 && b - kTBase - 1 < kTCount - 1)
     return a + (b - kTBase);
   const PairRow *end = std::end(kPairs);
-  const PairRow *row = std::lower_bound(std::begin(kPairs), end, std::make_pair(a, b), [](const PairRow &r, const auto &key) {
-    return std::make_pair(r.first, r.second) < key;
-  });
+  const PairRow *row =
+      std::lower_bound(std::begin(kPairs), end, std::make_pair(a, b), [](const PairRow &r, const auto &key) {
+        return std::make_pair(r.first, r.second) < key;
+      });
   return row != end && row->first == a && row->second == b ? row->composed : 0;
 }
 
@@ -89,9 +91,11 @@ std::string toNfc(std::string_view text) {
     size_t end = i;
     for (; end < chars.size() && chars[end].combiningClass != 0; ++end)
       chars[end].order = static_cast<uint32_t>(end - i);
-    std::sort(chars.begin() + static_cast<ptrdiff_t>(i), chars.begin() + static_cast<ptrdiff_t>(end), [](const Char &a, const Char &b) {
-      return a.combiningClass != b.combiningClass ? a.combiningClass < b.combiningClass : a.order < b.order;
-    });
+    std::sort(chars.begin() + static_cast<ptrdiff_t>(i), chars.begin() + static_cast<ptrdiff_t>(end),
+              [](const Char &a, const Char &b) {
+                return a.combiningClass != b.combiningClass ? a.combiningClass < b.combiningClass
+                                                            : a.order < b.order;
+              });
     i = end + 1;
   }
   // A character composes with the last starter unless something between them has the same or a higher class.

@@ -33,7 +33,8 @@ static bool decodeBase64(std::string_view text, std::string &out) {
   return true;
 }
 
-absl::StatusOr<TokenizerParts> readTiktoken(std::string_view text, const TokenizerPlan &plan, const std::string &what) {
+absl::StatusOr<TokenizerParts> readTiktoken(std::string_view text, const TokenizerPlan &plan,
+                                            const std::string &what) {
   TokenizerParts parts;
   parts.bpe.isRankedById = true;
   parts.bpe.vocabulary.reserve(text.size() / 16, text.size() / 2);
@@ -59,10 +60,12 @@ absl::StatusOr<TokenizerParts> readTiktoken(std::string_view text, const Tokeniz
     if (!isGood)
       return absl::InvalidArgumentError(what + ": line " + std::to_string(line) + " is not \"base64 rank\"");
     if (!parts.bpe.vocabulary.add(static_cast<uint32_t>(std::min<uint64_t>(rank, UINT32_MAX)), bytes))
-      return absl::InvalidArgumentError(what + ": line " + std::to_string(line) + " repeats a token or rank, or its rank is too large");
+      return absl::InvalidArgumentError(what + ": line " + std::to_string(line) +
+                                        " repeats a token or rank, or its rank is too large");
   }
   if (plan.pattern.empty())
-    return absl::InvalidArgumentError(what + ": a tiktoken vocabulary needs a split pattern, the artifact has none");
+    return absl::InvalidArgumentError(what +
+                                      ": a tiktoken vocabulary needs a split pattern, the artifact has none");
   auto pattern = SplitPattern::compile(plan.pattern);
   if (!pattern.ok())
     return absl::InvalidArgumentError(what + ": " + std::string(pattern.status().message()));

@@ -1,4 +1,5 @@
-// tokenizer.json of the Hugging Face tokenizers library, for byte-level BPE. What it may ask for and this does not do is an error.
+// tokenizer.json of the Hugging Face tokenizers library, for byte-level BPE. What it may ask for and this
+// does not do is an error.
 #include "runtime/Tokenizer.h"
 #include "runtime/tokenizer/Json.h"
 #include "runtime/tokenizer/Utf8.h"
@@ -9,7 +10,8 @@ namespace llmc::runtime {
 namespace {
 using nlohmann::json;
 
-/// GPT-2's stand-ins for bytes: printable Latin-1 characters are themselves, the others follow from U+0100 on. -1: none.
+/// GPT-2's stand-ins for bytes: printable Latin-1 characters are themselves, the others follow from U+0100
+/// on. -1: none.
 int byteOf(uint32_t codepoint) {
   static const std::array<int16_t, 512> table = [] {
     std::array<int16_t, 512> t;
@@ -24,7 +26,8 @@ int byteOf(uint32_t codepoint) {
   return codepoint < table.size() ? table[codepoint] : -1;
 }
 
-/// The bytes that a vocabulary entry stands for; false when it has characters that stand for none (control tokens).
+/// The bytes that a vocabulary entry stands for; false when it has characters that stand for none (control
+/// tokens).
 bool toBytes(const std::string &token, std::string &bytes) {
   bytes.clear();
   for (size_t at = 0; at < token.size();) {
@@ -50,8 +53,8 @@ public:
     if (!root->is_object())
       return fail("is not a JSON object");
     using Step = absl::Status (Reader::*)(const json &);
-    for (Step step : {&Reader::readModel, &Reader::readAdded, &Reader::readNormalizer, &Reader::readPreTokenizer,
-                      &Reader::readPostProcessor, &Reader::readDecoder})
+    for (Step step : {&Reader::readModel, &Reader::readAdded, &Reader::readNormalizer,
+                      &Reader::readPreTokenizer, &Reader::readPostProcessor, &Reader::readDecoder})
       if (absl::Status s = (this->*step)(*root); !s.ok())
         return s;
     return std::move(parts_);
@@ -59,7 +62,8 @@ public:
 
   bool vocabulary(const std::string &token, uint64_t id) override {
     bool isBytes = toBytes(token, bytes_);
-    return id < Vocabulary::kMaxTokens && parts_.bpe.vocabulary.add(static_cast<uint32_t>(id), isBytes ? bytes_ : token, isBytes);
+    return id < Vocabulary::kMaxTokens &&
+           parts_.bpe.vocabulary.add(static_cast<uint32_t>(id), isBytes ? bytes_ : token, isBytes);
   }
 
   // Merges may come before the vocabulary in the file, so they are kept until both are there.
@@ -125,7 +129,8 @@ private:
         ids[2] = bpe.vocabulary.find(left + right);
       }
       if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0)
-        return fail("merge " + std::to_string(i / 2) + " of '" + first + "' and '" + second + "' is not of tokens");
+        return fail("merge " + std::to_string(i / 2) + " of '" + first + "' and '" + second +
+                    "' is not of tokens");
       bpe.addMerge(ids[0], ids[1], {static_cast<uint32_t>(i / 2), ids[2]});
     }
     std::string unknown = textOf(model, "unk_token");
@@ -173,7 +178,8 @@ private:
   absl::Status readPreTokenizer(const json &root) {
     if (absl::Status s = preTokenizer(member(root, "pre_tokenizer")); !s.ok())
       return s;
-    return isByteLevel_ ? absl::OkStatus() : fail("pre_tokenizer has no ByteLevel, only byte-level BPE is supported");
+    return isByteLevel_ ? absl::OkStatus()
+                        : fail("pre_tokenizer has no ByteLevel, only byte-level BPE is supported");
   }
 
   absl::Status addPattern(std::string_view text) {
@@ -210,7 +216,8 @@ private:
     if (type == "Split") {
       std::string behavior = textOf(p, "behavior"), regex = textOf(member(p, "pattern"), "Regex");
       if (behavior != "Isolated" && !(behavior == "Removed" && isTrue(p, "invert")))
-        return fail("pre_tokenizer Split with behavior '" + behavior + "' is not supported, only Isolated is");
+        return fail("pre_tokenizer Split with behavior '" + behavior +
+                    "' is not supported, only Isolated is");
       if (regex.empty())
         return fail("pre_tokenizer Split has no regular expression");
       return addPattern(regex);
@@ -258,7 +265,8 @@ private:
     if (type == "Sequence")
       for (const json &part : member(decoder, "decoders"))
         isByteLevel |= textOf(part, "type") == "ByteLevel";
-    return isByteLevel ? absl::OkStatus() : fail("decoder '" + type + "' is not supported, only ByteLevel is");
+    return isByteLevel ? absl::OkStatus()
+                       : fail("decoder '" + type + "' is not supported, only ByteLevel is");
   }
 
   const std::string &what_;
@@ -269,6 +277,8 @@ private:
 };
 } // namespace
 
-absl::StatusOr<TokenizerParts> readTokenizerJson(std::string_view text, const std::string &what) { return Reader(what).read(text); }
+absl::StatusOr<TokenizerParts> readTokenizerJson(std::string_view text, const std::string &what) {
+  return Reader(what).read(text);
+}
 
 } // namespace llmc::runtime

@@ -1,20 +1,24 @@
-// Translation of patterns to PCRE2 and matching with its JIT, falling back to the interpreter where the JIT's stack ends.
+// Translation of patterns to PCRE2 and matching with its JIT, falling back to the interpreter where the JIT's
+// stack ends.
 #include "runtime/tokenizer/SplitPattern.h"
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 namespace llmc::runtime {
 
-const char *const kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+const char *const kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 namespace {
 
-// White_Space and word characters of Unicode technical standard 18, as class members. PCRE2's own differ by U+180E and marks.
+// White_Space and word characters of Unicode technical standard 18, as class members. PCRE2's own differ by
+// U+180E and marks.
 constexpr const char *kSpaces = R"(\t-\r\x{85}\p{Z})";
 constexpr const char *kWords = R"(\p{L}\p{M}\p{Nd}\p{Pc})";
 
-constexpr const char *kCategories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
-                                       "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
+constexpr const char *kCategories[] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl",
+                                       "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc",
+                                       "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
 
 class Translator {
 public:
@@ -54,8 +58,10 @@ private:
       return isInClass ? std::string(members) : (isNegated ? "[^" : "[") + std::string(members) + "]";
     };
     switch (c) {
-    case 's': return set(kSpaces, false);
-    case 'w': return set(kWords, false);
+    case 's':
+      return set(kSpaces, false);
+    case 'w':
+      return set(kWords, false);
     case 'S':
       if (!isInClass)
         return set(kSpaces, true);
@@ -81,13 +87,15 @@ private:
       std::string name(in_.substr(at_ + 1, end - at_ - 1));
       at_ = end + 1;
       // A bare script name means the Script property in the published syntaxes, Script_Extensions in PCRE2.
-      for (const char *script : {"Han", "Hiragana", "Katakana", "Hangul", "Latin", "Greek", "Cyrillic", "Arabic", "Hebrew", "Thai",
-                                 "Devanagari", "Bengali", "Tamil", "Armenian", "Georgian", "Ethiopic", "Khmer", "Lao", "Myanmar"})
+      for (const char *script :
+           {"Han", "Hiragana", "Katakana", "Hangul", "Latin", "Greek", "Cyrillic", "Arabic", "Hebrew", "Thai",
+            "Devanagari", "Bengali", "Tamil", "Armenian", "Georgian", "Ethiopic", "Khmer", "Lao", "Myanmar"})
         if (name == script)
           name = "sc:" + name;
       return std::string("\\") + c + "{" + name + "}";
     }
-    default: break;
+    default:
+      break;
     }
     return std::string(in_.substr(begin, at_ - begin));
   }
@@ -134,7 +142,9 @@ private:
     return body;
   }
 
-  static std::string print(const ClassBody &body) { return (body.isNegated ? "[^" : "[") + body.members + "]"; }
+  static std::string print(const ClassBody &body) {
+    return (body.isNegated ? "[^" : "[") + body.members + "]";
+  }
 
   /// [A], or [A&&[B]] as a class where A is a union of categories and B is negated, else with a lookahead.
   absl::StatusOr<std::string> characterClass() {
@@ -156,7 +166,8 @@ private:
       return fail("has a class intersection of an unsupported form; supported is [A&&[B]]");
     at_ += 2;
     if (first->isCategories && second->isNegated) {
-      // A and not B = not (not A or B), and not A is the other categories. One class matches without backtracking.
+      // A and not B = not (not A or B), and not A is the other categories. One class matches without
+      // backtracking.
       std::string text = "[^";
       for (const char *category : kCategories) {
         bool isInA = false;
@@ -186,7 +197,8 @@ struct SplitPattern::Code {
 
 absl::StatusOr<SplitPattern> SplitPattern::compile(std::string_view pattern) {
   if (pattern.size() > 65536)
-    return absl::InvalidArgumentError("split pattern has " + std::to_string(pattern.size()) + " bytes, at most 65536 are supported");
+    return absl::InvalidArgumentError("split pattern has " + std::to_string(pattern.size()) +
+                                      " bytes, at most 65536 are supported");
   auto translated = toPcre2(pattern);
   if (!translated.ok())
     return translated.status();
@@ -198,8 +210,8 @@ absl::StatusOr<SplitPattern> SplitPattern::compile(std::string_view pattern) {
   if (!code->code) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);
-    return absl::InvalidArgumentError("split pattern `" + std::string(pattern) + "` is not supported: " +
-                                      reinterpret_cast<const char *>(message));
+    return absl::InvalidArgumentError("split pattern `" + std::string(pattern) +
+                                      "` is not supported: " + reinterpret_cast<const char *>(message));
   }
   // Without a JIT (hardened systems) the interpreter does the same, slower.
   pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE);
@@ -211,16 +223,19 @@ absl::StatusOr<SplitPattern> SplitPattern::compile(std::string_view pattern) {
 absl::Status SplitPattern::split(std::string_view text, Piece piece, std::vector<Piece> &pieces) const {
   const auto *subject = reinterpret_cast<PCRE2_SPTR>(text.data() + piece.begin);
   const size_t length = piece.end - piece.begin;
-  std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data *)> match(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
-  std::unique_ptr<pcre2_match_context, void (*)(pcre2_match_context *)> context(pcre2_match_context_create(nullptr),
-                                                                                pcre2_match_context_free);
+  std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data *)> match(pcre2_match_data_create(1, nullptr),
+                                                                        pcre2_match_data_free);
+  std::unique_ptr<pcre2_match_context, void (*)(pcre2_match_context *)> context(
+      pcre2_match_context_create(nullptr), pcre2_match_context_free);
   pcre2_set_match_limit(context.get(), UINT32_MAX);
   pcre2_set_depth_limit(context.get(), UINT32_MAX);
   size_t at = 0, from = 0; // text up to `at` is in pieces; searching goes on at `from`
   while (from < length) {
-    int found = pcre2_match(code_->code, subject, length, from, PCRE2_NO_UTF_CHECK, match.get(), context.get());
+    int found =
+        pcre2_match(code_->code, subject, length, from, PCRE2_NO_UTF_CHECK, match.get(), context.get());
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-      found = pcre2_match(code_->code, subject, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match.get(), context.get());
+      found = pcre2_match(code_->code, subject, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match.get(),
+                          context.get());
     if (found == PCRE2_ERROR_NOMATCH)
       break;
     if (found < 0)

@@ -16,8 +16,9 @@ struct Piece {
   size_t begin, end;
 };
 
-/// A pattern as published (Oniguruma or Rust syntax) in PCRE2's: class intersections, which PCRE2 would take literally, become
-/// equal classes or lookaheads; white space, word characters and scripts get the meaning they have there.
+/// A pattern as published (Oniguruma or Rust syntax) in PCRE2's: class intersections, which PCRE2 would take
+/// literally, become equal classes or lookaheads; white space, word characters and scripts get the meaning
+/// they have there.
 absl::StatusOr<std::string> toPcre2(std::string_view pattern);
 
 class SplitPattern {

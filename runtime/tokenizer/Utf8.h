@@ -1,4 +1,5 @@
-// UTF-8 as the Unicode standard defines it (table 3-7): no overlong forms, no surrogates, nothing above U+10FFFF.
+// UTF-8 as the Unicode standard defines it (table 3-7): no overlong forms, no surrogates, nothing above
+// U+10FFFF.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +9,8 @@
 namespace llmc::runtime {
 
 enum class Utf8Kind { complete, incomplete, invalid };
-/// One character, or the longest part of one that could still be continued (`incomplete`) or never can (`invalid`).
+/// One character, or the longest part of one that could still be continued (`incomplete`) or never can
+/// (`invalid`).
 struct Utf8Char {
   uint32_t codepoint;
   size_t bytes;
@@ -20,7 +22,10 @@ inline Utf8Char readUtf8(std::string_view text) {
   uint8_t first = byte(0);
   if (first < 0x80)
     return {first, 1, Utf8Kind::complete};
-  size_t length = first >= 0xc2 && first <= 0xdf ? 2 : first >= 0xe0 && first <= 0xef ? 3 : first >= 0xf0 && first <= 0xf4 ? 4 : 0;
+  size_t length = first >= 0xc2 && first <= 0xdf   ? 2
+                  : first >= 0xe0 && first <= 0xef ? 3
+                  : first >= 0xf0 && first <= 0xf4 ? 4
+                                                   : 0;
   if (length == 0)
     return {0xfffd, 1, Utf8Kind::invalid};
   uint32_t codepoint = first & (0x7f >> length);

@@ -107,18 +107,21 @@ TEST(Artifact, write_fails_without_leaving_files) {
   TemporaryFolder folder;
   ArtifactContents tooLittle = testModel();
   tooLittle.blobs[2] = {64 + 97 * 4, [](BlobSink &sink) { return sink.append("abc", 3); }};
-  EXPECT_EQ(writeArtifact(folder.file("m.llmc"), tooLittle).message(), "a blob of 452 bytes was given only 3");
+  EXPECT_EQ(writeArtifact(folder.file("m.llmc"), tooLittle).message(),
+            "a blob of 452 bytes was given only 3");
   ArtifactContents failing = testModel();
   failing.blobs[2].write = [](BlobSink &) { return absl::DataLossError("weights.safetensors: gone"); };
   EXPECT_EQ(writeArtifact(folder.file("m.llmc"), failing).message(), "weights.safetensors: gone");
   EXPECT_EQ(filesIn(folder.file("")), 0u);
   EXPECT_EQ(writeArtifact(folder.file("none/m.llmc"), testModel()).message(),
-            folder.file("none/m.llmc") + ": cannot create a file in " + folder.file("none") + ": No such file or directory");
+            folder.file("none/m.llmc") + ": cannot create a file in " + folder.file("none") +
+                ": No such file or directory");
   ArtifactContents wrong = testModel();
   std::get<Dispatch>(wrong.plan.programs[0].steps[0]).buffers[0] = 77;
-  EXPECT_EQ(writeArtifact(folder.file("m.llmc"), wrong).message(),
-            "the compiler made a plan that does not hold: " + folder.file("m.llmc") +
-                ": program 'ingest' step 0 (kernel 'remember') names buffer 77 of 13; compile the model again");
+  EXPECT_EQ(
+      writeArtifact(folder.file("m.llmc"), wrong).message(),
+      "the compiler made a plan that does not hold: " + folder.file("m.llmc") +
+          ": program 'ingest' step 0 (kernel 'remember') names buffer 77 of 13; compile the model again");
 }
 
 TEST(Artifact, too_large_a_file_is_a_clear_error) {
@@ -142,30 +145,37 @@ TEST(Artifact, full_disk_says_how_much_is_needed) {
   absl::Status status = writeArtifact(folder.file("m.llmc"), testModel());
   EXPECT_EQ(filesIn(folder.file("")), 0u);
   umount(folder.file("").c_str());
-  EXPECT_EQ(status.message(), folder.file("m.llmc") + ": disk full: the artifact needs " + std::to_string(artifactBytes().size()) +
-                                  " bytes, 16384 are free in " + folder.file("").substr(0, folder.file("").size() - 1) +
+  EXPECT_EQ(status.message(), folder.file("m.llmc") + ": disk full: the artifact needs " +
+                                  std::to_string(artifactBytes().size()) + " bytes, 16384 are free in " +
+                                  folder.file("").substr(0, folder.file("").size() - 1) +
                                   "; free some or write elsewhere with -o");
 }
 
 TEST(HostileArtifact, other_files_versions_and_tails) {
   std::string bytes = artifactBytes();
   EXPECT_EQ(message("PK\x03\x04" + std::string(100, ' ')),
-            "m.llmc: is not an llmc artifact (the first 8 bytes are not its magic number); make one with `llmc compile DIR -o m.llmc`");
+            "m.llmc: is not an llmc artifact (the first 8 bytes are not its magic number); make one with "
+            "`llmc compile DIR -o m.llmc`");
   std::string version = bytes;
   version[8] = 7;
-  EXPECT_EQ(message(version), "m.llmc: has artifact format version 7, this runtime reads version 1; compile the model again or use "
-                              "the runtime of its compiler");
-  EXPECT_EQ(message(bytes + "xyz"), "m.llmc: has 3 bytes after its end at " + std::to_string(bytes.size()) + "; compile the model again");
-  EXPECT_EQ(message(bytes.substr(0, bytes.size() - 1)), "m.llmc: is truncated: the header says " + std::to_string(bytes.size()) +
-                                                            " bytes, the file has " + std::to_string(bytes.size() - 1) +
-                                                            "; compile the model again");
+  EXPECT_EQ(
+      message(version),
+      "m.llmc: has artifact format version 7, this runtime reads version 1; compile the model again or use "
+      "the runtime of its compiler");
+  EXPECT_EQ(message(bytes + "xyz"), "m.llmc: has 3 bytes after its end at " + std::to_string(bytes.size()) +
+                                        "; compile the model again");
+  EXPECT_EQ(message(bytes.substr(0, bytes.size() - 1)),
+            "m.llmc: is truncated: the header says " + std::to_string(bytes.size()) +
+                " bytes, the file has " + std::to_string(bytes.size() - 1) + "; compile the model again");
 }
 
 TEST(HostileArtifact, every_truncation_is_an_error) {
   std::string bytes = artifactBytes();
   for (size_t size = 0; size < bytes.size(); size += size < 200 ? 1 : 97) {
     std::string text = message(bytes.substr(0, size));
-    EXPECT_NE(text.find(size < 64 ? "an artifact's header alone has 64" : "is truncated: the header says"), std::string::npos) << text;
+    EXPECT_NE(text.find(size < 64 ? "an artifact's header alone has 64" : "is truncated: the header says"),
+              std::string::npos)
+        << text;
   }
 }
 
@@ -223,7 +233,8 @@ TEST(HostileArtifact, mutations_with_right_checksums_never_crash) {
   // Names and numbers without meaning to the loader may change; most of a plan may not.
   EXPECT_LT(accepted, rounds / 2);
   for (size_t field = 16; field < 56; field += 8)
-    for (uint64_t value : {0ull, 1ull, 63ull, ~0ull, ~0ull - 63, 1ull << 63, static_cast<unsigned long long>(bytes.size())}) {
+    for (uint64_t value :
+         {0ull, 1ull, 63ull, ~0ull, ~0ull - 63, 1ull << 63, static_cast<unsigned long long>(bytes.size())}) {
       std::string bad = bytes;
       memcpy(&bad[field], &value, 8);
       ArtifactHeader changed;
@@ -242,7 +253,9 @@ struct BadPlan {
   void (*change)(Plan &);
 };
 
-Dispatch &dispatch(Plan &plan, size_t program, size_t step) { return std::get<Dispatch>(plan.programs[program].steps[step]); }
+Dispatch &dispatch(Plan &plan, size_t program, size_t step) {
+  return std::get<Dispatch>(plan.programs[program].steps[step]);
+}
 
 const BadPlan kBadPlans[] = {
     {"metadata: vocab is 0, expected 1 to 16777216", [](Plan &p) { p.metadata.vocab = 0; }},
@@ -253,44 +266,70 @@ const BadPlan kBadPlans[] = {
     {"kernel 'remember' occurs twice", [](Plan &p) { p.kernels[1].name = "remember"; }},
     {"kernel 0 has no usable name", [](Plan &p) { p.kernels[0].name = "two words"; }},
     {"code object 0 names blob 4 of 4", [](Plan &p) { p.codeObjects[0].blob = 4; }},
-    {"buffer 11 'sums' is at arena offset 8, not a multiple of 64", [](Plan &p) { p.buffers[11].arenaOffset = 8; }},
-    {"buffer 12 'embedding' is at offset 4 of blob 2, not a multiple of 64", [](Plan &p) { p.buffers[12].blobOffset = 4; }},
-    {"buffer 12 'embedding' of 388 bytes at offset 128 leaves blob 2 of 452 bytes", [](Plan &p) { p.buffers[12].blobOffset = 128; }},
+    {"buffer 11 'sums' is at arena offset 8, not a multiple of 64",
+     [](Plan &p) { p.buffers[11].arenaOffset = 8; }},
+    {"buffer 12 'embedding' is at offset 4 of blob 2, not a multiple of 64",
+     [](Plan &p) { p.buffers[12].blobOffset = 4; }},
+    {"buffer 12 'embedding' of 388 bytes at offset 128 leaves blob 2 of 452 bytes",
+     [](Plan &p) { p.buffers[12].blobOffset = 128; }},
     {"buffer 12 'embedding' of 388 bytes at offset 18446744073709551552 leaves blob 2 of 452 bytes",
      [](Plan &p) { p.buffers[12].blobOffset = ~0ull - 63; }},
     {"buffer 12 'embedding' names blob 9 of 4", [](Plan &p) { p.buffers[12].blob = 9; }},
     {"buffer 12 'embedding' has shape [9223372036854775808, 4] of f32, too large to address",
-     [](Plan &p) { p.buffers[12].shape = {{1ull << 63, Symbol::one}, {4, Symbol::one}}; }},
-    {"buffer 12 'embedding' has shape [T], dimension T is not possible here", [](Plan &p) { p.buffers[12].shape = {{1, Symbol::tokens}}; }},
+     [](Plan &p) {
+       p.buffers[12].shape = {{1ull << 63, Symbol::one}, {4, Symbol::one}};
+     }},
+    {"buffer 12 'embedding' has shape [T], dimension T is not possible here",
+     [](Plan &p) {
+       p.buffers[12].shape = {{1, Symbol::tokens}};
+     }},
     {"buffer 8 'history' has shape [97, CTX], the first dimension of a state must be SLOTS",
-     [](Plan &p) { p.buffers[8].shape[0] = {97, Symbol::one}; }},
+     [](Plan &p) {
+       p.buffers[8].shape[0] = {97, Symbol::one};
+     }},
     {"buffer 11 'sums' has shape [CTX, 1], dimension CTX is not possible here",
      [](Plan &p) { p.buffers[11].shape[0].symbol = Symbol::context; }},
-    {"buffer 11 'sums' has 9 dimensions, at most 8 are supported", [](Plan &p) { p.buffers[11].shape.resize(9); }},
-    {"program 'ingest' occurs twice", [](Plan &p) { p.programs[2].name = "ingest"; p.programs[2].outputs = {}; }},
-    {"program 'unmask' is not known; programs are ingest, advance and score", [](Plan &p) { p.programs[0].name = "unmask"; }},
+    {"buffer 11 'sums' has 9 dimensions, at most 8 are supported",
+     [](Plan &p) { p.buffers[11].shape.resize(9); }},
+    {"program 'ingest' occurs twice",
+     [](Plan &p) {
+       p.programs[2].name = "ingest";
+       p.programs[2].outputs = {};
+     }},
+    {"program 'unmask' is not known; programs are ingest, advance and score",
+     [](Plan &p) { p.programs[0].name = "unmask"; }},
     {"program 'ingest' input names buffer 13 of 13", [](Plan &p) { p.programs[0].inputs[0] = 13; }},
-    {"program 'ingest' input 'history' is a buffer of kind state", [](Plan &p) { p.programs[0].inputs[0] = 8; }},
-    {"program 'ingest' input 'sampling' is not one that this program can have", [](Plan &p) { p.programs[0].inputs[0] = 3; }},
-    {"program 'ingest' input 'where' is i32 [T, 3], expected i32 [T, 2]", [](Plan &p) { p.buffers[1].shape[1].multiplier = 3; }},
+    {"program 'ingest' input 'history' is a buffer of kind state",
+     [](Plan &p) { p.programs[0].inputs[0] = 8; }},
+    {"program 'ingest' input 'sampling' is not one that this program can have",
+     [](Plan &p) { p.programs[0].inputs[0] = 3; }},
+    {"program 'ingest' input 'where' is i32 [T, 3], expected i32 [T, 2]",
+     [](Plan &p) { p.buffers[1].shape[1].multiplier = 3; }},
     {"program 'advance' lacks output 'logits'", [](Plan &p) { p.programs[1].outputs.pop_back(); }},
-    {"program 'score' output 'logits' is f32 [S, 97], expected f32 [T, 97]", [](Plan &p) { p.programs[2].outputs = {6}; }},
+    {"program 'score' output 'logits' is f32 [S, 97], expected f32 [T, 97]",
+     [](Plan &p) { p.programs[2].outputs = {6}; }},
     {"program 'ingest' step 0 names kernel 4 of 4", [](Plan &p) { dispatch(p, 0, 0).kernel = 4; }},
     {"program 'ingest' step 0 (kernel 'remember') passes 4 buffers, the kernel has 5 parameters",
      [](Plan &p) { dispatch(p, 0, 0).buffers.pop_back(); }},
-    {"program 'ingest' step 1 (kernel 'accumulate') parameter 5 gets buffer 'sums' of f32 [T, 1], expected f32 [SLOTS, 1]",
+    {"program 'ingest' step 1 (kernel 'accumulate') parameter 5 gets buffer 'sums' of f32 [T, 1], expected "
+     "f32 [SLOTS, 1]",
      [](Plan &p) { dispatch(p, 0, 1).buffers[5] = 11; }},
-    {"program 'advance' step 3 (kernel 'sample') parameter 3 gets buffer 'embedding', which it writes, but a buffer of kind weight "
+    {"program 'advance' step 3 (kernel 'sample') parameter 3 gets buffer 'embedding', which it writes, but a "
+     "buffer of kind weight "
      "cannot be written",
      [](Plan &p) {
        p.kernels[3].parameters[3] = {ElementType::f32, {{97, Symbol::one}}, true};
        dispatch(p, 1, 3).buffers[3] = 12;
      }},
-    {"program 'ingest' step 1 (kernel 'accumulate') parameter 6 gets buffer 'sums' of 512 bytes at arena offset 128, outside the "
+    {"program 'ingest' step 1 (kernel 'accumulate') parameter 6 gets buffer 'sums' of 512 bytes at arena "
+     "offset 128, outside the "
      "program's arena of 576 bytes",
      [](Plan &p) { p.buffers[11].arenaOffset = 128; }},
-    {"program 'ingest' step 0 (kernel 'remember') parameter 1 gets buffer 'where', which is not among the program's inputs and outputs",
-     [](Plan &p) { p.programs[0].inputs = {0, 2}; }},
+    {"program 'ingest' step 0 (kernel 'remember') parameter 1 gets buffer 'where', which is not among the "
+     "program's inputs and outputs",
+     [](Plan &p) {
+       p.programs[0].inputs = {0, 2};
+     }},
     {"tokenizer names blob 9 of 4", [](Plan &p) { p.tokenizer.blob = 9; }},
 };
 
@@ -302,7 +341,8 @@ TEST(VerifyPlan, names_what_is_wrong) {
   for (const BadPlan &bad : kBadPlans) {
     Plan plan = testModel().plan;
     bad.change(plan);
-    EXPECT_EQ(verifyPlan(plan, blobs, "m").message(), std::string("m: ") + bad.message + "; compile the model again");
+    EXPECT_EQ(verifyPlan(plan, blobs, "m").message(),
+              std::string("m: ") + bad.message + "; compile the model again");
   }
 }
 
@@ -313,9 +353,11 @@ TEST(Inspect, prints_where_bytes_go) {
   ASSERT_TRUE(inspect(folder.file("m.llmc"), out).ok());
   fclose(out);
   std::string text = readFile(folder.file("text"));
-  for (const char *expected : {"toy (test), made by llmc test", "ingest                2        2       576 B   tokens where rows ->",
-                               "weights: 1 buffers, 388 B: f32 388 B", "states: 3 buffers", "1 x f32 [SLOTS, CTX, 513]",
-                               "per session: 4 B + 2.0 KiB per token of context", "cpu x86-64-v3", "tokenizer: tokenizer.json"})
+  for (const char *expected :
+       {"toy (test), made by llmc test",
+        "ingest                2        2       576 B   tokens where rows ->",
+        "weights: 1 buffers, 388 B: f32 388 B", "states: 3 buffers", "1 x f32 [SLOTS, CTX, 513]",
+        "per session: 4 B + 2.0 KiB per token of context", "cpu x86-64-v3", "tokenizer: tokenizer.json"})
     EXPECT_NE(text.find(expected), std::string::npos) << expected << "\n" << text;
   EXPECT_FALSE(inspect(folder.file("none.llmc"), stdout).ok());
 }

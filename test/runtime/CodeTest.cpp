@@ -29,9 +29,12 @@ TEST(ElfImage, finds_kernels_and_applies_relative_relocations) {
 
 TEST(ElfImage, refuses_what_needs_a_dynamic_linker) {
   EXPECT_NE(refusal(readFile(LLMC_TEST_KERNELS_UNDEFINED)).find("m: code object "), std::string::npos);
-  EXPECT_EQ(refusal(readFile(LLMC_TEST_KERNELS_CONSTRUCTOR)), "m: code object has constructors or destructors; compile the model again");
-  EXPECT_EQ(refusal("no ELF"), "m: code object of 6 bytes is too short for an ELF header; compile the model again");
-  EXPECT_EQ(refusal(std::string(100, 'x')), "m: code object is not an x86-64 ELF shared object; compile the model again");
+  EXPECT_EQ(refusal(readFile(LLMC_TEST_KERNELS_CONSTRUCTOR)),
+            "m: code object has constructors or destructors; compile the model again");
+  EXPECT_EQ(refusal("no ELF"),
+            "m: code object of 6 bytes is too short for an ELF header; compile the model again");
+  EXPECT_EQ(refusal(std::string(100, 'x')),
+            "m: code object is not an x86-64 ELF shared object; compile the model again");
   std::string writable = readFile(LLMC_TEST_KERNELS_V3);
   Elf64_Ehdr header;
   memcpy(&header, writable.data(), sizeof header);
@@ -43,7 +46,8 @@ TEST(ElfImage, refuses_what_needs_a_dynamic_linker) {
       segment.p_flags |= PF_W | PF_X;
     memcpy(at, &segment, sizeof segment);
   }
-  EXPECT_EQ(refusal(writable), "m: code object has a segment that is writable and executable; compile the model again");
+  EXPECT_EQ(refusal(writable),
+            "m: code object has a segment that is writable and executable; compile the model again");
 }
 
 TEST(ElfImage, truncations_and_mutations_never_crash) {
@@ -51,7 +55,8 @@ TEST(ElfImage, truncations_and_mutations_never_crash) {
   for (size_t size = 0; size < good.size(); size += 13)
     load(good.substr(0, size)).status().IgnoreError();
   std::mt19937 random(2);
-  static const uint64_t values[] = {0, 1, ~0ull, 1ull << 63, 0x7fffffffffffffff, 4096, 1ull << 30, 0xfffffffffffff000};
+  static const uint64_t values[] = {
+      0, 1, ~0ull, 1ull << 63, 0x7fffffffffffffff, 4096, 1ull << 30, 0xfffffffffffff000};
   for (int round = 0; round < 20000; ++round) {
     std::string bad = good;
     for (unsigned i = 0; i <= random() % 4; ++i) {
@@ -66,23 +71,22 @@ TEST(ElfImage, truncations_and_mutations_never_crash) {
 }
 
 TEST(CpuLevel, takes_the_best_that_runs) {
-  std::vector<CodeObject> objects = {{"cpu", "x86-64-v3", {}, 0}, {"cpu", "x86-64-v4", {}, 1}, {"cpu", "x86-64-v4", {"amx-tile"}, 2}};
+  std::vector<CodeObject> objects = {
+      {"cpu", "x86-64-v3", {}, 0}, {"cpu", "x86-64-v4", {}, 1}, {"cpu", "x86-64-v4", {"amx-tile"}, 2}};
   EXPECT_EQ(*chooseCodeObject(objects, {3, {}}, "m"), 0u);
   EXPECT_EQ(*chooseCodeObject(objects, {4, {}}, "m"), 1u);
   EXPECT_EQ(*chooseCodeObject(objects, {4, {"amx-tile"}}, "m"), 2u);
   EXPECT_EQ(chooseCodeObject(objects, {2, {}}, "m.llmc").status().message(),
-            "m.llmc: has no code for this CPU: the artifact holds cpu x86-64-v3, cpu x86-64-v4, cpu x86-64-v4+amx-tile, this CPU is "
+            "m.llmc: has no code for this CPU: the artifact holds cpu x86-64-v3, cpu x86-64-v4, cpu "
+            "x86-64-v4+amx-tile, this CPU is "
             "x86-64-v2; compile the model again with --cpu for this machine");
   EXPECT_EQ(chooseCodeObject({{"cuda", "sm_90a", {}, 0}}, {4, {}}, "m.llmc").status().message(),
-            "m.llmc: has no code for this CPU: the artifact holds cuda sm_90a, this CPU is x86-64-v4; compile the model again with --cpu "
+            "m.llmc: has no code for this CPU: the artifact holds cuda sm_90a, this CPU is x86-64-v4; "
+            "compile the model again with --cpu "
             "for this machine");
   EXPECT_EQ(cpuLevelNumber("x86-64-v4"), 4);
   EXPECT_EQ(cpuLevelNumber("sm_90a"), 0);
-  CpuAbility here = detectCpu();
-  EXPECT_GE(here.level, 1);
-  objects.push_back(nativeCodeObject(here));
-  EXPECT_TRUE(chooseCodeObject({objects.back()}, here, "m").ok());
-  EXPECT_EQ(*chooseCodeObject({{"cpu", "x86-64-v3", {}, 0}, nativeCodeObject({4, {"avx512vnni"}})}, {4, {"avx512vnni", "gfni"}}, "m"), 1u);
+  EXPECT_GE(detectCpu().level, 1);
 }
 
 } // namespace

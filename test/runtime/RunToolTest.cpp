@@ -13,13 +13,12 @@ struct Outcome {
 
 class RunTool : public testing::Test {
 protected:
-  void SetUp() override {
-    ASSERT_TRUE(writeArtifact(folder_.file("toy.llmc"), testModel()).ok());
-  }
+  void SetUp() override { ASSERT_TRUE(writeArtifact(folder_.file("toy.llmc"), testModel()).ok()); }
   Outcome run(const std::string &arguments) const {
     std::string command = "cd " + folder_.file("") + " && " LLMC_RUN " " + arguments + " >out 2>err";
     int status = system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, readFile(folder_.file("out")), readFile(folder_.file("err"))};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, readFile(folder_.file("out")),
+            readFile(folder_.file("err"))};
   }
   TemporaryFolder folder_;
 };
@@ -77,7 +76,8 @@ TEST_F(RunTool, writes_logits_for_numpy) {
       EXPECT_EQ(value, 0) << row;
     }
   }
-  EXPECT_EQ(run("toy.llmc --tokens 1 --logits none/l.npy").err, "llmc-run: error: none/l.npy: cannot create: No such file or directory\n");
+  EXPECT_EQ(run("toy.llmc --tokens 1 --logits none/l.npy").err,
+            "llmc-run: error: none/l.npy: cannot create: No such file or directory\n");
   EXPECT_EQ(run("toy.llmc --tokens 1 --logits /dev/null").code, 0);
 }
 
@@ -89,22 +89,31 @@ TEST_F(RunTool, failures_exit_1_and_wrong_usage_2) {
       {"", "no artifact given (llmc-run --help lists the flags)", 2},
       {"toy.llmc", "give a prompt with -p TEXT or --tokens IDS (llmc-run --help lists the flags)", 2},
       {"toy.llmc -p a --tokens 1", "-p and --tokens exclude each other (llmc-run --help lists the flags)", 2},
-      {"toy.llmc -p a -n x", "-n expects a whole number from 0 to 2147483647, got 'x' (llmc-run --help lists the flags)", 2},
-      {"toy.llmc -p a --temp nan", "--temp expects a number from 0 to 100, got 'nan' (llmc-run --help lists the flags)", 2},
-      {"toy.llmc -p a --top-p 0", "--top-p expects a number from 1e-06 to 1, got '0' (llmc-run --help lists the flags)", 2},
-      {"toy.llmc --tokens 1,,2", "--tokens expects numbers separated by commas, got '1,,2' (llmc-run --help lists the flags)", 2},
+      {"toy.llmc -p a -n x",
+       "-n expects a whole number from 0 to 2147483647, got 'x' (llmc-run --help lists the flags)", 2},
+      {"toy.llmc -p a --temp nan",
+       "--temp expects a number from 0 to 100, got 'nan' (llmc-run --help lists the flags)", 2},
+      {"toy.llmc -p a --top-p 0",
+       "--top-p expects a number from 1e-06 to 1, got '0' (llmc-run --help lists the flags)", 2},
+      {"toy.llmc --tokens 1,,2",
+       "--tokens expects numbers separated by commas, got '1,,2' (llmc-run --help lists the flags)", 2},
       {"toy.llmc --frobnicate", "unknown flag --frobnicate (llmc-run --help lists the flags)", 2},
       {"toy.llmc -p", "-p needs a value (llmc-run --help lists the flags)", 2},
-      {"a.llmc b.llmc -p x", "more than one artifact given: a.llmc and b.llmc (llmc-run --help lists the flags)", 2},
-      {"toy.llmc --tokens 1 --logits l.npy -n 3", "--logits excludes -n and --print-tokens (llmc-run --help lists the flags)", 2},
+      {"a.llmc b.llmc -p x",
+       "more than one artifact given: a.llmc and b.llmc (llmc-run --help lists the flags)", 2},
+      {"toy.llmc --tokens 1 --logits l.npy -n 3",
+       "--logits excludes -n and --print-tokens (llmc-run --help lists the flags)", 2},
       {"none.llmc -p a", "none.llmc: cannot open: No such file or directory", 1},
       {"toy.llmc --tokens 97", "token 97 is outside the vocabulary of 97", 1},
       {"toy.llmc -p ''", "the prompt is empty and this model has no start token to begin with", 1},
       {"toy.llmc --tokens 1 -c 1000", "context is 1000, expected 1 to 512", 1},
       {"toy.llmc -p 0123456789012345678901234567890123456789 -c 32",
-       "the prompt has 40 tokens, the context 32; choose a larger one with -c (this model allows up to 512)", 1},
+       "the prompt has 40 tokens, the context 32; choose a larger one with -c (this model allows up to 512)",
+       1},
       {"toy.llmc --tokens 32 --temp 0 -n 3",
-       "session 0: the model's logits are not finite, so there is no next token; check the weights (NaN or infinity)", 1},
+       "session 0: the model's logits are not finite, so there is no next token; check the weights (NaN or "
+       "infinity)",
+       1},
   };
   for (const auto &c : cases) {
     Outcome o = run(c.arguments);

@@ -105,7 +105,8 @@ TEST_F(Sessions, batches_equal_single_sessions) {
       pointers.push_back(p.data());
       counts.push_back(static_cast<int64_t>(p.size()));
     }
-    ASSERT_EQ(llmc_ingest_batch(sessions.data(), pointers.data(), counts.data(), 6), LLMC_OK) << llmc_last_error();
+    ASSERT_EQ(llmc_ingest_batch(sessions.data(), pointers.data(), counts.data(), 6), LLMC_OK)
+        << llmc_last_error();
     for (int round = 0; round < 5; ++round) {
       std::vector<llmc_sampling> sampling(6, kGreedy);
       for (size_t i = 0; i < 6; ++i)
@@ -118,7 +119,8 @@ TEST_F(Sessions, batches_equal_single_sessions) {
         if (expected == 96)
           expected = -1;
         else if (i % 2) // the toy sampler adds seed, top_k and position
-          expected = (expected + 1000 + static_cast<int64_t>(i) * 2 + static_cast<int64_t>(prompts[i].size())) % 97;
+          expected =
+              (expected + 1000 + static_cast<int64_t>(i) * 2 + static_cast<int64_t>(prompts[i].size())) % 97;
         EXPECT_EQ(tokens[i], expected) << round << " " << i;
         if (expected < 0) {
           EXPECT_EQ(status, LLMC_NOT_FINITE);
@@ -190,10 +192,13 @@ TEST_F(Sessions, errors_are_clear_and_change_nothing) {
   EXPECT_EQ(llmc_model_info(model, LLMC_INFO_CONTEXT), 96);
   llmc_session *s = session(model), *more = nullptr;
   EXPECT_EQ(llmc_session_create(model, &more), LLMC_OUT_OF_MEMORY);
-  EXPECT_STREQ(llmc_last_error(), "all 1 session slots are in use; free a session or open the model with more slots");
+  EXPECT_STREQ(llmc_last_error(),
+               "all 1 session slots are in use; free a session or open the model with more slots");
   std::vector<int32_t> tokens(97, 1);
   EXPECT_EQ(llmc_ingest(s, tokens.data(), 97), LLMC_CONTEXT_FULL);
-  EXPECT_STREQ(llmc_last_error(), "0 tokens and 97 more do not fit into the context of 96; the model allows a context of up to 512");
+  EXPECT_STREQ(
+      llmc_last_error(),
+      "0 tokens and 97 more do not fit into the context of 96; the model allows a context of up to 512");
   tokens[5] = 97;
   EXPECT_EQ(llmc_ingest(s, tokens.data(), 10), LLMC_INVALID_ARGUMENT);
   EXPECT_STREQ(llmc_last_error(), "token 5 is 97, outside the vocabulary of 97");
@@ -230,7 +235,8 @@ TEST_F(Sessions, missing_kernel_is_an_error) {
   ASSERT_TRUE(writeArtifact(path_, contents).ok());
   llmc_model *model = nullptr;
   EXPECT_EQ(llmc_model_open(path_.c_str(), nullptr, &model), LLMC_BAD_ARTIFACT);
-  EXPECT_NE(std::string(llmc_last_error()).find("lacks symbol 'logitz'"), std::string::npos) << llmc_last_error();
+  EXPECT_NE(std::string(llmc_last_error()).find("lacks symbol 'logitz'"), std::string::npos)
+      << llmc_last_error();
 }
 
 TEST_F(Sessions, small_caller_stacks_and_odd_rounding_modes_do_not_matter) {
@@ -265,7 +271,8 @@ TEST_F(Sessions, text_goes_through_the_c_api) {
   EXPECT_EQ(llmc_model_text(model, "absent"), nullptr);
   int32_t tokens[8];
   size_t count = 0;
-  ASSERT_EQ(llmc_tokenize(model, "hey <|end|>", 11, LLMC_TOKENIZE_SPECIAL, tokens, 8, &count), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_tokenize(model, "hey <|end|>", 11, LLMC_TOKENIZE_SPECIAL, tokens, 8, &count), LLMC_OK)
+      << llmc_last_error();
   ASSERT_EQ(count, 4u);
   EXPECT_EQ(std::vector<int32_t>(tokens, tokens + 4), (std::vector<int32_t>{95, 'y' - 32, 0, 96}));
   char text[16];
@@ -287,6 +294,7 @@ TEST(ThreadPool, every_workgroup_runs_once_in_order_of_dispatches) {
     std::atomic<int> runs[1000];
     std::atomic<int> done;
     std::atomic<int> early;
+    int64_t expected;
   };
   static Counts counts[50];
   for (int threads : {1, 2, 4, 16}) {
@@ -301,26 +309,31 @@ TEST(ThreadPool, every_workgroup_runs_once_in_order_of_dispatches) {
       pointers[i][0] = &counts[i];
       pointers[i][1] = i > 0 ? &counts[i - 1] : nullptr;
       tasks.push_back({[](void *const *buffers, const int64_t *dims, int64_t w) {
-                         auto *mine = static_cast<Counts *>(buffers[0]), *before = static_cast<Counts *>(buffers[1]);
-                         if (before && before->done != dims[0])
+                         auto *mine = static_cast<Counts *>(buffers[0]),
+                              *before = static_cast<Counts *>(buffers[1]);
+                         if (before && before->done != before->expected)
                            ++mine->early;
                          ++mine->runs[w];
                          ++mine->done;
                        },
-                       [](const int64_t *dims) { return dims[0]; }, pointers[i]});
+                       // Every third dispatch has one workgroup only.
+                       i % 3 == 1 ? [](const int64_t *) -> int64_t { return 1; }
+                                  : [](const int64_t *dims) { return dims[0]; },
+                       pointers[i]});
     }
-    for (int64_t grid : {1000, 1, 3, 0, 17}) {
+    for (int64_t grid : {1000, 1, 3, 0, 17, 2, 1}) {
       for (auto &c : counts) {
         for (auto &run : c.runs)
           run = 0;
         c.done = 0;
+        c.expected = (&c - counts) % 3 == 1 ? 1 : grid;
       }
       Dims dims = {grid, 0, 0, 0, 0};
       (*pool)->run(tasks.data(), tasks.size(), dims.data());
       for (auto &c : counts) {
-        EXPECT_EQ(c.done, grid);
+        EXPECT_EQ(c.done, c.expected);
         EXPECT_EQ(c.early, 0);
-        for (int64_t w = 0; w < grid; ++w)
+        for (int64_t w = 0; w < c.expected; ++w)
           ASSERT_EQ(c.runs[w], 1);
       }
     }

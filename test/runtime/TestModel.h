@@ -40,11 +40,15 @@ private:
   std::string path_;
 };
 
-/// A tokenizer.json with the 97 printable ASCII characters and line feed as ids 0.., one merge, "he" (95), and the end token (96).
+/// A tokenizer.json with the 97 printable ASCII characters and line feed as ids 0.., one merge, "he" (95),
+/// and the end token (96).
 inline std::string testTokenizerJson() {
   std::string vocab;
   for (int c = 0x20; c < 0x7f; ++c) {
-    std::string text = c == ' ' ? "\u0120" : c == '"' ? "\\\"" : c == '\\' ? "\\\\" : std::string(1, static_cast<char>(c));
+    std::string text = c == ' '    ? "\u0120"
+                       : c == '"'  ? "\\\""
+                       : c == '\\' ? "\\\\"
+                                   : std::string(1, static_cast<char>(c));
     vocab += "\"" + text + "\": " + std::to_string(c - 0x20) + ", ";
   }
   return R"({"version": "1.0", "added_tokens": [{"id": 96, "content": "<|end|>", "single_word": false, "lstrip": false,
@@ -68,7 +72,13 @@ inline ArtifactContents testModel() {
   plan.kernels = {
       {"remember", {{i32, {T}}, {i32, {T, size(2)}}, {i32, rows}, {i32, history, true}, {f32, wide, true}}},
       {"accumulate",
-       {{i32, {T}}, {i32, rows}, {f32, {size(97)}}, {i32, history}, {f32, wide}, {f32, {SLOTS, size(1)}, true}, {f32, {T, size(1)}, true}}},
+       {{i32, {T}},
+        {i32, rows},
+        {f32, {size(97)}},
+        {i32, history},
+        {f32, wide},
+        {f32, {SLOTS, size(1)}, true},
+        {f32, {T, size(1)}, true}}},
       {"logits", {{f32, {T, size(1)}}, {f32, {T, size(97)}, true}}},
       {"sample", {{f32, {T, size(97)}}, {f32, rows}, {i64, rows}, {i32, {S, size(1)}, true}}}};
 
@@ -102,8 +112,8 @@ inline ArtifactContents testModel() {
   plan.tokenizer.kind = TokenizerKind::huggingFaceJson;
   plan.tokenizer.blob = 3;
   plan.tokenizer.chatTemplate = "{{ messages }}";
-  contents.blobs = {blobOf(readFile(LLMC_TEST_KERNELS_V3)), blobOf(readFile(LLMC_TEST_KERNELS_V4)), blobOf(weights),
-                    blobOf(testTokenizerJson())};
+  contents.blobs = {blobOf(readFile(LLMC_TEST_KERNELS_V3)), blobOf(readFile(LLMC_TEST_KERNELS_V4)),
+                    blobOf(weights), blobOf(testTokenizerJson())};
   return contents;
 }
 

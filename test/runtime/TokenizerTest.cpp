@@ -56,7 +56,8 @@ TEST(SplitPattern, intersections_become_classes_or_lookaheads) {
   EXPECT_EQ(*toPcre2(R"([^\s\p{L}])"), R"([^\t-\r\x{85}\p{Z}\p{L}])");
   EXPECT_EQ(*toPcre2(R"(\S[\]\[]\u3042)"), R"([^\t-\r\x{85}\p{Z}][\]\[]\x{3042})");
   EXPECT_EQ(split(R"([a-z&&[^x]]+)", "abxcd"), (Pieces{"ab", "x", "cd"}));
-  EXPECT_EQ(split(R"(\s+)", "a\u180eb\u3000c"), (Pieces{"a\u180eb", "\u3000", "c"})) << "U+180E is no white space";
+  EXPECT_EQ(split(R"(\s+)", "a\u180eb\u3000c"), (Pieces{"a\u180eb", "\u3000", "c"}))
+      << "U+180E is no white space";
   for (const char *bad : {"[a-z", "[a&&b]", "[[a]b]", "(", R"(\p{Nonsense})", "\\", R"([^a&&[b]])"}) {
     auto compiled = SplitPattern::compile(bad);
     EXPECT_FALSE(compiled.ok()) << bad;
@@ -89,7 +90,8 @@ TEST(Nfc, composes_orders_and_leaves_alone) {
 }
 
 TEST(Utf8, follows_table_3_7) {
-  for (const char *bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5", "\xe2\x28"})
+  for (const char *bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
+                          "\xf4\x90\x80\x80", "\xf5", "\xe2\x28"})
     EXPECT_EQ(validUtf8Bytes(bad), 0u);
   EXPECT_EQ(validUtf8Bytes("aé中😀"), 10u);
   EXPECT_EQ(validUtf8Bytes("a\xe4\xb8"), 1u);
@@ -114,9 +116,10 @@ std::string byteJson(const std::string &merges, const std::string &more, const s
       text = "\\" + text;
     vocab += (byte ? ", \"" : "\"") + text + "\": " + std::to_string(byte);
   }
-  return R"({"added_tokens": )" + added + R"(, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, )" + rest +
-         R"("decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", )" + modelRest + R"("vocab": {)" + vocab + more +
-         R"(}, "merges": )" + merges + "}}";
+  return R"({"added_tokens": )" + added +
+         R"(, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, )" + rest +
+         R"("decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", )" + modelRest + R"("vocab": {)" +
+         vocab + more + R"(}, "merges": )" + merges + "}}";
 }
 
 std::vector<int32_t> encode(const Tokenizer &tokenizer, const std::string &text, EncodeOptions options = {}) {
@@ -128,7 +131,8 @@ std::vector<int32_t> encode(const Tokenizer &tokenizer, const std::string &text,
 using Tokens = std::vector<int32_t>;
 
 TEST(Tokenizer, merges_by_rank_then_from_the_left) {
-  auto t = fromJson(byteJson(R"(["b c", "a b", ["a", "a"], "aa a", "aa aa"])", R"(, "bc": 256, "ab": 257, "aa": 258, "aaa": 259, "aaaa": 260)"));
+  auto t = fromJson(byteJson(R"(["b c", "a b", ["a", "a"], "aa a", "aa aa"])",
+                             R"(, "bc": 256, "ab": 257, "aa": 258, "aaa": 259, "aaaa": 260)"));
   ASSERT_TRUE(t.ok()) << t.status();
   EXPECT_EQ(encode(**t, "abc"), (Tokens{'a', 256}));
   EXPECT_EQ(encode(**t, "aaa"), (Tokens{259}));
@@ -141,19 +145,23 @@ TEST(Tokenizer, merges_by_rank_then_from_the_left) {
 TEST(Tokenizer, ignore_merges_takes_whole_pieces) {
   std::string more = R"(, "he": 256, "hello": 257)", merges = R"(["h e"])";
   EXPECT_EQ(encode(**fromJson(byteJson(merges, more)), "hello"), (Tokens{256, 'l', 'l', 'o'}));
-  EXPECT_EQ(encode(**fromJson(byteJson(merges, more, "[]", "", R"("ignore_merges": true, )")), "hello"), (Tokens{257}));
+  EXPECT_EQ(encode(**fromJson(byteJson(merges, more, "[]", "", R"("ignore_merges": true, )")), "hello"),
+            (Tokens{257}));
 }
 
 TEST(Tokenizer, added_tokens_longest_first_special_on_request_and_stripping) {
   auto added = [](int id, const char *text, bool special, bool normalized, const char *strip = "") {
     std::string s = strip;
     auto flag = [](bool b) { return std::string(b ? "true" : "false"); };
-    return R"({"id": )" + std::to_string(id) + R"(, "content": ")" + text + R"(", "single_word": false, "lstrip": )" + flag(s == "l") +
-           R"(, "rstrip": )" + flag(s == "r") + R"(, "normalized": )" + flag(normalized) + R"(, "special": )" + flag(special) + "}";
+    return R"({"id": )" + std::to_string(id) + R"(, "content": ")" + text +
+           R"(", "single_word": false, "lstrip": )" + flag(s == "l") + R"(, "rstrip": )" + flag(s == "r") +
+           R"(, "normalized": )" + flag(normalized) + R"(, "special": )" + flag(special) + "}";
   };
-  auto t = fromJson(byteJson("[]", "", "[" + added(300, "<s>", true, false) + "," + added(301, "<s>x", false, false) + "," +
-                                           added(302, "<think>", false, true) + "," + added(303, "<l>", true, false, "l") + "," +
-                                           added(304, "<r>", true, false, "r") + "]"));
+  auto t =
+      fromJson(byteJson("[]", "",
+                        "[" + added(300, "<s>", true, false) + "," + added(301, "<s>x", false, false) + "," +
+                            added(302, "<think>", false, true) + "," + added(303, "<l>", true, false, "l") +
+                            "," + added(304, "<r>", true, false, "r") + "]"));
   ASSERT_TRUE(t.ok()) << t.status();
   EXPECT_EQ(encode(**t, "a<s>b<s>x"), (Tokens{'a', 300, 'b', 301}));
   EXPECT_EQ(encode(**t, "a<s>", {true, false}), (Tokens{'a', '<', 's', '>'}));
@@ -168,8 +176,9 @@ TEST(Tokenizer, added_tokens_longest_first_special_on_request_and_stripping) {
 }
 
 TEST(Tokenizer, template_puts_tokens_around_the_start) {
-  auto t = fromJson(byteJson("[]", "", "[]",
-                             R"("post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing",
+  auto t = fromJson(byteJson(
+      "[]", "", "[]",
+      R"("post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "TemplateProcessing",
       "single": [{"SpecialToken": {"id": "B", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
       "special_tokens": {"B": {"id": "B", "ids": [7], "tokens": ["B"]}}}]}, "normalizer": {"type": "NFC"}, )"));
   ASSERT_TRUE(t.ok()) << t.status();
@@ -191,14 +200,18 @@ TEST(Tokenizer, tiktoken_ranks_are_ids) {
   EXPECT_EQ(encode(**t, "abcd"), (Tokens{6})) << "a whole piece that is a token";
   EXPECT_EQ(encode(**t, "abcda[BOS]b"), (Tokens{4, 2, 3, 0, 300, 1}));
   EXPECT_EQ((*t)->bytes(6), "abcd");
-  for (const char *bad : {"YQ==\n", "YQ== x\n", "Y== 0\n", "!!!! 0\n", "YQ== 0\nYQ== 1\n", "YQ== 0\nYg== 0\n", "YQ== 99999999\n"})
-    EXPECT_EQ(Tokenizer::create(plan, bad, "tiktoken.model").status().message().find("tiktoken.model: line "), 0u) << bad;
+  for (const char *bad : {"YQ==\n", "YQ== x\n", "Y== 0\n", "!!!! 0\n", "YQ== 0\nYQ== 1\n", "YQ== 0\nYg== 0\n",
+                          "YQ== 99999999\n"})
+    EXPECT_EQ(Tokenizer::create(plan, bad, "tiktoken.model").status().message().find("tiktoken.model: line "),
+              0u)
+        << bad;
   plan.pattern = "";
   EXPECT_FALSE(Tokenizer::create(plan, file, "tiktoken.model").ok());
 }
 
 TEST(Tokenizer, long_pieces_take_near_linear_time) {
-  auto t = fromJson(byteJson(R"(["a a", "aa aa", "aaaa aaaa"])", R"(, "aa": 256, "aaaa": 257, "aaaaaaaa": 258)"));
+  auto t =
+      fromJson(byteJson(R"(["a a", "aa aa", "aaaa aaaa"])", R"(, "aa": 256, "aaaa": 257, "aaaaaaaa": 258)"));
   ASSERT_TRUE(t.ok());
   auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(encode(**t, std::string(1 << 20, 'a')).size(), size_t{1 << 17});
@@ -206,7 +219,8 @@ TEST(Tokenizer, long_pieces_take_near_linear_time) {
 }
 
 TEST(TextStream, holds_back_partial_characters) {
-  auto t = fromJson(byteJson("[]", "", R"([{"id": 300, "content": "<|end|>", "special": true, "normalized": false}])"));
+  auto t = fromJson(
+      byteJson("[]", "", R"([{"id": 300, "content": "<|end|>", "special": true, "normalized": false}])"));
   ASSERT_TRUE(t.ok());
   TextStream stream(**t);
   std::string text;
@@ -269,8 +283,9 @@ TEST(GoldenTokenizer, kimi) {
   for (uint32_t id = first; id < first + 258; ++id) {
     auto named = (*config)["added_tokens_decoder"].find(std::to_string(id));
     plan.specialTokens.push_back({id,
-                                  named != (*config)["added_tokens_decoder"].end() ? (*named)["content"].get<std::string>()
-                                                                                    : "<|reserved_token_" + std::to_string(id) + "|>",
+                                  named != (*config)["added_tokens_decoder"].end()
+                                      ? (*named)["content"].get<std::string>()
+                                      : "<|reserved_token_" + std::to_string(id) + "|>",
                                   true});
   }
   auto t = Tokenizer::create(plan, readFile(folder + "tiktoken.model"), "tiktoken.model");
@@ -288,12 +303,17 @@ TEST(HostileTokenizer, says_what_is_wrong) {
       {"[]", "is not a JSON object"},
       {R"({"model": {"type": "Unigram"}})", "model type 'Unigram' is not supported, only byte-level BPE is"},
       {R"({"model": {"type": "BPE", "vocab": {"a": "b"}}})", "a token's id is not a number"},
-      {R"({"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}})", "token 'b' with id 1 is a duplicate or out of range"},
-      {R"({"model": {"type": "BPE", "vocab": {"a": 99999999999}}})", "token 'a' with id 99999999999 is a duplicate or out of range"},
-      {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["ab"]}})", "merge 'ab' is not two parts with a space between"},
+      {R"({"model": {"type": "BPE", "vocab": {"a": 1, "b": 1}}})",
+       "token 'b' with id 1 is a duplicate or out of range"},
+      {R"({"model": {"type": "BPE", "vocab": {"a": 99999999999}}})",
+       "token 'a' with id 99999999999 is a duplicate or out of range"},
+      {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["ab"]}})",
+       "merge 'ab' is not two parts with a space between"},
       {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}})", "a merge has not two parts"},
-      {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"]}})", "merge 0 of 'a' and 'a' is not of tokens"},
-      {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})", "pre_tokenizer has no ByteLevel, only byte-level BPE is supported"},
+      {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"]}})",
+       "merge 0 of 'a' and 'a' is not of tokens"},
+      {R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})",
+       "pre_tokenizer has no ByteLevel, only byte-level BPE is supported"},
       {R"({"normalizer": {"type": "Lowercase"}, "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}})",
        "normalizer 'Lowercase' is not supported, only NFC is"},
   };
@@ -302,7 +322,8 @@ TEST(HostileTokenizer, says_what_is_wrong) {
 }
 
 TEST(HostileTokenizer, mutations_never_crash) {
-  std::string good = byteJson(R"(["a b", ["ab", "c"]])", R"(, "ab": 256, "abc": 257)", R"([{"id": 300, "content": "<s>", "special": true}])",
+  std::string good = byteJson(R"(["a b", ["ab", "c"]])", R"(, "ab": 256, "abc": 257)",
+                              R"([{"id": 300, "content": "<s>", "special": true}])",
                               R"("normalizer": {"type": "NFC"}, "post_processor": {"type": "ByteLevel"}, )");
   std::mt19937 random(3);
   const std::string characters = "{}[]\",:0a \\-\x80";

@@ -81,20 +81,28 @@ static Tensor unevenRows(const CallSizes &sizes) {
   return rows;
 }
 
+Tensor positionsOf(const Tensor &rows) {
+  int64_t tokens = 0, count = rows.dim(0);
+  for (int64_t s = 0; s < count; ++s)
+    tokens = std::max(tokens, rows.intAt(s, 1) + rows.intAt(s, 2));
+  Tensor where(Element::I32, {tokens, 2});
+  for (int64_t s = 0; s < count; ++s)
+    for (int64_t i = 0; i < rows.intAt(s, 2); ++i) {
+      where.intAt(rows.intAt(s, 1) + i, 0) = s;
+      where.intAt(rows.intAt(s, 1) + i, 1) = rows.intAt(s, 3) + i;
+    }
+  return where;
+}
+
 static Call makeCall(Tensor rows, int64_t context) {
   Call call;
-  int64_t tokens = 0, slots = 1, reach = 1, count = rows.dim(0);
+  int64_t slots = 1, reach = 1, count = rows.dim(0);
   for (int64_t s = 0; s < count; ++s) {
-    tokens = std::max(tokens, rows.intAt(s, 1) + rows.intAt(s, 2));
     slots = std::max(slots, rows.intAt(s, 0) + 1);
     reach = std::max(reach, rows.intAt(s, 2) + rows.intAt(s, 3));
   }
-  call.where = Tensor(Element::I32, {tokens, 2});
-  for (int64_t s = 0; s < count; ++s)
-    for (int64_t i = 0; i < rows.intAt(s, 2); ++i) {
-      call.where.intAt(rows.intAt(s, 1) + i, 0) = s;
-      call.where.intAt(rows.intAt(s, 1) + i, 1) = rows.intAt(s, 3) + i;
-    }
+  call.where = positionsOf(rows);
+  int64_t tokens = call.where.dim(0);
   if (context <= 0)
     context = (reach + 31) / 32 * 32 + 32;
   call.symbols["T"] = tokens;
@@ -128,6 +136,14 @@ static SmallVector<std::string> dimensionNames(func::FuncOp f, unsigned i, Ranke
     if (type.isDynamicDim(d))
       names.push_back(d == 0 ? isState ? "SLOTS" : isPerSequence ? "S" : "T" : type.getRank() == 4 ? "CTXB" : "CTX");
   return names;
+}
+
+std::string firstDimension(func::FuncOp f, unsigned i) {
+  auto type = dyn_cast<RankedTensorType>(f.getArgumentTypes()[i]);
+  if (!type || type.getRank() == 0 || !type.isDynamicDim(0))
+    return "";
+  auto names = dimensionNames(f, i, type);
+  return names.empty() ? "" : names.front();
 }
 
 static FailureOr<SmallVector<int64_t>> shapeOf(func::FuncOp f, unsigned i, const Call &call) {
@@ -225,7 +241,7 @@ static FailureOr<Value> makeArgument(func::FuncOp f, unsigned i, const Call &cal
   return Value(std::move(t));
 }
 
-FailureOr<std::vector<Value>> makeArguments(func::FuncOp f, const CallSizes &sizes) {
+FailureOr<std::vector<Value>> makeArguments(func::FuncOp f, const CallSizes &sizes, Tensor *table) {
   if (sizes.sequences < 1 || sizes.tokens < sizes.sequences)
     return f.emitError("cannot divide ") << sizes.tokens << " tokens among " << sizes.sequences << " sequences";
   CallSizes actual = sizes;
@@ -237,6 +253,8 @@ FailureOr<std::vector<Value>> makeArguments(func::FuncOp f, const CallSizes &siz
   for (unsigned i = 0; i < f.getNumArguments(); ++i)
     if (auto given = f.getArgAttrOfType<DenseElementsAttr>(i, "llm.rows"))
       rows = tensorOf(given, Element::I32);
+  if (table)
+    *table = rows;
   Call call = makeCall(std::move(rows), sizes.context);
   std::vector<Value> arguments;
   for (unsigned i = 0; i < f.getNumArguments(); ++i) {

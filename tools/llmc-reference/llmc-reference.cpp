@@ -1,10 +1,13 @@
 // llmc-reference: runs functions of a module on the reference evaluator. Compares two modules on the same inputs (what a
-// pass did against what it got), or a function's results with those that its attribute `llm.expect` states.
+// pass did against what it got), a function's results with those that its attribute `llm.expect` states, or what compiled kernels give with
+// what the evaluator gives.
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/plan/PlanDialect.h"
 #include "dialect/reference/Handlers.h"
 #include "mlir/Parser/Parser.h"
 #include "tools/llmc-reference/Arguments.h"
+#include "tools/llmc-reference/CheckCompiled.h"
+#include "tools/llmc-reference/Compare.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
@@ -22,21 +25,18 @@ static cl::opt<std::string> functionName("function", cl::desc("the function to r
 static cl::opt<std::string> compareFile("compare", cl::desc("a module whose results must be the same"));
 static cl::opt<std::string> compareFunction("compare-function", cl::desc("its function (default: the same name)"));
 static cl::opt<double> tolerance("tolerance", cl::desc("largest relative L2 error (of --expect: error of an element)"), cl::init(1e-9));
-static cl::opt<int64_t> tokens("tokens", cl::desc("rows of the call"), cl::init(65));
-static cl::opt<int64_t> sequences("sequences", cl::desc("sequences of the call"), cl::init(1));
+static cl::list<int64_t> tokens("tokens", cl::desc("rows of the call (default: 65); --compiled makes a call of each of several"), cl::CommaSeparated);
+static cl::opt<int64_t> sequences("sequences", cl::desc("sequences of the call; with --compiled at most one a row"), cl::init(1));
 static cl::list<int64_t> past("past", cl::desc("tokens already in each sequence's state"), cl::CommaSeparated);
 static cl::opt<int64_t> context("context", cl::desc("positions of a cache (default: what the sequences need)"), cl::init(0));
 static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
+static cl::list<std::string> compiledLevels("compiled", cl::desc("CPU levels whose code must give what the evaluator gives; without --function for every public function"), cl::CommaSeparated);
+static cl::opt<bool> rowsAlone("rows-alone", cl::desc("with --compiled: each sequence alone and cut in two must give the same bits"));
 static cl::opt<bool> print("print", cl::desc("print the results' elements"));
 static cl::opt<bool> expect("expect", cl::desc("run every function that has 'llm.expect' and check its results"));
 static cl::opt<bool> float32Attributes("float32-attributes", cl::desc("take scales and epsilons as float32, as kernels do"));
 static cl::opt<bool> trace("trace", cl::desc("print the norm of every tensor as it is computed"));
 static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
-
-static const char *kindName(Element e) {
-  static const char *const names[] = {"f64", "f32", "bf16", "f16", "i64", "i32", "i16", "i8", "i1", "index"};
-  return names[(int)e];
-}
 
 static double norm(const Tensor &t) {
   double sum = 0;
@@ -71,29 +71,6 @@ static void printResult(size_t i, const Value &v) {
     printElements(v.tensor());
 }
 
-/// Relative L2 error and largest error; infinite when one side has a NaN or infinity that the other has not.
-struct Difference {
-  double relative = 0, largest = 0;
-  int64_t at = 0; // where the largest is
-
-  Difference(const Tensor &wanted, const Tensor &got) {
-    double errors = 0, size = 0;
-    for (int64_t i = 0; i < wanted.size(); ++i) {
-      double a = isReal(wanted.element) ? wanted.real(i) : (double)wanted.integer(i);
-      double b = isReal(got.element) ? got.real(i) : (double)got.integer(i);
-      bool isSame = a == b || (std::isnan(a) && std::isnan(b));
-      double error = isSame ? 0 : std::isfinite(a) && std::isfinite(b) ? std::fabs(a - b) : INFINITY;
-      if (error > largest) {
-        largest = error;
-        at = i;
-      }
-      errors += error * error;
-      size += std::isfinite(a) ? a * a : 0;
-    }
-    relative = errors == 0 ? 0 : size == 0 ? INFINITY : std::sqrt(errors / size);
-  }
-};
-
 static FailureOr<std::vector<Value>> evaluate(ModuleOp module, func::FuncOp f, ArrayRef<Value> arguments) {
   Options options;
   options.hasFloat32Attributes = float32Attributes;
@@ -121,9 +98,12 @@ static FailureOr<func::FuncOp> find(ModuleOp module, StringRef name) {
   return failure();
 }
 
+/// Rows of each call to make.
+static std::vector<int64_t> callTokens() { return tokens.empty() ? std::vector<int64_t>{65} : std::vector<int64_t>(tokens.begin(), tokens.end()); }
+
 static CallSizes callSizes() {
   CallSizes sizes;
-  sizes.tokens = tokens;
+  sizes.tokens = callTokens().front();
   sizes.sequences = sequences;
   sizes.past.assign(past.begin(), past.end());
   sizes.context = context;
@@ -181,28 +161,85 @@ static LogicalResult checkExpectations(ModuleOp module) {
   return success(isRight);
 }
 
-static LogicalResult compare(ArrayRef<Value> wanted, ArrayRef<Value> got, Location at) {
-  if (wanted.size() != got.size())
-    return emitError(at, "gives ") << got.size() << " results instead of " << wanted.size();
-  bool isRight = true;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if (!wanted[i].isTensor() || !got[i].isTensor())
+/// Compiled code for the levels that this machine executes.
+static FailureOr<std::vector<std::pair<std::string, std::unique_ptr<Compiled>>>> compileLevels(ModuleOp module, ModuleOp tiles) {
+  std::vector<std::pair<std::string, std::unique_ptr<Compiled>>> all;
+  for (const std::string &name : compiledLevels) {
+    llvm::Expected<CpuLevel> level = CpuLevel::parse(name);
+    if (!level)
+      return module.emitError(llvm::toString(level.takeError()));
+    if (!level->runsHere()) {
+      llvm::errs() << "note: this machine does not execute " << name << ", skipped\n";
       continue;
-    const Tensor &a = wanted[i].tensor(), &b = got[i].tensor();
-    if (ArrayRef<int64_t>(a.shape) != ArrayRef<int64_t>(b.shape) || a.element != b.element)
-      return emitError(at, "result ") << i << " is " << kindName(b.element) << text(b.shape) << " instead of " << kindName(a.element) << text(a.shape);
-    Difference d(a, b);
-    bool isWrong = isReal(a.element) ? !(d.relative <= tolerance) : d.largest != 0;
-    llvm::outs() << "result " << i << ": " << kindName(a.element) << text(a.shape) << llvm::format(" relative L2 error %.3g", d.relative)
-                 << llvm::format(", largest %.3g", d.largest) << " at " << d.at << (isWrong ? "  BEYOND TOLERANCE\n" : "\n");
-    isRight &= !isWrong;
+    }
+    auto start = std::chrono::steady_clock::now();
+    auto compiled = Compiled::create(tiles, *level, makeWeights(seed));
+    if (!compiled)
+      return module.emitError(llvm::toString(compiled.takeError()));
+    if (timing)
+      llvm::outs() << "compiled for " << name << ": "
+                   << llvm::format("%.2f s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    all.push_back({name, std::move(*compiled)});
   }
-  return isRight ? success() : emitError(at, "results differ by more than the tolerance");
+  return all;
+}
+
+/// The numbers of the arguments as storage holds them.
+static void roundToStorage(std::vector<Value> &arguments) {
+  for (Value &v : arguments)
+    if (v.isTensor() && isReal(v.tensor().element))
+      for (Cell &c : v.writable().cells)
+        c.real = roundTo(v.tensor().element, c.real);
+}
+
+static LogicalResult checkCompiled(ModuleOp module) {
+  std::vector<func::FuncOp> functions;
+  if (!functionName.empty()) {
+    auto f = find(module, functionName);
+    if (failed(f))
+      return failure();
+    functions.push_back(*f);
+  } else {
+    for (auto f : module.getOps<func::FuncOp>())
+      if (f.isPublic() && !f->hasAttr("llm.kernel"))
+        functions.push_back(f);
+  }
+  OwningOpRef<ModuleOp> tiles = lowerToTiles(module);
+  if (!tiles)
+    return failure();
+  auto compiled = compileLevels(module, *tiles);
+  if (failed(compiled))
+    return failure();
+  bool isRight = true;
+  for (func::FuncOp f : functions)
+    for (int64_t rows : callTokens()) {
+      CallSizes sizes = callSizes();
+      sizes.tokens = rows;
+      sizes.sequences = std::min(sizes.sequences, rows);
+      CheckedCall call{f, {}, {}, ""};
+      auto arguments = makeArguments(f, sizes, &call.table);
+      if (failed(arguments))
+        return failure();
+      call.arguments = std::move(*arguments);
+      roundToStorage(call.arguments);
+      auto wanted = evaluate(module, f, call.arguments);
+      if (failed(wanted))
+        return failure();
+      for (auto &[level, code] : *compiled) {
+        call.label = (f.getName() + " " + level + " T=" + Twine(positionsOf(call.table).dim(0)) + ": ").str();
+        isRight &= succeeded(checkCall(*code, call, *wanted, tolerance));
+        if (rowsAlone)
+          isRight &= succeeded(checkRowsAlone(*code, call));
+      }
+    }
+  return success(isRight);
 }
 
 static LogicalResult run(ModuleOp module, MLIRContext &mlirContext) {
   if (expect)
     return checkExpectations(module);
+  if (!compiledLevels.empty())
+    return checkCompiled(module);
   if (functionName.empty())
     return module.emitError("--function or --expect is needed");
   auto f = find(module, functionName);
@@ -230,7 +267,7 @@ static LogicalResult run(ModuleOp module, MLIRContext &mlirContext) {
   if (failed(g))
     return failure();
   auto again = evaluate(second, *g, *arguments);
-  return failed(again) ? failure() : compare(*results, *again, g->getLoc());
+  return failed(again) ? failure() : compare(*results, *again, tolerance, g->getLoc());
 }
 
 } // namespace llmc::reference
@@ -242,6 +279,7 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect, func::FuncDialect, linalg::LinalgDialect,
                   math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect, llmc::llm::LlmDialect, llmc::plan::PlanDialect>();
+  llmc::registerCpuDialects(registry);
   MLIRContext mlirContext(registry);
   mlirContext.printOpOnDiagnostic(false);
   llvm::SourceMgr sources;

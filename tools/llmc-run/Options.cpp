@@ -25,6 +25,7 @@ const char *const kUsage =
       --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
       --logits FILE   see above
       --verify        compare the checksums of all weights first
+      --profile FILE  time of every dispatch as a Chrome/Perfetto trace, and a table by kernel on stderr
       --stats         timings and sizes on stderr
   -h, --help, --version
 )";
@@ -35,7 +36,8 @@ bool parseInteger(const char *text, int64_t low, int64_t high, int64_t &value) {
   char *end = nullptr;
   errno = 0;
   value = strtoll(text, &end, 10);
-  return *text && !isspace(static_cast<unsigned char>(*text)) && !*end && errno == 0 && value >= low && value <= high;
+  return *text && !isspace(static_cast<unsigned char>(*text)) && !*end && errno == 0 && value >= low &&
+         value <= high;
 }
 
 bool parseTokens(const std::string &text, std::vector<int32_t> &tokens) {
@@ -86,6 +88,8 @@ private:
       text(flag, tokens);
     else if (flag == "--logits")
       text(flag, options_.logitsPath);
+    else if (flag == "--profile")
+      text(flag, options_.profilePath);
     else if (flag == "-n" || flag == "--predict")
       integer(flag, 0, INT32_MAX, options_.count);
     else if (flag == "--temp")
@@ -149,7 +153,8 @@ private:
     if (parseInteger(value_->c_str(), low, high, number))
       to = number;
     else
-      error_ = flag + " expects a whole number from " + std::to_string(low) + " to " + std::to_string(high) + ", got '" + *value_ + "'";
+      error_ = flag + " expects a whole number from " + std::to_string(low) + " to " + std::to_string(high) +
+               ", got '" + *value_ + "'";
   }
 
   void real(const std::string &flag, double low, double high, std::optional<double> &to) {
@@ -180,4 +185,6 @@ private:
 };
 } // namespace
 
-std::string parseOptions(int argc, char **argv, Options &options) { return Parser(argc, argv, options).parse(); }
+std::string parseOptions(int argc, char **argv, Options &options) {
+  return Parser(argc, argv, options).parse();
+}

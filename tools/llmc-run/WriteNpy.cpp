@@ -12,7 +12,9 @@ NpyWriter::~NpyWriter() {
     unlink(temporary_.c_str());
 }
 
-std::string NpyWriter::failure(const char *what) const { return path_ + ": " + what + ": " + strerror(errno); }
+std::string NpyWriter::failure(const char *what) const {
+  return path_ + ": " + what + ": " + strerror(errno);
+}
 
 std::string NpyWriter::open(const std::string &path, int64_t rows, int64_t columns) {
   path_ = path;
@@ -28,9 +30,18 @@ std::string NpyWriter::open(const std::string &path, int64_t rows, int64_t colum
                        std::to_string(columns) + "), }";
   header.append(63 - (10 + header.size()) % 64, ' ');
   header += '\n';
-  unsigned char prefix[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<unsigned char>(header.size() & 0xff),
+  unsigned char prefix[10] = {0x93,
+                              'N',
+                              'U',
+                              'M',
+                              'P',
+                              'Y',
+                              1,
+                              0,
+                              static_cast<unsigned char>(header.size() & 0xff),
                               static_cast<unsigned char>(header.size() >> 8)};
-  if (fwrite(prefix, 1, sizeof prefix, file_) != sizeof prefix || fwrite(header.data(), 1, header.size(), file_) != header.size())
+  if (fwrite(prefix, 1, sizeof prefix, file_) != sizeof prefix ||
+      fwrite(header.data(), 1, header.size(), file_) != header.size())
     return failure("cannot write");
   return "";
 }

@@ -1,4 +1,5 @@
-// llmc-run: generates text or tokens from an artifact, or writes logits. Exit code 1 for failures, 2 for wrong usage.
+// llmc-run: generates text or tokens from an artifact, or writes logits. Exit code 1 for failures, 2 for
+// wrong usage.
 #include "llmc.h"
 #include "tools/llmc-run/Options.h"
 #include "tools/llmc-run/WriteNpy.h"
@@ -12,7 +13,9 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 int fail(const std::string &text) {
   fprintf(stderr, "llmc-run: error: %s\n", text.c_str());
@@ -51,10 +54,15 @@ public:
       return code;
     int64_t context = llmc_model_info(model, LLMC_INFO_CONTEXT);
     if (static_cast<int64_t>(prompt_.size()) > context)
-      return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens, the context " + std::to_string(context) +
-                  "; choose a larger one with -c (this model allows up to " +
+      return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens, the context " +
+                  std::to_string(context) + "; choose a larger one with -c (this model allows up to " +
                   std::to_string(llmc_model_info(model, LLMC_INFO_MODEL_CONTEXT)) + ")");
-    return options_.logitsPath ? writeLogits() : generate();
+    if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
+      return fail();
+    int code = options_.logitsPath ? writeLogits() : generate();
+    if (code == 0 && options_.profilePath && llmc_profile_write(model, options_.profilePath->c_str(), 1) != LLMC_OK)
+      return fail();
+    return code;
   }
 
 private:
@@ -64,18 +72,21 @@ private:
       int64_t vocab = llmc_model_info(model_.get(), LLMC_INFO_VOCAB);
       for (int32_t token : prompt_)
         if (token >= vocab)
-          return fail("token " + std::to_string(token) + " is outside the vocabulary of " + std::to_string(vocab));
+          return fail("token " + std::to_string(token) + " is outside the vocabulary of " +
+                      std::to_string(vocab));
       return 0;
     }
     const std::string &text = *options_.prompt;
     const int flags = LLMC_TOKENIZE_START | LLMC_TOKENIZE_SPECIAL;
     prompt_.resize(text.size() + 16);
     size_t count = 0;
-    if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(), &count) != LLMC_OK)
+    if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(),
+                      &count) != LLMC_OK)
       return fail();
     if (count > prompt_.size()) {
       prompt_.resize(count);
-      if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(), &count) != LLMC_OK)
+      if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(),
+                        &count) != LLMC_OK)
         return fail();
     }
     prompt_.resize(count);
@@ -83,7 +94,8 @@ private:
   }
 
   int writeLogits() {
-    int64_t vocab = llmc_model_info(model_.get(), LLMC_INFO_VOCAB), rows = static_cast<int64_t>(prompt_.size());
+    int64_t vocab = llmc_model_info(model_.get(), LLMC_INFO_VOCAB),
+            rows = static_cast<int64_t>(prompt_.size());
     int64_t most = llmc_model_info(model_.get(), LLMC_INFO_MAX_TOKENS);
     int64_t piece = most >= 64 ? most / 64 * 64 : most;
     NpyWriter file;
@@ -101,7 +113,8 @@ private:
     if (std::string error = file.finish(); !error.empty())
       return fail(error);
     if (options_.isPrintingStats)
-      fprintf(stderr, "score: %" PRId64 " tokens, %.1f tokens/s\n", rows, static_cast<double>(rows) / secondsSince(start));
+      fprintf(stderr, "score: %" PRId64 " tokens, %.1f tokens/s\n", rows,
+              static_cast<double>(rows) / secondsSince(start));
     return 0;
   }
 
@@ -123,7 +136,9 @@ private:
     return s;
   }
 
-  bool show(const char *text, size_t bytes) { return fwrite(text, 1, bytes, stdout) == bytes && (bytes == 0 || fflush(stdout) == 0); }
+  bool show(const char *text, size_t bytes) {
+    return fwrite(text, 1, bytes, stdout) == bytes && (bytes == 0 || fflush(stdout) == 0);
+  }
 
   int generate() {
     llmc_sampling parameters = sampling();
@@ -144,7 +159,8 @@ private:
     double ingestSeconds = secondsSince(start);
 
     // The last token drawn needs no room in the context, since nothing is drawn after it.
-    int64_t room = llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - static_cast<int64_t>(prompt_.size()) + 1;
+    int64_t room =
+        llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - static_cast<int64_t>(prompt_.size()) + 1;
     int64_t most = std::min(options_.count.value_or(128), room), made = 0;
     start = Clock::now();
     double firstSeconds = 0;
@@ -185,21 +201,26 @@ private:
     return isWritten ? 0 : fail(std::string("cannot write to stdout: ") + strerror(errno));
   }
 
-  void printStats(const llmc_sampling &s, double ingestSeconds, int64_t made, double firstSeconds, double advanceSeconds) const {
+  void printStats(const llmc_sampling &s, double ingestSeconds, int64_t made, double firstSeconds,
+                  double advanceSeconds) const {
     auto info = [&](llmc_info i) { return llmc_model_info(model_.get(), i); };
     int64_t past = static_cast<int64_t>(prompt_.size()) - 1;
-    fprintf(stderr, "model: %s, code %s, %" PRId64 " threads, context %" PRId64 "\n", llmc_model_text(model_.get(), "name"),
-            llmc_model_text(model_.get(), "code_level"), info(LLMC_INFO_THREADS), info(LLMC_INFO_CONTEXT));
+    fprintf(stderr, "model: %s, code %s, %" PRId64 " threads, context %" PRId64 "\n",
+            llmc_model_text(model_.get(), "name"), llmc_model_text(model_.get(), "code_level"),
+            info(LLMC_INFO_THREADS), info(LLMC_INFO_CONTEXT));
     fprintf(stderr, "memory: file %.1f MiB mapped, states %.1f MiB, arena %.1f MiB\n",
-            static_cast<double>(info(LLMC_INFO_FILE_BYTES)) / 1048576, static_cast<double>(info(LLMC_INFO_STATE_BYTES)) / 1048576,
+            static_cast<double>(info(LLMC_INFO_FILE_BYTES)) / 1048576,
+            static_cast<double>(info(LLMC_INFO_STATE_BYTES)) / 1048576,
             static_cast<double>(info(LLMC_INFO_ARENA_BYTES)) / 1048576);
     fprintf(stderr, "load: %.1f ms\n", loadSeconds_ * 1e3);
     fprintf(stderr, "ingest: %" PRId64 " tokens, %.3f s, %.1f tokens/s\n", past, ingestSeconds,
             static_cast<double>(past) / std::max(ingestSeconds, 1e-9));
-    fprintf(stderr, "advance: %" PRId64 " tokens, %.3f s, %.1f tokens/s, first after %.1f ms\n", made, advanceSeconds,
-            static_cast<double>(made) / std::max(advanceSeconds, 1e-9), (ingestSeconds + firstSeconds) * 1e3);
-    fprintf(stderr, "sampling: temperature %g, top_k %d, top_p %g, min_p %g, seed %" PRIu64 "\n", static_cast<double>(s.temperature),
-            s.top_k, static_cast<double>(s.top_p), static_cast<double>(s.min_p), s.seed);
+    fprintf(stderr, "advance: %" PRId64 " tokens, %.3f s, %.1f tokens/s, first after %.1f ms\n", made,
+            advanceSeconds, static_cast<double>(made) / std::max(advanceSeconds, 1e-9),
+            (ingestSeconds + firstSeconds) * 1e3);
+    fprintf(stderr, "sampling: temperature %g, top_k %d, top_p %g, min_p %g, seed %" PRIu64 "\n",
+            static_cast<double>(s.temperature), s.top_k, static_cast<double>(s.top_p),
+            static_cast<double>(s.min_p), s.seed);
   }
 
   const Options &options_;

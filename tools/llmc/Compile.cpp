@@ -10,6 +10,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Support/FileUtilities.h"
+#include "mlir/Transforms/Passes.h"
 #include "passes/Pipelines.h"
 #include "tools/llmc-opt/Register.h"
 #include "llvm/Support/FileSystem.h"
@@ -129,7 +130,7 @@ private:
   uint64_t last = ~uint64_t(0);
 };
 
-absl::Status fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
+void fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
   runtime::TokenizerPlan &tokenizer = contents.plan.tokenizer;
   if (imported.tokenizer.chatTemplate)
     tokenizer.chatTemplate = *imported.tokenizer.chatTemplate;
@@ -140,14 +141,18 @@ absl::Status fillTokenizer(const ImportedModel &imported, ArtifactContents &cont
   } else if (imported.tokenizer.tiktokenModel) {
     tokenizer.kind = runtime::TokenizerKind::tiktoken;
     tokenizer.blob = contents.blobs.size();
+    tokenizer.pattern = imported.model.tiktokenPattern;
+    for (const auto &special : imported.tiktokenSpecials)
+      tokenizer.specialTokens.push_back({special.id, special.text, true});
     contents.blobs.push_back(blobOf(*imported.tokenizer.tiktokenModel));
   }
-  return absl::OkStatus();
 }
 
 } // namespace
 
 void printPasses(FILE *out) {
+  registerCSEPass();
+  registerCanonicalizerPass();
   MLIRContext context;
   using Add = void (*)(OpPassManager &);
   for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage), {"chunk", addChunkStage}, {"plan", addPlanStage}}) {
@@ -157,12 +162,10 @@ void printPasses(FILE *out) {
     std::function<void(OpPassManager &)> list = [&](OpPassManager &manager) {
       for (Pass &pass : manager.getPasses()) {
         std::string name = pass.getArgument().str();
-        if (name.empty()) { // a nest: its passes
-          std::string text;
-          llvm::raw_string_ostream stream(text);
+        if (name.empty()) { // a nest of one pass: "func.func(name{options})"
+          llvm::raw_string_ostream stream(name);
           pass.printAsTextualPipeline(stream);
-          fprintf(out, "  %s\n", text.c_str());
-          continue;
+          name = StringRef(name).split('(').second.rtrim(')').split('{').first.str();
         }
         const PassInfo *info = PassInfo::lookup(name);
         fprintf(out, "  %-22s %s\n", name.c_str(), info ? info->getPassDescription().str().c_str() : "");
@@ -336,8 +339,7 @@ absl::Status compile(const CompileCommand &command) {
     metadata.bos = *imported.generation.bosToken;
   if (!imported.generationText.empty())
     metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
-  if (absl::Status s = fillTokenizer(imported, *contents); !s.ok())
-    return s;
+  fillTokenizer(imported, *contents);
   ProgressBar bar(command.progress);
   return writeArtifact(command.output, *contents, [&](uint64_t done, uint64_t total) { bar.show(done, total); });
 }

@@ -1,0 +1,30 @@
+// plan.buffer, plan.program, plan.dispatch: what is printed can be read again.
+// RUN: llmc-opt %s | llmc-opt | FileCheck %s
+
+// CHECK: plan.buffer "input" @x : tensor<?x4xf32> dims ["T"]{{$}}
+// CHECK: plan.buffer "output" @y : tensor<?x4xf32> dims ["T"]{{$}}
+// CHECK: plan.buffer "weight" @w : tensor<1x2x4x32xbf16> holds ["a", "b"] layout {groups = 1 : i64, panel = 32 : i64}
+// CHECK: plan.buffer "state" @s : tensor<?x?x4xf32> dims ["SLOTS", "CTX"]
+// CHECK: plan.buffer "transient" @t : tensor<?x4xf32> dims ["8*T"] at 64
+plan.buffer "input" @x : tensor<?x4xf32> dims ["T"]
+plan.buffer "output" @y : tensor<?x4xf32> dims ["T"]
+plan.buffer "weight" @w : tensor<1x2x4x32xbf16> holds ["a", "b"] layout {groups = 1 : i64, panel = 32 : i64}
+plan.buffer "state" @s : tensor<?x?x4xf32> dims ["SLOTS", "CTX"]
+plan.buffer "transient" @t : tensor<?x4xf32> dims ["8*T"] at 64
+
+func.func private @k(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>) attributes {llm.kernel} {
+  return
+}
+
+// CHECK: plan.program @ingest inputs [@x] outputs [@y] arena 128 {
+// CHECK-NEXT: plan.dispatch @k [@x, @t]
+// CHECK-NEXT: plan.dispatch @k [@t, @y]
+// CHECK-NEXT: }
+plan.program @ingest inputs [@x] outputs [@y] arena 128 {
+  plan.dispatch @k [@x, @t]
+  plan.dispatch @k [@t, @y]
+}
+
+// CHECK: plan.program @does_nothing inputs [] outputs [] {
+plan.program @does_nothing inputs [] outputs [] {
+}

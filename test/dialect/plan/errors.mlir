@@ -1,0 +1,74 @@
+// What the verifiers of the plan ops refuse, one case per condition.
+// RUN: llmc-opt %s --split-input-file --verify-diagnostics
+
+// expected-error@+1 {{expects kind input, output, weight, state or transient, got scratch}}
+plan.buffer "scratch" @of_unknown_kind : tensor<4xf32>
+
+// -----
+
+// expected-error@+1 {{expects a ranked tensor type}}
+plan.buffer "input" @of_no_tensor : f32
+
+// -----
+
+// expected-error@+1 {{expects a name for each of 2 dynamic dimensions, got 1}}
+plan.buffer "input" @of_unnamed_dimensions : tensor<?x?xf32> dims ["T"]
+
+// -----
+
+// expected-error@+1 {{expects the tensors it holds exactly if it is a weight}}
+plan.buffer "weight" @weight_that_holds_nothing : tensor<4xf32>
+
+// -----
+
+// expected-error@+1 {{expects the tensors it holds exactly if it is a weight}}
+plan.buffer "input" @input_that_holds_tensors : tensor<4xf32> holds ["a"]
+
+// -----
+
+plan.program @holds_other_ops inputs [] outputs [] {
+  // expected-error@+1 {{expects to be outside of a plan.program, which holds dispatches only}}
+  %c = arith.constant 0 : index
+}
+
+// -----
+
+// expected-error@+1 {{expects inputs that are buffers of that kind, got @x}}
+plan.program @has_no_such_input inputs [@x] outputs [] {
+}
+
+// -----
+
+plan.buffer "input" @x : tensor<4xf32>
+// expected-error@+1 {{expects outputs that are buffers of that kind, got @x}}
+plan.program @gives_its_input inputs [@x] outputs [@x] {
+}
+
+// -----
+
+plan.buffer "input" @x : tensor<4xf32>
+plan.program @ingest inputs [@x] outputs [] {
+  // expected-error@+1 {{expects a kernel of the module, got @x}}
+  plan.dispatch @x [@x]
+}
+
+// -----
+
+plan.buffer "input" @x : tensor<4xf32>
+func.func private @k(%x: tensor<4xf32>, %y: tensor<4xf32>) attributes {llm.kernel} {
+  return
+}
+plan.program @ingest inputs [@x] outputs [] {
+  // expected-error@+1 {{expects 2 buffers, one per argument of @k, got 1}}
+  plan.dispatch @k [@x]
+}
+
+// -----
+
+func.func private @k(%x: tensor<4xf32>) attributes {llm.kernel} {
+  return
+}
+plan.program @ingest inputs [] outputs [] {
+  // expected-error@+1 {{expects buffers of the module, got @k}}
+  plan.dispatch @k [@k]
+}

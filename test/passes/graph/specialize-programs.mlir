@@ -1,0 +1,44 @@
+// specialize-programs: `advance` calls copies of the layer functions, whose delta rules go token by token.
+// RUN: llmc-opt %s --specialize-programs --split-input-file | FileCheck %s
+
+!rows = tensor<?x4xf32>
+!state = tensor<?x2x2x2xf32>
+
+// CHECK-LABEL: func.func private @layer(
+// CHECK: llm.delta_rule
+// CHECK-NOT: form = "step"
+// CHECK-LABEL: func.func private @layer_step(
+// CHECK: llm.delta_rule {{.*}} {form = "step"}
+func.func private @layer(%x: !rows, %beta: tensor<?x2xf32>, %state: !state, %s: !llm.sequences) -> (!rows, !state) {
+  %o, %new = llm.delta_rule %x, %x, %x, %x, %beta, %state, %s : (!rows, !rows, !rows, !rows, tensor<?x2xf32>, !state, !llm.sequences) -> (!rows, !state)
+  return %o, %new : !rows, !state
+}
+
+// CHECK-LABEL: @ingest
+// CHECK: call @layer(
+func.func @ingest(%x: !rows, %beta: tensor<?x2xf32>, %state: !state, %s: !llm.sequences) -> !state {
+  %o, %new = call @layer(%x, %beta, %state, %s) : (!rows, tensor<?x2xf32>, !state, !llm.sequences) -> (!rows, !state)
+  return %new : !state
+}
+
+// Two layers of one kind share a copy.
+// CHECK-LABEL: @advance
+// CHECK-COUNT-2: call @layer_step(
+// CHECK-NOT: func.func
+func.func @advance(%x: !rows, %beta: tensor<?x2xf32>, %a: !state, %b: !state, %s: !llm.sequences) -> (!state, !state) {
+  %o, %c = call @layer(%x, %beta, %a, %s) : (!rows, tensor<?x2xf32>, !state, !llm.sequences) -> (!rows, !state)
+  %p, %d = call @layer(%o, %beta, %b, %s) : (!rows, tensor<?x2xf32>, !state, !llm.sequences) -> (!rows, !state)
+  return %c, %d : !state, !state
+}
+
+// -----
+
+// CHECK-LABEL: func.func private @keeps_a_module_without_advance
+// CHECK-NOT: _step
+func.func private @keeps_a_module_without_advance(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  return %x : tensor<?x4xf32>
+}
+func.func @score(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = call @keeps_a_module_without_advance(%x) : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
