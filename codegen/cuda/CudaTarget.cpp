@@ -33,12 +33,14 @@ CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 2
 constexpr StringRef kSimulatorExports[] = {"", ".static_shared"};
 
 /// Tile program to NVVM dialect, one stage a line.
-void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated) {
+void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPrepareTiles());
   pm.addPass(createCSEPass());
   pm.addPass(createBufferizeTiles());
-  pm.addPass(createDistributeTiles());
+  DistributeTilesOptions distribute;
+  distribute.barriers = hasBarriers;
+  pm.addPass(createDistributeTiles(distribute));
   LowerBlocksOptions blocks;
   blocks.sharedBytes = sharedBytes;
   blocks.declareBuffers = isSimulated;
@@ -122,7 +124,7 @@ struct CompiledKernel {
 llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch, const CudaOptions &options) {
   OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
   PassManager pm(module->getContext());
-  buildPipeline(pm, arch.sharedBytes, options.isSimulated);
+  buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers);
   if (failed(pm.run(*module)))
     return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
   CompiledKernel result;

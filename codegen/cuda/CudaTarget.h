@@ -32,6 +32,8 @@ struct CudaOptions {
   std::string ptxas;
   /// Host code for the simulator instead of PTX.
   bool isSimulated = false;
+  /// False only to test that the simulator finds the races of kernels without barriers.
+  bool hasBarriers = true;
 };
 
 struct CudaCode {
