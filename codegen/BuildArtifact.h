@@ -15,8 +15,10 @@ struct TargetCode {
   std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel; target "cuda" only
 };
 
-/// Fills plan and blobs: kernels and their parameters, buffers, programs, code objects (one per level), weights. Metadata that the module knows
-/// (family, vocabulary, context, limits) is filled; name, tokenizer and token ids are the caller's.
-absl::StatusOr<ArtifactContents> buildArtifact(mlir::ModuleOp planned, std::vector<TargetCode> code, TensorSource source, TensorRelease release);
+/// Fills plan and blobs: kernels and their parameters, buffers, programs, code objects (one per level),
+/// weights. Metadata that the module knows (family, vocabulary, context, limits) is filled; name, tokenizer
+/// and token ids are the caller's.
+absl::StatusOr<ArtifactContents> buildArtifact(mlir::ModuleOp planned, std::vector<TargetCode> code,
+                                               TensorSource source, TensorRelease release);
 
 } // namespace llmc

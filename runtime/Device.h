@@ -1,5 +1,6 @@
-// What an engine needs of the thing that runs kernels: memory, and programs. Implemented for CPUs (cpu/CpuDevice.h) and CUDA GPUs
-// (cuda/CudaDevice.h). Addresses of device memory are void pointers; only the CPU's may be followed by the host.
+// What an engine needs of the thing that runs kernels: memory, and programs. Implemented for CPUs
+// (cpu/CpuDevice.h) and CUDA GPUs (cuda/CudaDevice.h). Addresses of device memory are void pointers; only the
+// CPU's may be followed by the host.
 #pragma once
 #include "absl/status/statusor.h"
 #include "runtime/Artifact.h"
@@ -7,7 +8,8 @@
 
 namespace llmc::runtime {
 
-/// Memory that the host fills before a program or reads after it: one place on each side, the same one on a CPU.
+/// Memory that the host fills before a program or reads after it: one place on each side, the same one on a
+/// CPU.
 struct ExchangeMemory {
   uint8_t *host = nullptr;
   void *device = nullptr;
@@ -32,8 +34,8 @@ struct DeviceProgram {
   virtual ~DeviceProgram() = default;
 };
 
-/// Memory lives as long as the device. Errors of kind ResourceExhausted mean that there is too little memory; their text is the reason in
-/// a few words or empty. One call at a time.
+/// Memory lives as long as the device. Errors of kind ResourceExhausted mean that there is too little memory;
+/// their text is the reason in a few words or empty. One call at a time.
 class Device {
 public:
   virtual ~Device() = default;
@@ -53,8 +55,8 @@ public:
 
   virtual absl::StatusOr<std::unique_ptr<DeviceProgram>>
   prepare(const std::vector<DeviceDispatch> &dispatches, const std::vector<DeviceOutput> &outputs) = 0;
-  /// Runs all dispatches in order; outputs are there when it returns. Neither allocates nor makes strings unless
-  /// it fails. With a profile each dispatch is waited for and its time added.
+  /// Runs all dispatches in order; outputs are there when it returns. Neither allocates nor makes strings
+  /// unless it fails. With a profile each dispatch is waited for and its time added.
   virtual absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) = 0;
 };
 

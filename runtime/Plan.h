@@ -81,6 +81,8 @@ struct KernelLaunch {
   uint32_t sharedBytes = 0;  ///< dynamic shared memory of a block
   uint64_t scratchBytes = 0; ///< global scratch of a block
   std::vector<GridTerm> grid;
+  uint32_t registers = 0;  ///< of a thread, as the assembler told; 0: not assembled
+  uint32_t spillBytes = 0; ///< of a thread
 };
 
 /// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.

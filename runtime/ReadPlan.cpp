@@ -85,6 +85,8 @@ struct PlanReader {
     r.threads = l->threads();
     r.sharedBytes = l->shared_bytes();
     r.scratchBytes = l->scratch_bytes();
+    r.registers = l->registers();
+    r.spillBytes = l->spill_bytes();
     if (isReadable(l->grid()))
       for (const fb::GridTerm *term : *l->grid())
         r.grid.push_back({enumeration<GridOp>(term->op(), kGridOps, "a grid's operation"), term->value()});

@@ -28,7 +28,8 @@ using namespace mlir;
 namespace llmc {
 namespace {
 
-/// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused multiply-add is an instruction).
+/// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
+/// multiply-add is an instruction).
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
 constexpr StringRef kSimulatorExports[] = {"", ".static_shared"};
 
@@ -69,8 +70,10 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
 }
 
 struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
-  Option<unsigned> sharedBytes{*this, "shared-bytes", llvm::cl::desc("Shared memory that a block may use"), llvm::cl::init(160 << 10)};
-  Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"), llvm::cl::init(false)};
+  Option<unsigned> sharedBytes{*this, "shared-bytes", llvm::cl::desc("Shared memory that a block may use"),
+                               llvm::cl::init(160 << 10)};
+  Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
+                           llvm::cl::init(false)};
 };
 
 std::string toText(Operation *op) {
@@ -121,7 +124,8 @@ struct CompiledKernel {
   ObjectFile object;
 };
 
-llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch, const CudaOptions &options) {
+llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
+                                             const CudaOptions &options) {
   OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
   PassManager pm(module->getContext());
   buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers);
@@ -130,8 +134,10 @@ llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symb
   CompiledKernel result;
   result.launch = launchOf(module->lookupSymbol<LLVM::LLVMFuncOp>(symbol));
   if (!isGridProgram(result.launch.grid))
-    return llvm::createStringError("kernel '" + kernel.getName() + "': the bounds of its scf.forall are too complex for the host; compute them in fewer "
-                                   "steps");
+    return llvm::createStringError(
+        "kernel '" + kernel.getName() +
+        "': the bounds of its scf.forall are too complex for the host; compute them in fewer "
+        "steps");
   CompileOptions dump;
   dump.dumpDir = options.dumpDir;
   CpuLevel level = simulatorLevel(options.isSimulated ? arch.name + ".sim" : arch.name);
@@ -163,7 +169,8 @@ llvm::Expected<std::vector<char>> linkForSimulator(std::vector<ObjectFile> objec
 } // namespace
 
 llvm::Expected<CudaArch> CudaArch::parse(llvm::StringRef name) {
-  // The largest blocks' shared memory: 163 KiB and 227 KiB (CUDA programming guide, technical specifications), less what the system keeps.
+  // The largest blocks' shared memory: 163 KiB and 227 KiB (CUDA programming guide, technical
+  // specifications), less what the system keeps.
   if (name == "sm_80")
     return CudaArch{"sm_80", "+ptx70", 160 << 10};
   if (name == "sm_90a")
@@ -182,10 +189,13 @@ void registerCudaTarget() {
   registerSimPasses();
   static PassPipelineRegistration<LowerTilesOptions> pipeline(
       "cuda-lower-tiles", "Tile programs to the NVVM dialect",
-      [](OpPassManager &pm, const LowerTilesOptions &options) { buildPipeline(pm, options.sharedBytes, options.isSimulated); });
+      [](OpPassManager &pm, const LowerTilesOptions &options) {
+        buildPipeline(pm, options.sharedBytes, options.isSimulated);
+      });
 }
 
-llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArch &arch, const CudaOptions &options) {
+llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArch &arch,
+                                            const CudaOptions &options) {
   MLIRContext *context = tilePrograms.getContext();
   DialectRegistry registry;
   registerCudaDialects(registry);
@@ -246,7 +256,12 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
   auto cubin = assemblePtx(ptx, arch, ptxas);
   if (!cubin)
     return cubin.takeError();
-  code.bytes = std::move(*cubin);
+  code.bytes = std::move(cubin->bytes);
+  for (auto &entry : code.launches) {
+    const KernelResources &resources = cubin->resources[entry.second.symbol];
+    entry.second.registers = resources.registers;
+    entry.second.spillBytes = resources.spillBytes;
+  }
   return code;
 }
 

@@ -1,11 +1,14 @@
 // distribute-tiles: linalg.generic on memrefs to loops over a block's threads. Two forms:
 //
-//   elements   thread t computes output elements t, t + N, ... of the parallel space, innermost dimension fastest, so that the
+//   elements   thread t computes output elements t, t + N, ... of the parallel space, innermost dimension
+//   fastest, so that the
 //              threads of a warp store (and mostly load) neighbours; reductions run in the thread, in order
-//   rows       a reduction along the contiguous dimension: warp w takes output elements w, w + W, ..., lane l the terms l, l + 32, ...;
+//   rows       a reduction along the contiguous dimension: warp w takes output elements w, w + W, ..., lane l
+//   the terms l, l + 32, ...;
 //              five butterfly shuffles combine the lanes
 //
-// Which form a generic gets depends on its maps and its reduction alone, so that an element's sum has the same order in tiles of 1 and of 8 rows.
+// Which form a generic gets depends on its maps and its reduction alone, so that an element's sum has the
+// same order in tiles of 1 and of 8 rows.
 #include "codegen/cuda/Passes.h"
 #include "codegen/cuda/PlaceBarriers.h"
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -32,7 +35,8 @@ Operation *combinerOf(linalg::GenericOp op, unsigned i) {
   return combiners[0];
 }
 
-/// Whether one warp per output element reduces `op`: one reduction dimension of at least a warp's width, contiguous in every input that has it.
+/// Whether one warp per output element reduces `op`: one reduction dimension of at least a warp's width,
+/// contiguous in every input that has it.
 bool isRowReduction(linalg::GenericOp op) {
   if (op.getNumReductionLoops() != 1)
     return false;
@@ -43,7 +47,8 @@ bool isRowReduction(linalg::GenericOp op) {
     return false;
   for (OpOperand *input : op.getDpsInputOperands()) {
     AffineMap map = op.getMatchingIndexingMap(input);
-    if (map.isFunctionOfDim(dims[0]) && map.getResult(map.getNumResults() - 1) != getAffineDimExpr(dims[0], op.getContext()))
+    if (map.isFunctionOfDim(dims[0]) &&
+        map.getResult(map.getNumResults() - 1) != getAffineDimExpr(dims[0], op.getContext()))
       return false;
   }
   for (unsigned i = 0; i < op.getNumDpsInits(); ++i) {
@@ -90,8 +95,9 @@ public:
     auto type = cast<MemRefType>(copy.getTarget().getType());
     SmallVector<OpFoldResult> extents;
     for (int64_t d = 0; d < type.getRank(); ++d)
-      extents.push_back(type.isDynamicDim(d) ? OpFoldResult(memref::DimOp::create(b, loc, copy.getTarget(), d).getResult())
-                                             : OpFoldResult(b.getIndexAttr(type.getDimSize(d))));
+      extents.push_back(type.isDynamicDim(d)
+                            ? OpFoldResult(memref::DimOp::create(b, loc, copy.getTarget(), d).getResult())
+                            : OpFoldResult(b.getIndexAttr(type.getDimSize(d))));
     overThreads(loc, extents, [&](ArrayRef<Value> at) {
       Value x = memref::LoadOp::create(b, loc, copy.getSource(), at);
       memref::StoreOp::create(b, loc, x, copy.getTarget(), at);
@@ -102,7 +108,8 @@ public:
   /// A scalar is stored by thread 0; all have computed it.
   void distribute(memref::StoreOp store) {
     b.setInsertionPoint(store);
-    Value isFirst = arith::CmpIOp::create(b, store.getLoc(), arith::CmpIPredicate::eq, thread, i32(store.getLoc(), 0));
+    Value isFirst =
+        arith::CmpIOp::create(b, store.getLoc(), arith::CmpIPredicate::eq, thread, i32(store.getLoc(), 0));
     auto branch = scf::IfOp::create(b, store.getLoc(), isFirst, /*withElseRegion=*/false);
     store->moveBefore(branch.thenYield());
   }
@@ -110,7 +117,8 @@ public:
 private:
   /// A generic and its loops' extents.
   struct Generic {
-    Generic(Distribution &d, linalg::GenericOp op) : op(op), loc(op.getLoc()), kinds(op.getIteratorTypesArray()) {
+    Generic(Distribution &d, linalg::GenericOp op)
+        : op(op), loc(op.getLoc()), kinds(op.getIteratorTypesArray()) {
       for (Range range : cast<linalg::LinalgOp>(op.getOperation()).createLoopRanges(d.b, loc))
         extents.push_back(range.size);
       for (unsigned i = 0; i < kinds.size(); ++i)
@@ -119,7 +127,8 @@ private:
       // The order of the dimensions in the first output is that of its addresses.
       for (AffineExpr expr : op.getMatchingIndexingMap(op.getDpsInitOperand(0)).getResults())
         for (unsigned i = 0; i < kinds.size(); ++i)
-          if (expr.isFunctionOfDim(i) && kinds[i] == utils::IteratorType::parallel && !llvm::is_contained(parallels, i))
+          if (expr.isFunctionOfDim(i) && kinds[i] == utils::IteratorType::parallel &&
+              !llvm::is_contained(parallels, i))
             parallels.push_back(i);
       for (unsigned i = 0; i < kinds.size(); ++i)
         if (kinds[i] == utils::IteratorType::parallel && !llvm::is_contained(parallels, i))
@@ -142,9 +151,10 @@ private:
   Value index(Location loc, int64_t v) { return arith::ConstantIndexOp::create(b, loc, v); }
   Value value(Location loc, OpFoldResult v) { return getValueOrCreateConstantIndexOp(b, loc, v); }
 
-  /// Calls `body` at the points of `extents` that belong to worker `first`, `first` + `step`, ...; row-major, with 32-bit arithmetic where
-  /// the extents are static.
-  void overPoints(Location loc, Value first, int64_t step, ArrayRef<OpFoldResult> extents, function_ref<void(ArrayRef<Value>)> body) {
+  /// Calls `body` at the points of `extents` that belong to worker `first`, `first` + `step`, ...; row-major,
+  /// with 32-bit arithmetic where the extents are static.
+  void overPoints(Location loc, Value first, int64_t step, ArrayRef<OpFoldResult> extents,
+                  function_ref<void(ArrayRef<Value>)> body) {
     int64_t total = 1;
     for (OpFoldResult extent : extents) {
       auto known = getConstantIntValue(extent);
@@ -174,7 +184,8 @@ private:
         position = arith::RemUIOp::create(b, loc, rest, extent);
         rest = arith::DivUIOp::create(b, loc, rest, extent);
       }
-      at[d] = isNarrow ? arith::IndexCastUIOp::create(b, loc, b.getIndexType(), position).getResult() : position;
+      at[d] =
+          isNarrow ? arith::IndexCastUIOp::create(b, loc, b.getIndexType(), position).getResult() : position;
     }
     body(at);
   }
@@ -196,7 +207,8 @@ private:
     return result;
   }
 
-  /// The body of the generic at loop position `at` with the outputs' elements `outs`; inputs are loaded. Returns what it yields.
+  /// The body of the generic at loop position `at` with the outputs' elements `outs`; inputs are loaded.
+  /// Returns what it yields.
   SmallVector<Value> cloneBody(Generic &g, ArrayRef<Value> at, ValueRange outs) {
     IRMapping mapping;
     Block *body = g.op.getBody();
@@ -205,7 +217,9 @@ private:
       if (arg.use_empty())
         continue;
       Value x = input->get();
-      mapping.map(arg, isa<MemRefType>(x.getType()) ? memref::LoadOp::create(b, g.loc, x, indices(g, *input, at)).getResult() : x);
+      mapping.map(arg, isa<MemRefType>(x.getType())
+                           ? memref::LoadOp::create(b, g.loc, x, indices(g, *input, at)).getResult()
+                           : x);
     }
     for (auto [arg, out] : llvm::zip_equal(g.op.getRegionOutputArgs(), outs))
       mapping.map(arg, out);
@@ -224,14 +238,16 @@ private:
     return results;
   }
 
-  /// Replaces acc + x * y, where acc is what the reduction carries, by one operation and returns its value; else nothing.
+  /// Replaces acc + x * y, where acc is what the reduction carries, by one operation and returns its value;
+  /// else nothing.
   Value fuseMultiplyAdd(Operation *op, ValueRange accumulators) {
     auto add = dyn_cast<arith::AddFOp>(op);
     if (!add)
       return {};
     for (auto [acc, other] : {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
       auto product = other.getDefiningOp<arith::MulFOp>();
-      if (!product || !llvm::is_contained(accumulators, acc) || !(acc.getType().isF32() || acc.getType().isF64()))
+      if (!product || !llvm::is_contained(accumulators, acc) ||
+          !(acc.getType().isF32() || acc.getType().isF64()))
         continue;
       Value fused = math::FmaOp::create(b, op->getLoc(), product.getLhs(), product.getRhs(), acc);
       op->erase();
@@ -245,8 +261,9 @@ private:
     for (OpOperand &init : g.op.getDpsInitsMutable()) {
       BlockArgument arg = g.op.getBody()->getArgument(init.getOperandNumber());
       // An unread element is not loaded: it may never have been written.
-      outs.push_back(arg.use_empty() ? Value(arith::ConstantOp::create(b, g.loc, b.getZeroAttr(arg.getType())))
-                                     : memref::LoadOp::create(b, g.loc, init.get(), indices(g, init, at)).getResult());
+      outs.push_back(arg.use_empty()
+                         ? Value(arith::ConstantOp::create(b, g.loc, b.getZeroAttr(arg.getType())))
+                         : memref::LoadOp::create(b, g.loc, init.get(), indices(g, init, at)).getResult());
     }
     return outs;
   }
@@ -268,11 +285,13 @@ private:
   }
 
   /// Loops over reduction dimensions number `next` and up, carrying `accumulators`.
-  SmallVector<Value> reduceInOrder(Generic &g, SmallVector<Value> &at, ValueRange accumulators, unsigned next) {
+  SmallVector<Value> reduceInOrder(Generic &g, SmallVector<Value> &at, ValueRange accumulators,
+                                   unsigned next) {
     if (next == g.reductions.size())
       return cloneBody(g, at, accumulators);
     unsigned dim = g.reductions[next];
-    auto loop = scf::ForOp::create(b, g.loc, index(g.loc, 0), value(g.loc, g.extents[dim]), index(g.loc, 1), accumulators);
+    auto loop = scf::ForOp::create(b, g.loc, index(g.loc, 0), value(g.loc, g.extents[dim]), index(g.loc, 1),
+                                   accumulators);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
     at[dim] = loop.getInductionVar();
@@ -296,7 +315,8 @@ private:
       }
       unsigned dim = g.reductions[0];
       Value first = arith::IndexCastUIOp::create(b, g.loc, b.getIndexType(), lane);
-      auto loop = scf::ForOp::create(b, g.loc, first, value(g.loc, g.extents[dim]), index(g.loc, kWarp), neutral);
+      auto loop =
+          scf::ForOp::create(b, g.loc, first, value(g.loc, g.extents[dim]), index(g.loc, kWarp), neutral);
       {
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPointToStart(loop.getBody());
@@ -307,8 +327,9 @@ private:
       SmallVector<Value> sums(loop.getResults());
       for (int64_t distance = kWarp / 2; distance; distance /= 2)
         for (auto [sum, combiner] : llvm::zip_equal(sums, combiners)) {
-          Value other = NVVM::ShflOp::create(b, g.loc, sum.getType(), i32(g.loc, -1), sum, i32(g.loc, distance), i32(g.loc, kWarp - 1),
-                                             NVVM::ShflKind::bfly, UnitAttr());
+          Value other =
+              NVVM::ShflOp::create(b, g.loc, sum.getType(), i32(g.loc, -1), sum, i32(g.loc, distance),
+                                   i32(g.loc, kWarp - 1), NVVM::ShflKind::bfly, UnitAttr());
           sum = combine(combiner, sum, other);
         }
       Value isFirst = arith::CmpIOp::create(b, g.loc, arith::CmpIPredicate::eq, lane, i32(g.loc, 0));
@@ -323,7 +344,8 @@ private:
   }
 
   Value combine(Operation *combiner, Value x, Value y) {
-    OperationState state(combiner->getLoc(), combiner->getName(), {x, y}, combiner->getResultTypes(), combiner->getAttrs());
+    OperationState state(combiner->getLoc(), combiner->getName(), {x, y}, combiner->getResultTypes(),
+                         combiner->getAttrs());
     return b.create(state)->getResult(0);
   }
 
@@ -339,7 +361,9 @@ struct DistributeTiles : impl::DistributeTilesBase<DistributeTiles> {
   /// As many threads as the widest op can use, in whole warps.
   int64_t threadsFor(func::FuncOp kernel) {
     int64_t threads = kWarp;
-    auto widen = [&](std::optional<int64_t> useful) { threads = std::max(threads, useful.value_or(maxThreads)); };
+    auto widen = [&](std::optional<int64_t> useful) {
+      threads = std::max(threads, useful.value_or(maxThreads));
+    };
     kernel.walk([&](linalg::GenericOp op) { widen(usefulThreads(op)); });
     kernel.walk([&](memref::CopyOp op) {
       auto type = cast<MemRefType>(op.getTarget().getType());

@@ -39,8 +39,8 @@ Expected<std::unique_ptr<TargetMachine>> makeTargetMachine(const CudaArch &arch)
     return createStringError("no NVPTX code generator in this LLVM: " + error);
   TargetOptions options;
   options.AllowFPOpFusion = FPOpFusion::Strict; // only the explicit fma is fused
-  std::unique_ptr<TargetMachine> machine(
-      target->createTargetMachine(triple, arch.name, arch.features, options, std::nullopt, std::nullopt, CodeGenOptLevel::Aggressive));
+  std::unique_ptr<TargetMachine> machine(target->createTargetMachine(
+      triple, arch.name, arch.features, options, std::nullopt, std::nullopt, CodeGenOptLevel::Aggressive));
   if (!machine)
     return createStringError("no code generator for " + arch.name);
   return std::move(machine);
@@ -88,7 +88,8 @@ struct TemporaryFile {
 
 } // namespace
 
-Expected<std::string> emitPtx(mlir::ModuleOp module, StringRef kernel, const CudaArch &arch, const CudaOptions &options) {
+Expected<std::string> emitPtx(mlir::ModuleOp module, StringRef kernel, const CudaArch &arch,
+                              const CudaOptions &options) {
   Expected<std::unique_ptr<TargetMachine>> machine = makeTargetMachine(arch);
   if (!machine)
     return machine.takeError();
@@ -143,7 +144,31 @@ std::string findPtxas(const std::string &asked) {
   return sys::fs::can_execute(usual) ? usual : "";
 }
 
-Expected<std::vector<char>> assemblePtx(StringRef ptx, const CudaArch &arch, const std::string &ptxas) {
+/// Reads what `ptxas -v` says of every kernel:
+///
+///   ptxas info    : Compiling entry function 'k' for 'sm_80'
+///   ptxas info    : Function properties for k
+///       0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+///   ptxas info    : Used 32 registers, used 1 barriers, 400 bytes cmem[0]
+static std::map<std::string, KernelResources> readResources(StringRef text) {
+  std::map<std::string, KernelResources> result;
+  KernelResources *current = nullptr;
+  SmallVector<StringRef> lines;
+  text.split(lines, '\n');
+  for (StringRef line : lines) {
+    if (line.contains("Compiling entry function '"))
+      current = &result[line.split("function '").second.split('\'').first.str()];
+    if (!current)
+      continue;
+    if (line.contains(" bytes spill stores"))
+      line.split(" bytes spill stores").first.rsplit(", ").second.getAsInteger(10, current->spillBytes);
+    if (line.contains("Used "))
+      line.split("Used ").second.split(' ').first.getAsInteger(10, current->registers);
+  }
+  return result;
+}
+
+Expected<Cubin> assemblePtx(StringRef ptx, const CudaArch &arch, const std::string &ptxas) {
   TemporaryFile input, output, messages;
   if (Error error = input.create("ptx", ptx))
     return std::move(error);
@@ -152,17 +177,22 @@ Expected<std::vector<char>> assemblePtx(StringRef ptx, const CudaArch &arch, con
   if (Error error = messages.create("txt", ""))
     return std::move(error);
   std::string target = "-arch=" + arch.name, failure;
-  std::vector<StringRef> arguments = {ptxas, target, "-O3", input.path, "-o", output.path};
+  std::vector<StringRef> arguments = {ptxas, target, "-O3", "-v", input.path, "-o", output.path};
   std::optional<StringRef> redirects[] = {StringRef(""), messages.path.str(), messages.path.str()};
   if (sys::ExecuteAndWait(ptxas, arguments, std::nullopt, redirects, 0, 0, &failure) != 0) {
     auto text = MemoryBuffer::getFile(messages.path);
-    return createStringError("assembling kernels with '" + ptxas + "' failed: " + failure + (text ? (*text)->getBuffer().str() : std::string()) +
+    return createStringError("assembling kernels with '" + ptxas + "' failed: " + failure +
+                             (text ? (*text)->getBuffer().str() : std::string()) +
                              "; compile with --ptxas=none to store PTX for the driver");
   }
   auto cubin = MemoryBuffer::getFile(output.path, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!cubin)
     return createStringError(cubin.getError(), "cannot read '" + output.path.str() + "'");
-  return std::vector<char>((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
+  Cubin result;
+  result.bytes.assign((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
+  if (auto text = MemoryBuffer::getFile(messages.path))
+    result.resources = readResources((*text)->getBuffer());
+  return result;
 }
 
 } // namespace llmc

@@ -1,10 +1,11 @@
 // lower-blocks: the kernel ABI of the CUDA target. Kernel K with arguments a0, a1, ... becomes
 //
 //   K(ptr a0, ..., i64 T, ..., i64 CTXB, ptr scratch, i64 workgroups)
-//     for (workgroup = blockIdx; workgroup < workgroups; workgroup += gridDim) { body of the scf.forall; barrier }
+//     for (workgroup = blockIdx; workgroup < workgroups; workgroup += gridDim) { body of the scf.forall;
+//     barrier }
 //
-// with scratch buffers in shared memory, the smallest first while they fit, and the others in the block's own part of `scratch`. All pointers are generic in
-// the IR; LLVM infers address spaces from where they come.
+// with scratch buffers in shared memory, the smallest first while they fit, and the others in the block's own
+// part of `scratch`. All pointers are generic in the IR; LLVM infers address spaces from where they come.
 #include "codegen/cuda/Passes.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
@@ -62,8 +63,9 @@ public:
 class BlockLowering {
 public:
   BlockLowering(func::FuncOp kernel, int64_t sharedLimit, bool declareBuffers)
-      : kernel(kernel), loc(kernel.getLoc()), b(kernel), name(kernel.getName()), pointer(LLVM::LLVMPointerType::get(b.getContext())),
-        sharedLimit(sharedLimit), declareBuffers(declareBuffers) {}
+      : kernel(kernel), loc(kernel.getLoc()), b(kernel), name(kernel.getName()),
+        pointer(LLVM::LLVMPointerType::get(b.getContext())), sharedLimit(sharedLimit),
+        declareBuffers(declareBuffers) {}
 
   LogicalResult run() {
     if (failed(readKernel()) || failed(readGrid()))
@@ -90,14 +92,15 @@ private:
       auto dims = kernel.getArgAttrOfType<ArrayAttr>(number, "llm.dims");
       unsigned given = dims ? dims.size() : 0;
       if (given != type.getNumDynamicDims())
-        return error(kernel) << "argument " << number << " has " << type.getNumDynamicDims() << " dynamic dimensions and llm.dims names "
-                             << given;
+        return error(kernel) << "argument " << number << " has " << type.getNumDynamicDims()
+                             << " dynamic dimensions and llm.dims names " << given;
       for (unsigned i = 0; i < given; ++i) {
         auto text = dyn_cast<StringAttr>(dims[i]);
         std::optional<Extent> extent = text ? parseExtent(text.getValue()) : std::nullopt;
         if (!extent)
-          return error(kernel) << "argument " << number
-                               << " has an llm.dims entry that is not SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB)";
+          return error(kernel)
+                 << "argument " << number
+                 << " has an llm.dims entry that is not SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB)";
         extents[number].push_back(*extent);
       }
     }
@@ -164,10 +167,11 @@ private:
     if (!forall)
       return success();
     for (unsigned i = 0; i < forall.getRank(); ++i) {
-      auto upper = programOf(forall.getMixedUpperBound()[i]), lower = programOf(forall.getMixedLowerBound()[i]),
-           step = programOf(forall.getMixedStep()[i]);
+      auto upper = programOf(forall.getMixedUpperBound()[i]),
+           lower = programOf(forall.getMixedLowerBound()[i]), step = programOf(forall.getMixedStep()[i]);
       if (!upper || !lower || !step)
-        return error(forall) << "a bound of the scf.forall is not computed from constants and dims of arguments";
+        return error(forall)
+               << "a bound of the scf.forall is not computed from constants and dims of arguments";
       grid.append(*upper);
       grid.append(*lower);
       grid.push(GridOp::sub);
@@ -178,7 +182,9 @@ private:
     return success();
   }
 
-  Value i64(int64_t value) { return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value)); }
+  Value i64(int64_t value) {
+    return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value));
+  }
   Value constant(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
   Value toIndex(Value value) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
 
@@ -245,8 +251,9 @@ private:
       {
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPoint(kernel);
-        LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false, LLVM::Linkage::External, symbol,
-                               Attribute(), /*alignment=*/128, /*addrSpace=*/3);
+        LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
+                               LLVM::Linkage::External, symbol, Attribute(), /*alignment=*/128,
+                               /*addrSpace=*/3);
       }
       Value local = LLVM::AddressOfOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), 3), symbol);
       shared = LLVM::AddrSpaceCastOp::create(b, loc, pointer, local);
@@ -263,13 +270,16 @@ private:
       SmallVector<Value> sizes;
       for (int64_t size : type.getShape())
         sizes.push_back(i64(size));
-      mapping.map(buffers[i].getResult(), makeBuffer(type, offset(i < numShared ? shared : global, i64(offsets[i])), sizes, converter));
+      mapping.map(
+          buffers[i].getResult(),
+          makeBuffer(type, offset(i < numShared ? shared : global, i64(offsets[i])), sizes, converter));
     }
     function->setAttr("llm.shared_bytes", b.getI64IntegerAttr(sharedBytes));
     function->setAttr("llm.scratch_bytes", b.getI64IntegerAttr(scratchBytes));
   }
 
-  /// Tells the simulator that `data` has `bytes` bytes. `isScratch`: only this block uses it, and finds nothing in it.
+  /// Tells the simulator that `data` has `bytes` bytes. `isScratch`: only this block uses it, and finds
+  /// nothing in it.
   void declare(Value data, Value bytes, bool isWritten, bool isScratch) {
     auto module = kernel->getParentOfType<ModuleOp>();
     constexpr StringRef kSymbol = "llmc.buffer";
@@ -278,7 +288,8 @@ private:
       auto type = top.getFunctionType({pointer, top.getI64Type(), top.getI32Type()}, {});
       func::FuncOp::create(top, loc, kSymbol, type).setPrivate();
     }
-    Value flags = LLVM::ConstantOp::create(b, loc, b.getI32Type(), b.getI32IntegerAttr((isWritten ? 1 : 0) | (isScratch ? 2 : 0)));
+    Value flags = LLVM::ConstantOp::create(b, loc, b.getI32Type(),
+                                           b.getI32IntegerAttr((isWritten ? 1 : 0) | (isScratch ? 2 : 0)));
     func::CallOp::create(b, loc, kSymbol, TypeRange(), ValueRange{data, bytes, flags});
   }
 
@@ -312,7 +323,8 @@ private:
         Value bytes = i64((type.getElementTypeBitWidth() + 7) / 8);
         for (Value size : sizes)
           bytes = LLVM::MulOp::create(b, loc, bytes, size);
-        declare(function.getArgument(i), bytes, kernel.getArgAttr(i, "llm.written") != nullptr, /*isScratch=*/false);
+        declare(function.getArgument(i), bytes, kernel.getArgAttr(i, "llm.written") != nullptr,
+                /*isScratch=*/false);
       }
     }
     placeScratch(function.getArgument(numArgs + kNumSymbols), mapping, converter);
@@ -376,7 +388,8 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
     for (auto function : getOperation().getOps<LLVM::LLVMFuncOp>())
       if (auto threads = function->getAttrOfType<IntegerAttr>("llm.threads")) {
         function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
-        function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(), b.getDenseI32ArrayAttr({int32_t(threads.getInt())}));
+        function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(),
+                          b.getDenseI32ArrayAttr({int32_t(threads.getInt())}));
       }
   }
 };
@@ -391,7 +404,8 @@ struct LowerBlocks : impl::LowerBlocksBase<LowerBlocks> {
         kernels.push_back(func);
     for (func::FuncOp kernel : kernels) {
       if (!kernel->hasAttr("llm.threads")) {
-        kernel->emitError() << "kernel '" << kernel.getName() << "': expects llm.threads; run distribute-tiles first";
+        kernel->emitError() << "kernel '" << kernel.getName()
+                            << "': expects llm.threads; run distribute-tiles first";
         return signalPassFailure();
       }
       if (failed(BlockLowering(kernel, sharedBytes, declareBuffers).run()))

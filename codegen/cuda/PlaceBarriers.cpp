@@ -1,5 +1,6 @@
-// Hazards between ops that a block's threads run together. Between two barriers no buffer is written by one op and touched by another one,
-// whatever threads do it. Control flow is uniform, so barriers may stand in loops and branches.
+// Hazards between ops that a block's threads run together. Between two barriers no buffer is written by one
+// op and touched by another one, whatever threads do it. Control flow is uniform, so barriers may stand in
+// loops and branches.
 #include "codegen/cuda/PlaceBarriers.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/EquivalenceClasses.h"
@@ -22,7 +23,9 @@ struct Accesses {
            llvm::all_of(other.writes, [&](void *b) { return writes.contains(b); });
   }
   bool conflictsWith(const Accesses &next) const {
-    auto meet = [](const auto &a, const auto &b) { return llvm::any_of(a, [&](void *x) { return b.contains(x); }); };
+    auto meet = [](const auto &a, const auto &b) {
+      return llvm::any_of(a, [&](void *x) { return b.contains(x); });
+    };
     return meet(writes, next.reads) || meet(writes, next.writes) || meet(reads, next.writes);
   }
 };
@@ -53,8 +56,8 @@ private:
       if (auto view = dyn_cast<ViewLikeOpInterface>(op)) {
         unite(op->getResult(0), view.getViewSource());
       } else if (auto loop = dyn_cast<scf::ForOp>(op)) {
-        for (auto [init, arg, next, result] :
-             llvm::zip_equal(loop.getInitArgs(), loop.getRegionIterArgs(), loop.getYieldedValues(), loop.getResults()))
+        for (auto [init, arg, next, result] : llvm::zip_equal(loop.getInitArgs(), loop.getRegionIterArgs(),
+                                                              loop.getYieldedValues(), loop.getResults()))
           for (Value v : {init, next, Value(result)})
             unite(arg, v);
       } else if (auto branch = dyn_cast<scf::IfOp>(op)) {
@@ -69,7 +72,8 @@ private:
     });
   }
 
-  /// What `op` itself touches, its regions included for a generic; nothing for views, arithmetic and control flow.
+  /// What `op` itself touches, its regions included for a generic; nothing for views, arithmetic and control
+  /// flow.
   Accesses accessesOf(Operation *op) {
     Accesses a;
     auto load = [&](memref::LoadOp l) { a.reads.insert(bufferOf(l.getMemRef())); };
@@ -90,10 +94,12 @@ private:
           a.reads.insert(bufferOf(out));
       }
       op->walk([&](memref::LoadOp l) { load(l); });
-    } else if (op->getNumRegions() == 0 && !isPure(op) && !isa<memref::AllocaOp, memref::DimOp, ViewLikeOpInterface>(op) &&
+    } else if (op->getNumRegions() == 0 && !isPure(op) &&
+               !isa<memref::AllocaOp, memref::DimOp, ViewLikeOpInterface>(op) &&
                !op->hasTrait<OpTrait::IsTerminator>()) {
       if (!hasFailed)
-        op->emitError() << "kernel '" << kernel.getName() << "': the CUDA target cannot distribute " << op->getName()
+        op->emitError() << "kernel '" << kernel.getName() << "': the CUDA target cannot distribute "
+                        << op->getName()
                         << " over threads; write it with linalg.generic, or tensor.extract and tensor.insert";
       hasFailed = true;
     }
@@ -119,7 +125,8 @@ private:
     Accesses all = pending;
     for (Region &region : regions)
       all.add(allAccesses(region));
-    // With everything pending the end of an iteration is known to be no worse than assumed; a smaller assumption has to be checked.
+    // With everything pending the end of an iteration is known to be no worse than assumed; a smaller
+    // assumption has to be checked.
     Accesses entry = pending;
     entry.add(iterate(all, false));
     if (!entry.contains(iterate(entry, false)))
@@ -159,6 +166,8 @@ private:
 
 } // namespace
 
-FailureOr<SmallVector<Operation *>> findBarriers(func::FuncOp kernel) { return BarrierPlacement(kernel).run(); }
+FailureOr<SmallVector<Operation *>> findBarriers(func::FuncOp kernel) {
+  return BarrierPlacement(kernel).run();
+}
 
 } // namespace llmc

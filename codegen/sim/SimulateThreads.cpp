@@ -1,10 +1,11 @@
-// simulate-threads: NVVM kernels to code for one simulated thread on this CPU (runtime/sim/SimThread.h has the other half).
+// simulate-threads: NVVM kernels to code for one simulated thread on this CPU (runtime/sim/SimThread.h has
+// the other half).
 //
-//   llvm.func @k(%x: !llvm.ptr) attributes {nvvm.kernel}    ->   llvm.func @k(%thread: !llvm.ptr, %parameters: !llvm.ptr)
-//   %t = nvvm.read.ptx.sreg.tid.x                           ->   %t = llvm.load %thread[16]
-//   nvvm.barrier0                                           ->   call %barrier(%thread, site)
-//   %v = llvm.load %p                                       ->   call %read(%thread, %p, size); %v = llvm.load %p
-//   llvm.mlir.addressof @shared : !llvm.ptr<3>              ->   %thread.shared + its offset
+//   llvm.func @k(%x: !llvm.ptr) attributes {nvvm.kernel}    ->   llvm.func @k(%thread: !llvm.ptr,
+//   %parameters: !llvm.ptr) %t = nvvm.read.ptx.sreg.tid.x                           ->   %t = llvm.load
+//   %thread[16] nvvm.barrier0                                           ->   call %barrier(%thread, site) %v
+//   = llvm.load %p                                       ->   call %read(%thread, %p, size); %v = llvm.load
+//   %p llvm.mlir.addressof @shared : !llvm.ptr<3>              ->   %thread.shared + its offset
 #include "codegen/sim/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -22,7 +23,8 @@ namespace {
 
 constexpr unsigned kSharedSpace = 3;
 
-/// Offsets of the module's shared variables; those of unknown size (dynamic shared memory) start where the others end.
+/// Offsets of the module's shared variables; those of unknown size (dynamic shared memory) start where the
+/// others end.
 struct SharedLayout {
   llvm::StringMap<int64_t> offsets;
   int64_t staticBytes = 0;
@@ -67,7 +69,8 @@ Type inOneSpace(Type type) {
 class KernelSimulation {
 public:
   KernelSimulation(LLVM::LLVMFuncOp kernel, const SharedLayout &shared, int64_t &numBarriers)
-      : kernel(kernel), shared(shared), numBarriers(&numBarriers), b(kernel), pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
+      : kernel(kernel), shared(shared), numBarriers(&numBarriers), b(kernel),
+        pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
 
   LogicalResult run() {
     if (kernel.getFunctionType().getReturnType() != LLVM::LLVMVoidType::get(b.getContext()))
@@ -82,14 +85,19 @@ public:
   }
 
 private:
-  Value constant(Type type, int64_t value) { return LLVM::ConstantOp::create(b, loc(), type, b.getIntegerAttr(type, value)); }
+  Value constant(Type type, int64_t value) {
+    return LLVM::ConstantOp::create(b, loc(), type, b.getIntegerAttr(type, value));
+  }
   Value i64(int64_t value) { return constant(b.getI64Type(), value); }
   Value i32(int64_t value) { return constant(b.getI32Type(), value); }
   Location loc() { return kernel.getLoc(); }
   Value at(Value base, int64_t offset) {
-    return LLVM::GEPOp::create(b, loc(), pointer, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{int32_t(offset)});
+    return LLVM::GEPOp::create(b, loc(), pointer, b.getI8Type(), base,
+                               ArrayRef<LLVM::GEPArg>{int32_t(offset)});
   }
-  Value member(Type type, Value base, int64_t offset) { return LLVM::LoadOp::create(b, loc(), type, at(base, offset)); }
+  Value member(Type type, Value base, int64_t offset) {
+    return LLVM::LoadOp::create(b, loc(), type, at(base, offset));
+  }
 
   void changeSignature() {
     Block &entry = kernel.getBody().front();
@@ -104,7 +112,8 @@ private:
     functions = member(pointer, thread, offsetof(sim::Thread, functions));
     sharedBase = member(pointer, thread, offsetof(sim::Thread, shared));
     entry.eraseArguments(0, old.size());
-    kernel.setFunctionType(LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {pointer, pointer}));
+    kernel.setFunctionType(
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {pointer, pointer}));
     kernel.removeArgAttrsAttr();
     kernel->removeAttr(NVVM::NVVMDialect::getKernelFuncAttrName());
     kernel->removeAttr(NVVM::NVVMDialect::getMaxntidAttrName());
@@ -173,14 +182,22 @@ private:
           c.erase();
           return success();
         })
-        .Case<NVVM::ThreadIdXOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, threadId))); })
-        .Case<NVVM::ThreadIdYOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, threadId) + 4)); })
-        .Case<NVVM::ThreadIdZOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, threadId) + 8)); })
-        .Case<NVVM::BlockDimXOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, blockDim))); })
-        .Case<NVVM::BlockIdXOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, blockId))); })
-        .Case<NVVM::BlockIdYOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, blockId) + 4)); })
-        .Case<NVVM::GridDimXOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, gridDim))); })
-        .Case<NVVM::GridDimYOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, gridDim) + 4)); })
+        .Case<NVVM::ThreadIdXOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, threadId))); })
+        .Case<NVVM::ThreadIdYOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, threadId) + 4)); })
+        .Case<NVVM::ThreadIdZOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, threadId) + 8)); })
+        .Case<NVVM::BlockDimXOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, blockDim))); })
+        .Case<NVVM::BlockIdXOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, blockId))); })
+        .Case<NVVM::BlockIdYOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, blockId) + 4)); })
+        .Case<NVVM::GridDimXOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, gridDim))); })
+        .Case<NVVM::GridDimYOp>(
+            [&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, gridDim) + 4)); })
         .Case<NVVM::LaneIdOp>([&](Operation *o) { return replace(o, sreg(offsetof(sim::Thread, lane))); })
         .Case<NVVM::Barrier0Op>([&](NVVM::Barrier0Op o) {
           call(sim::Function::barrier, {i32((*numBarriers)++)});
@@ -211,15 +228,19 @@ private:
     if (op.getReturnValueAndIsValid())
       return op.emitError("has no simulation with the predicate as second result");
     Type type = op.getVal().getType();
-    Value bits = type.isF32() ? LLVM::BitcastOp::create(b, loc(), b.getI32Type(), op.getVal()).getResult() : op.getVal();
-    Value moved = call(sim::Function::shuffle,
-                       {op.getThreadMask(), bits, op.getOffset(), op.getMaskAndClamp(), i32(int64_t(op.getKind()))}, b.getI32Type());
+    Value bits = type.isF32() ? LLVM::BitcastOp::create(b, loc(), b.getI32Type(), op.getVal()).getResult()
+                              : op.getVal();
+    Value moved =
+        call(sim::Function::shuffle,
+             {op.getThreadMask(), bits, op.getOffset(), op.getMaskAndClamp(), i32(int64_t(op.getKind()))},
+             b.getI32Type());
     return replace(op, type.isF32() ? LLVM::BitcastOp::create(b, loc(), type, moved).getResult() : moved);
   }
 
   LogicalResult vote(NVVM::VoteSyncOp op) {
     Value predicate = LLVM::ZExtOp::create(b, loc(), b.getI32Type(), op.getPred());
-    Value result = call(sim::Function::vote, {op.getMask(), predicate, i32(int64_t(op.getKind()))}, b.getI32Type());
+    Value result =
+        call(sim::Function::vote, {op.getMask(), predicate, i32(int64_t(op.getKind()))}, b.getI32Type());
     if (op.getType().isInteger(1))
       result = LLVM::ICmpOp::create(b, loc(), LLVM::ICmpPredicate::ne, result, i32(0));
     return replace(op, result);
@@ -234,10 +255,14 @@ private:
 };
 
 // NVVM's kinds are passed through as numbers.
-static_assert(uint32_t(NVVM::ShflKind::bfly) == uint32_t(sim::ShuffleKind::bfly) && uint32_t(NVVM::ShflKind::up) == uint32_t(sim::ShuffleKind::up) &&
-              uint32_t(NVVM::ShflKind::down) == uint32_t(sim::ShuffleKind::down) && uint32_t(NVVM::ShflKind::idx) == uint32_t(sim::ShuffleKind::idx));
-static_assert(uint32_t(NVVM::VoteSyncKind::any) == uint32_t(sim::VoteKind::any) && uint32_t(NVVM::VoteSyncKind::all) == uint32_t(sim::VoteKind::all) &&
-              uint32_t(NVVM::VoteSyncKind::ballot) == uint32_t(sim::VoteKind::ballot) && uint32_t(NVVM::VoteSyncKind::uni) == uint32_t(sim::VoteKind::uni));
+static_assert(uint32_t(NVVM::ShflKind::bfly) == uint32_t(sim::ShuffleKind::bfly) &&
+              uint32_t(NVVM::ShflKind::up) == uint32_t(sim::ShuffleKind::up) &&
+              uint32_t(NVVM::ShflKind::down) == uint32_t(sim::ShuffleKind::down) &&
+              uint32_t(NVVM::ShflKind::idx) == uint32_t(sim::ShuffleKind::idx));
+static_assert(uint32_t(NVVM::VoteSyncKind::any) == uint32_t(sim::VoteKind::any) &&
+              uint32_t(NVVM::VoteSyncKind::all) == uint32_t(sim::VoteKind::all) &&
+              uint32_t(NVVM::VoteSyncKind::ballot) == uint32_t(sim::VoteKind::ballot) &&
+              uint32_t(NVVM::VoteSyncKind::uni) == uint32_t(sim::VoteKind::uni));
 
 struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
   using SimulateThreadsBase::SimulateThreadsBase;
@@ -257,7 +282,8 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
       auto size = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), (kernel.getName() + ".static_shared").str(),
                                            LLVM::LLVMFunctionType::get(b.getI64Type(), {}));
       b.setInsertionPointToStart(size.addEntryBlock(b));
-      Value bytes = LLVM::ConstantOp::create(b, kernel.getLoc(), b.getI64Type(), b.getI64IntegerAttr(shared.staticBytes));
+      Value bytes = LLVM::ConstantOp::create(b, kernel.getLoc(), b.getI64Type(),
+                                             b.getI64IntegerAttr(shared.staticBytes));
       LLVM::ReturnOp::create(b, kernel.getLoc(), bytes);
     }
     for (Operation &op : llvm::make_early_inc_range(*module.getBody())) {

@@ -78,7 +78,8 @@ public:
     uint8_t *begin = static_cast<uint8_t *>(memory) + offset, *end = begin + bytes;
     auto overPage = [](uint8_t *p) { return reinterpret_cast<uintptr_t>(p) % kPageBytes; };
     uint8_t *firstPage = begin + (kPageBytes - overPage(begin)) % kPageBytes, *lastPage = end - overPage(end);
-    // Whole pages go back to the system (untouched ones cost nothing) and read as zero; small states are simply written.
+    // Whole pages go back to the system (untouched ones cost nothing) and read as zero; small states are
+    // simply written.
     if (bytes < 64 * kPageBytes || lastPage <= firstPage ||
         madvise(firstPage, static_cast<size_t>(lastPage - firstPage), MADV_DONTNEED) != 0) {
       memset(begin, 0, bytes);
@@ -141,7 +142,8 @@ private:
     for (const Kernel &kernel : artifact_.plan().kernels)
       for (const char *suffix : {"", ".grid"})
         if (!code_->function(kernel.name + suffix))
-          return damagedArtifact(path, "code object '" + codeLevel_ + "' lacks symbol '" + kernel.name + suffix + "'");
+          return damagedArtifact(path, "code object '" + codeLevel_ + "' lacks symbol '" + kernel.name +
+                                           suffix + "'");
     return absl::OkStatus();
   }
 

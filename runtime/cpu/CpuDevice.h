@@ -1,4 +1,5 @@
-// This machine's CPU as a device: kernels from an ELF code object, run by a thread pool on memory of the process.
+// This machine's CPU as a device: kernels from an ELF code object, run by a thread pool on memory of the
+// process.
 #pragma once
 #include "runtime/Device.h"
 #include "runtime/ThreadPool.h"

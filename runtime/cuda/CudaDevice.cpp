@@ -1,4 +1,5 @@
-// See CudaDevice.h. Every launch's parameter list is made when a program is prepared; running one only fills in the sizes.
+// See CudaDevice.h. Every launch's parameter list is made when a program is prepared; running one only fills
+// in the sizes.
 #include "runtime/cuda/CudaDevice.h"
 #include "runtime/cuda/Driver.h"
 #include <algorithm>
@@ -11,7 +12,8 @@ using namespace llmc::cuda;
 
 constexpr uint32_t kMaxGrid = 0x7fffffff;
 constexpr uint32_t kSharedWithoutAsking = 48 << 10;
-/// Blocks of a kernel that needs global scratch, for every multiprocessor: enough to keep it busy, few enough to bound the scratch.
+/// Blocks of a kernel that needs global scratch, for every multiprocessor: enough to keep it busy, few enough
+/// to bound the scratch.
 constexpr uint32_t kScratchBlocksPerProcessor = 4;
 
 /// "sm_90a": number 90, and whether it is for that one architecture only.
@@ -81,7 +83,8 @@ public:
     driver_ = std::move(*driver);
     int count = 0;
     if (Result r = driver_->cuDeviceGetCount(&count); r || count == 0)
-      return unsupported("the CUDA driver finds no GPU" + (r ? ": " + driver_->name(r) : "") + "; compile the model for --target=cpu");
+      return unsupported("the CUDA driver finds no GPU" + (r ? ": " + driver_->name(r) : "") +
+                         "; compile the model for --target=cpu");
     int major = 0, minor = 0, processors = 0, sharedBytes = 0;
     char name[256] = "";
     for (Result r : {driver_->cuDeviceGet(&device_, 0), driver_->cuDeviceGetName(name, sizeof name, device_),
@@ -132,7 +135,8 @@ public:
     void *host = nullptr;
     Result r = driver_->cuMemAllocHost(&host, std::max<uint64_t>(bytes, 1));
     if (r)
-      return r == kOutOfMemory ? absl::ResourceExhaustedError("in pinned host memory") : failed("pinned memory cannot be had", r);
+      return r == kOutOfMemory ? absl::ResourceExhaustedError("in pinned host memory")
+                               : failed("pinned memory cannot be had", r);
     hostMemory_.push_back(host);
     memset(host, 0, bytes);
     ExchangeMemory exchange{static_cast<uint8_t *>(host), *memory};
@@ -162,7 +166,8 @@ public:
     program->parameters.reserve(parameters);
     program->calls.reserve(dispatches.size());
     for (const DeviceDispatch &dispatch : dispatches) {
-      program->calls.push_back({&object_->launches[dispatch.kernel], functions_[dispatch.kernel], program->parameters.size(), 0});
+      program->calls.push_back(
+          {&object_->launches[dispatch.kernel], functions_[dispatch.kernel], program->parameters.size(), 0});
       for (void *buffer : dispatch.buffers) {
         program->values.push_back(buffer);
         program->parameters.push_back(&program->values.back());
@@ -181,7 +186,8 @@ public:
     if (Result r = driver_->cuCtxSetCurrent(context_))
       return failed("the GPU cannot be used", r);
     for (const Input &input : inputs_)
-      if (Result r = driver_->cuMemcpyHtoDAsync(reinterpret_cast<DevicePointer>(input.memory.device), input.memory.host, input.bytes, stream_))
+      if (Result r = driver_->cuMemcpyHtoDAsync(reinterpret_cast<DevicePointer>(input.memory.device),
+                                                input.memory.host, input.bytes, stream_))
         return failed("inputs cannot be copied", r);
     for (size_t i = 0; i < program.calls.size(); ++i) {
       CudaProgram::Call &call = program.calls[i];
@@ -195,8 +201,9 @@ public:
         continue;
       uint32_t most = launch.scratchBytes ? scratchBlocks_ : kMaxGrid;
       auto blocks = static_cast<unsigned>(std::min<int64_t>(*workgroups, most));
-      if (Result r = driver_->cuLaunchKernel(call.function, blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes, stream_,
-                                             program.parameters.data() + call.parameters, nullptr))
+      if (Result r =
+              driver_->cuLaunchKernel(call.function, blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes,
+                                      stream_, program.parameters.data() + call.parameters, nullptr))
         return failed("kernel '" + launch.symbol + "' cannot be launched", r);
       if (!profile)
         continue;
@@ -207,7 +214,8 @@ public:
     for (const DeviceOutput &output : program.outputs) {
       uint64_t bytes = shapeBytes(output.buffer->shape, output.buffer->type, dims).value_or(0);
       if (bytes)
-        if (Result r = driver_->cuMemcpyDtoHAsync(output.memory.host, reinterpret_cast<DevicePointer>(output.memory.device), bytes, stream_))
+        if (Result r = driver_->cuMemcpyDtoHAsync(
+                output.memory.host, reinterpret_cast<DevicePointer>(output.memory.device), bytes, stream_))
           return failed("outputs cannot be copied", r);
     }
     if (Result r = driver_->cuStreamSynchronize(stream_))
@@ -221,10 +229,13 @@ private:
     uint64_t bytes;
   };
 
-  absl::Status unsupported(const std::string &what) const { return absl::FailedPreconditionError(artifact_.path() + ": " + what); }
+  absl::Status unsupported(const std::string &what) const {
+    return absl::FailedPreconditionError(artifact_.path() + ": " + what);
+  }
 
   absl::Status failed(const std::string &what, Result code) const {
-    return absl::UnknownError(artifact_.path() + ": " + what + " on " + (name_.empty() ? "the GPU" : name_) + ": " + driver_->name(code));
+    return absl::UnknownError(artifact_.path() + ": " + what + " on " + (name_.empty() ? "the GPU" : name_) +
+                              ": " + driver_->name(code));
   }
 
   absl::StatusOr<void *> allocateUnset(uint64_t bytes) {
@@ -234,8 +245,9 @@ private:
       size_t total = 0;
       driver_->cuDeviceTotalMem(&total, device_);
       if (r == kOutOfMemory)
-        return absl::ResourceExhaustedError("on " + name_ + ", which has " + std::to_string(total >> 20) + " MiB of which " +
-                                            std::to_string(allocatedBytes_ >> 20) + " MiB are taken by this model");
+        return absl::ResourceExhaustedError("on " + name_ + ", which has " + std::to_string(total >> 20) +
+                                            " MiB of which " + std::to_string(allocatedBytes_ >> 20) +
+                                            " MiB are taken by this model");
       return failed("device memory cannot be had", r);
     }
     memory_.push_back(address);
@@ -254,7 +266,8 @@ private:
       present += (present.empty() ? "" : ", ") + o.level + (cubin ? " (cubin)" : "");
       ArchName arch = parseArch(o.level);
       bool runs = arch.number > 0 && (arch.isSpecific ? arch.number == capability
-                                                      : arch.number <= capability && (!cubin || arch.number / 10 == capability / 10));
+                                                      : arch.number <= capability &&
+                                                            (!cubin || arch.number / 10 == capability / 10));
       int rank = 2 * arch.number + arch.isSpecific;
       if (runs && rank > best) {
         best = rank;
@@ -263,7 +276,8 @@ private:
     }
     if (object_)
       return absl::OkStatus();
-    return unsupported("has no code for " + name_ + " (sm_" + std::to_string(capability) + "): the artifact holds " + present +
+    return unsupported("has no code for " + name_ + " (sm_" + std::to_string(capability) +
+                       "): the artifact holds " + present +
                        "; compile the model again with --arch for this GPU");
   }
 
@@ -273,32 +287,41 @@ private:
     const BlobEntry &blob = artifact_.blobs()[object_->blob];
     const uint8_t *data = artifact_.blobData(object_->blob);
     if (blob.bytes < sizeof(Elf64_Ehdr) || (memcmp(data, ELFMAG, SELFMAG) != 0 && data[blob.bytes - 1] != 0))
-      return damagedArtifact(artifact_.path(), "code object '" + object_->level + "' is neither an ELF file nor text that ends with a zero");
+      return damagedArtifact(artifact_.path(), "code object '" + object_->level +
+                                                   "' is neither an ELF file nor text that ends with a zero");
     if (Result r = driver_->cuModuleLoadData(&module_, data)) {
       module_ = nullptr;
       int version = 0;
       driver_->cuDriverGetVersion(&version);
-      std::string driver = driver_->path + " (CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10) + ")";
+      std::string driver = driver_->path + " (CUDA " + std::to_string(version / 1000) + "." +
+                           std::to_string(version % 1000 / 10) + ")";
       if (r == kUnsupportedPtxVersion)
-        return unsupported("its PTX is newer than the CUDA driver " + driver + " knows; install a newer driver");
-      return unsupported("the CUDA driver " + driver + " does not load the " + object_->level + " code on " + name_ + ": " + driver_->name(r) +
-                         (r == kNoBinaryForGpu || r == kInvalidImage ? "; code for the simulator runs with --libcuda=libllmc-sim.so only, and no other does there"
-                                                                     : ""));
+        return unsupported("its PTX is newer than the CUDA driver " + driver +
+                           " knows; install a newer driver");
+      return unsupported(
+          "the CUDA driver " + driver + " does not load the " + object_->level + " code on " + name_ + ": " +
+          driver_->name(r) +
+          (r == kNoBinaryForGpu || r == kInvalidImage
+               ? "; code for the simulator runs with --libcuda=libllmc-sim.so only, and no other does there"
+               : ""));
     }
     uint64_t scratchBytes = 0;
     for (size_t k = 0; k < object_->launches.size(); ++k) {
       const KernelLaunch &launch = object_->launches[k];
       void *function = nullptr;
       if (Result r = driver_->cuModuleGetFunction(&function, module_, launch.symbol.c_str()))
-        return damagedArtifact(artifact_.path(), "code object '" + object_->level + "' lacks kernel '" + launch.symbol + "' (" + driver_->name(r) + ")");
+        return damagedArtifact(artifact_.path(), "code object '" + object_->level + "' lacks kernel '" +
+                                                     launch.symbol + "' (" + driver_->name(r) + ")");
       functions_.push_back(function);
       scratchBytes = std::max(scratchBytes, launch.scratchBytes);
       if (launch.sharedBytes <= kSharedWithoutAsking)
         continue;
       if (launch.sharedBytes > sharedBytes)
-        return unsupported("kernel '" + launch.symbol + "' needs " + std::to_string(launch.sharedBytes) + " bytes of shared memory, " + name_ +
-                           " has " + std::to_string(sharedBytes) + "; compile the model again with --arch for this GPU");
-      if (Result r = driver_->cuFuncSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(launch.sharedBytes)))
+        return unsupported("kernel '" + launch.symbol + "' needs " + std::to_string(launch.sharedBytes) +
+                           " bytes of shared memory, " + name_ + " has " + std::to_string(sharedBytes) +
+                           "; compile the model again with --arch for this GPU");
+      if (Result r = driver_->cuFuncSetAttribute(function, kMaxDynamicSharedBytes,
+                                                 static_cast<int>(launch.sharedBytes)))
         return failed("kernel '" + launch.symbol + "' cannot have its shared memory", r);
     }
     if (scratchBytes) {

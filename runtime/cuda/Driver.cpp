@@ -18,8 +18,9 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   void *library = dlopen(driver->path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char *reason = dlerror();
-    return absl::FailedPreconditionError("cannot load the CUDA driver " + driver->path + " (" + (reason ? reason : "no reason given") +
-                                         "); install NVIDIA's driver, name its library with --libcuda, or compile the model for --target=cpu");
+    return absl::FailedPreconditionError(
+        "cannot load the CUDA driver " + driver->path + " (" + (reason ? reason : "no reason given") +
+        "); install NVIDIA's driver, name its library with --libcuda, or compile the model for --target=cpu");
   }
   const char *missing = nullptr;
   auto find = [&](auto &function, const char *symbol) {
@@ -55,10 +56,13 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuLaunchKernel, "cuLaunchKernel");
   find(driver->cuGetErrorName, "cuGetErrorName");
   if (missing)
-    return absl::FailedPreconditionError("the CUDA driver " + driver->path + " lacks " + missing + "; it is no CUDA driver or too old, install a newer one");
+    return absl::FailedPreconditionError("the CUDA driver " + driver->path + " lacks " + missing +
+                                         "; it is no CUDA driver or too old, install a newer one");
   if (Result r = driver->cuInit(0))
-    return absl::FailedPreconditionError(r == kNoDevice ? "the CUDA driver " + driver->path + " finds no GPU; compile the model for --target=cpu"
-                                                        : "the CUDA driver " + driver->path + " does not start: " + driver->name(r));
+    return absl::FailedPreconditionError(
+        r == kNoDevice
+            ? "the CUDA driver " + driver->path + " finds no GPU; compile the model for --target=cpu"
+            : "the CUDA driver " + driver->path + " does not start: " + driver->name(r));
   return driver;
 }
 

@@ -34,12 +34,14 @@ struct CudaDriver {
   cuda::Result (*cuStreamCreate)(cuda::Stream *, unsigned);
   cuda::Result (*cuStreamDestroy)(cuda::Stream);
   cuda::Result (*cuStreamSynchronize)(cuda::Stream);
-  cuda::Result (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, cuda::Stream, void **, void **);
+  cuda::Result (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                                 cuda::Stream, void **, void **);
   cuda::Result (*cuGetErrorName)(cuda::Result, const char **);
 
   std::string path; ///< as given to load
 
-  /// Loads the library (never unloaded) and initialises it; errors say what to do. An empty path means libcuda.so.1.
+  /// Loads the library (never unloaded) and initialises it; errors say what to do. An empty path means
+  /// libcuda.so.1.
   static absl::StatusOr<std::unique_ptr<CudaDriver>> load(const std::string &path);
   /// "CUDA_ERROR_OUT_OF_MEMORY", or the number.
   std::string name(cuda::Result code) const;

@@ -6,7 +6,8 @@
 #include <memory>
 #include <sys/mman.h>
 
-// Saves the callee-saved registers of this stack, notes its top in *from and continues on the stack `to`, as its own call of this returns.
+// Saves the callee-saved registers of this stack, notes its top in *from and continues on the stack `to`, as
+// its own call of this returns.
 extern "C" void llmcSimSwitch(void **from, void *to);
 asm(R"(
 .text
@@ -59,13 +60,15 @@ public:
   explicit GridRun(const Launch &launch) : launch_(launch) {
     threads_ = launch.block[0] * launch.block[1] * launch.block[2];
     size_t bytes = kStackBytes * threads_;
-    stacks_ = static_cast<uint8_t *>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    stacks_ = static_cast<uint8_t *>(
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (stacks_ == MAP_FAILED)
       abort();
     fibers_.resize(threads_);
     warpEpochs_.resize((threads_ + kWarp - 1) / kWarp);
     shared_ = static_cast<uint8_t *>(aligned_alloc(256, (launch.sharedBytes + 511) / 256 * 256));
-    sharedShadow_ = std::make_unique<Shadow>(reinterpret_cast<uintptr_t>(shared_), launch.sharedBytes, /*isPrivate=*/true);
+    sharedShadow_ = std::make_unique<Shadow>(reinterpret_cast<uintptr_t>(shared_), launch.sharedBytes,
+                                             /*isPrivate=*/true);
   }
   ~GridRun() {
     munmap(stacks_, kStackBytes * threads_);
@@ -95,7 +98,8 @@ public:
       if (!buffer)
         return outside(fiber, address, bytes, isWrite);
       if (isWrite && !(buffer->flags & 1))
-        return violation(fiber, "writes " + std::to_string(bytes) + " bytes of " + describe(address) + ", which the kernel only reads");
+        return violation(fiber, "writes " + std::to_string(bytes) + " bytes of " + describe(address) +
+                                    ", which the kernel only reads");
       shadow = buffer->shadow.get();
     }
     if (!shadow)
@@ -110,7 +114,8 @@ public:
     wait(fiber, State::atBarrier);
   }
 
-  uint32_t warpOp(Fiber &fiber, WarpOp op, uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind) {
+  uint32_t warpOp(Fiber &fiber, WarpOp op, uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp,
+                  uint32_t kind) {
     fiber.op = op;
     fiber.mask = mask;
     fiber.value = value;
@@ -123,10 +128,12 @@ public:
 
   void declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags) {
     for (const Declared &known : declared_)
-      if (known.address == address && known.bytes == bytes && (known.flags | 1) == (flags | 1) && known.block == blockOf(flags))
+      if (known.address == address && known.bytes == bytes && (known.flags | 1) == (flags | 1) &&
+          known.block == blockOf(flags))
         return; // by another thread of the block
     if (bytes && !launch_.isAllocated(address, bytes))
-      return violation(fiber, "is given a buffer of " + std::to_string(bytes) + " bytes that is not all in device memory");
+      return violation(fiber, "is given a buffer of " + std::to_string(bytes) +
+                                  " bytes that is not all in device memory");
     bool isScratch = flags & 2;
     Declared buffer{address, bytes, flags, blockOf(flags), nullptr};
     if (flags & 1)
@@ -147,7 +154,8 @@ private:
 
   const Declared *find(uintptr_t address, uint64_t bytes) {
     for (const Declared &b : declared_)
-      if (address - b.address < b.bytes && bytes <= b.bytes - (address - b.address) && (!(b.flags & 2) || b.block == block_))
+      if (address - b.address < b.bytes && bytes <= b.bytes - (address - b.address) &&
+          (!(b.flags & 2) || b.block == block_))
         return &b;
     // Kernels that declare nothing may use whatever is allocated.
     static const Declared anything{0, 0, 1, 0, nullptr};
@@ -168,7 +176,8 @@ private:
   }
 
   void outside(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite) {
-    std::string text = std::string(isWrite ? "writes " : "reads ") + std::to_string(bytes) + " bytes out of bounds at " + describe(address);
+    std::string text = std::string(isWrite ? "writes " : "reads ") + std::to_string(bytes) +
+                       " bytes out of bounds at " + describe(address);
     // The nearest buffer that ends before the address says most about what went wrong.
     uintptr_t best = UINTPTR_MAX, shared = reinterpret_cast<uintptr_t>(shared_);
     std::string nearest;
@@ -180,7 +189,8 @@ private:
     };
     consider(shared, launch_.sharedBytes, "shared memory");
     for (size_t i = 0; i < declared_.size(); ++i)
-      consider(declared_[i].address, declared_[i].bytes, declared_[i].flags & 2 ? "scratch" : "buffer " + std::to_string(i));
+      consider(declared_[i].address, declared_[i].bytes,
+               declared_[i].flags & 2 ? "scratch" : "buffer " + std::to_string(i));
     if (best < 1 << 20)
       text += ", " + std::to_string(best) + " bytes past the end of " + nearest;
     violation(fiber, text);
@@ -236,7 +246,8 @@ private:
     fiber.number = number;
     fiber.run = this;
     fiber.state = State::ready;
-    // What llmcSimSwitch pops: r15 r14 r13 r12 rbx rbp, then the return address; the stack is then 16-byte aligned for the call.
+    // What llmcSimSwitch pops: r15 r14 r13 r12 rbx rbp, then the return address; the stack is then 16-byte
+    // aligned for the call.
     void **top = reinterpret_cast<void **>(stacks_ + kStackBytes * (number + 1)) - 2;
     *--top = reinterpret_cast<void *>(&fiberStart);
     *--top = reinterpret_cast<void *>(&fiberMain); // rbp
@@ -262,7 +273,8 @@ private:
       for (Fiber &fiber : fibers_)
         if (fiber.state == State::atBarrier) {
           if (waiting++ && fiber.site != site)
-            return fail("thread " + std::to_string(fiber.number) + " waits at another barrier than the threads before it");
+            return fail("thread " + std::to_string(fiber.number) +
+                        " waits at another barrier than the threads before it");
           site = fiber.site;
         }
       if (!waiting)
@@ -304,18 +316,21 @@ private:
     }
   }
 
-  /// Performs the warp operation at which `fiber` waits, for all threads of its mask. All others are at one too, at a barrier, or done.
+  /// Performs the warp operation at which `fiber` waits, for all threads of its mask. All others are at one
+  /// too, at a barrier, or done.
   bool meet(Fiber &fiber, uint32_t first, uint32_t last) {
     const uint32_t mask = fiber.mask;
     if (!(mask >> (fiber.number - first) & 1)) {
-      fail("thread " + std::to_string(fiber.number) + " is not in the mask of the warp operation that it executes");
+      fail("thread " + std::to_string(fiber.number) +
+           " is not in the mask of the warp operation that it executes");
       return false;
     }
     uint32_t ballot = 0;
     for (uint32_t i = first; i < first + kWarp; ++i) {
       if (!(mask >> (i - first) & 1))
         continue;
-      if (i >= last || fibers_[i].state != State::atWarp || fibers_[i].op != fiber.op || fibers_[i].mask != mask) {
+      if (i >= last || fibers_[i].state != State::atWarp || fibers_[i].op != fiber.op ||
+          fibers_[i].mask != mask) {
         fail("thread " + std::to_string(i) + " does not take part in a warp operation whose mask names it");
         return false;
       }
@@ -324,7 +339,8 @@ private:
     for (uint32_t i = first; i < last; ++i)
       if (mask >> (i - first) & 1) {
         Fiber &other = fibers_[i];
-        other.result = other.op == WarpOp::shuffle ? shuffled(other, first) : voted(other, ballot & mask, mask);
+        other.result =
+            other.op == WarpOp::shuffle ? shuffled(other, first) : voted(other, ballot & mask, mask);
         if (!report_.empty())
           return false;
       }
@@ -343,15 +359,28 @@ private:
     int32_t most = (lane & segment) | (clamp & ~segment), source = lane;
     bool isInside = true;
     switch (static_cast<ShuffleKind>(fiber.kind)) {
-    case ShuffleKind::up: source = lane - b; isInside = source >= most; break;
-    case ShuffleKind::down: source = lane + b; isInside = source <= most; break;
-    case ShuffleKind::bfly: source = lane ^ b; isInside = source <= most; break;
-    case ShuffleKind::idx: source = (lane & segment) | (b & ~segment); isInside = source <= most; break;
+    case ShuffleKind::up:
+      source = lane - b;
+      isInside = source >= most;
+      break;
+    case ShuffleKind::down:
+      source = lane + b;
+      isInside = source <= most;
+      break;
+    case ShuffleKind::bfly:
+      source = lane ^ b;
+      isInside = source <= most;
+      break;
+    case ShuffleKind::idx:
+      source = (lane & segment) | (b & ~segment);
+      isInside = source <= most;
+      break;
     }
     if (!isInside)
       source = lane;
     if (!(fiber.mask >> source & 1)) {
-      fail("thread " + std::to_string(fiber.number) + " shuffles from lane " + std::to_string(source) + ", which is not in the mask");
+      fail("thread " + std::to_string(fiber.number) + " shuffles from lane " + std::to_string(source) +
+           ", which is not in the mask");
       return 0;
     }
     return fibers_[first + static_cast<uint32_t>(source)].value;
@@ -359,10 +388,14 @@ private:
 
   static uint32_t voted(const Fiber &fiber, uint32_t ballot, uint32_t mask) {
     switch (static_cast<VoteKind>(fiber.kind)) {
-    case VoteKind::any: return ballot != 0;
-    case VoteKind::all: return ballot == mask;
-    case VoteKind::ballot: return ballot;
-    case VoteKind::uni: return ballot == 0 || ballot == mask;
+    case VoteKind::any:
+      return ballot != 0;
+    case VoteKind::all:
+      return ballot == mask;
+    case VoteKind::ballot:
+      return ballot;
+    case VoteKind::uni:
+      return ballot == 0 || ballot == mask;
     }
     return 0;
   }
@@ -378,7 +411,9 @@ private:
       fiberOf(t).run->access(fiberOf(t), reinterpret_cast<uintptr_t>(address), bytes, true);
     };
     f.barrier = [](Thread *t, uint32_t site) { fiberOf(t).run->barrier(fiberOf(t), site); };
-    f.syncWarp = [](Thread *t, uint32_t mask) { fiberOf(t).run->warpOp(fiberOf(t), WarpOp::sync, mask, 0, 0, 0, 0); };
+    f.syncWarp = [](Thread *t, uint32_t mask) {
+      fiberOf(t).run->warpOp(fiberOf(t), WarpOp::sync, mask, 0, 0, 0, 0);
+    };
     f.shuffle = [](Thread *t, uint32_t mask, uint32_t value, uint32_t offset, uint32_t clamp, uint32_t kind) {
       return fiberOf(t).run->warpOp(fiberOf(t), WarpOp::shuffle, mask, value, offset, clamp, kind);
     };

@@ -1,5 +1,5 @@
-// A grid of thread blocks on one CPU thread: every simulated thread is a fiber with a stack of its own, which runs until its next barrier or warp
-// operation. Blocks run one after the other.
+// A grid of thread blocks on one CPU thread: every simulated thread is a fiber with a stack of its own, which
+// runs until its next barrier or warp operation. Blocks run one after the other.
 #pragma once
 #include "runtime/sim/Shadow.h"
 #include "runtime/sim/SimThread.h"

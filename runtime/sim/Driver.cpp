@@ -1,5 +1,6 @@
-// The drop-in for libcuda.so.1: the entry points of the driver API that the runtime uses, on the CPU. Streams are in order and each call is done when it
-// returns; a failed launch is reported by the calls after it, as the real driver does.
+// The drop-in for libcuda.so.1: the entry points of the driver API that the runtime uses, on the CPU. Streams
+// are in order and each call is done when it returns; a failed launch is reported by the calls after it, as
+// the real driver does.
 #include "runtime/cuda/DriverApi.h"
 #include "runtime/sim/Block.h"
 #include "runtime/sim/SimControl.h"
@@ -71,7 +72,8 @@ Result copy(void *to, const void *from, uint64_t bytes, DevicePointer deviceSide
   return kSuccess;
 }
 
-/// Loads a shared object from memory by way of a file without a name. Its size follows from its header: the section headers come last.
+/// Loads a shared object from memory by way of a file without a name. Its size follows from its header: the
+/// section headers come last.
 void *openLibrary(const void *data, const Elf64_Ehdr &header) {
   int file = memfd_create("simulated module", MFD_CLOEXEC);
   if (file < 0)
@@ -121,10 +123,18 @@ LLMC_EXPORT Result cuDeviceTotalMem_v2(size_t *bytes, int) {
 }
 LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
   switch (attribute) {
-  case kComputeCapabilityMajor: *value = device().major; return kSuccess;
-  case kComputeCapabilityMinor: *value = device().minor; return kSuccess;
-  case kMultiprocessorCount: *value = 4; return kSuccess;
-  case kMaxSharedBytesOptIn: *value = device().major >= 9 ? 227 << 10 : 163 << 10; return kSuccess;
+  case kComputeCapabilityMajor:
+    *value = device().major;
+    return kSuccess;
+  case kComputeCapabilityMinor:
+    *value = device().minor;
+    return kSuccess;
+  case kMultiprocessorCount:
+    *value = 4;
+    return kSuccess;
+  case kMaxSharedBytesOptIn:
+    *value = device().major >= 9 ? 227 << 10 : 163 << 10;
+    return kSuccess;
   }
   return kInvalidValue;
 }
@@ -161,7 +171,8 @@ LLMC_EXPORT Result cuModuleUnload(void *handle) {
 LLMC_EXPORT Result cuModuleGetFunction(void **function, void *handle, const char *name) {
   auto *module = static_cast<Module *>(handle);
   auto code = reinterpret_cast<sim::Kernel>(dlsym(module->library, name));
-  auto shared = reinterpret_cast<sim::StaticShared>(dlsym(module->library, (std::string(name) + ".static_shared").c_str()));
+  auto shared = reinterpret_cast<sim::StaticShared>(
+      dlsym(module->library, (std::string(name) + ".static_shared").c_str()));
   if (!code || !shared)
     return kNotFound;
   std::unique_ptr<Function> &known = module->functions[name];
@@ -222,8 +233,12 @@ LLMC_EXPORT Result cuMemcpyHtoD_v2(DevicePointer to, const void *from, size_t by
 LLMC_EXPORT Result cuMemcpyDtoH_v2(void *to, DevicePointer from, size_t bytes) {
   return copy(to, reinterpret_cast<const void *>(from), bytes, from);
 }
-LLMC_EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Stream) { return cuMemcpyHtoD_v2(to, from, bytes); }
-LLMC_EXPORT Result cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream) { return cuMemcpyDtoH_v2(to, from, bytes); }
+LLMC_EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Stream) {
+  return cuMemcpyHtoD_v2(to, from, bytes);
+}
+LLMC_EXPORT Result cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream) {
+  return cuMemcpyDtoH_v2(to, from, bytes);
+}
 LLMC_EXPORT Result cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream) {
   if (Result r = state())
     return r;
@@ -239,13 +254,15 @@ LLMC_EXPORT Result cuStreamCreate(Stream *stream, unsigned) {
 LLMC_EXPORT Result cuStreamDestroy_v2(Stream) { return kSuccess; }
 LLMC_EXPORT Result cuStreamSynchronize(Stream) { return state(); }
 
-LLMC_EXPORT Result cuLaunchKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, unsigned blockZ,
-                                  unsigned sharedBytes, Stream, void **parameters, void **extra) {
+LLMC_EXPORT Result cuLaunchKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                  unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
+                                  Stream, void **parameters, void **extra) {
   if (Result r = state())
     return r;
   auto &function = *static_cast<Function *>(handle);
   uint64_t threads = uint64_t(blockX) * blockY * blockZ;
-  if (!gridX || !gridY || !gridZ || threads == 0 || threads > 1024 || sharedBytes > function.maxDynamicShared || extra)
+  if (!gridX || !gridY || !gridZ || threads == 0 || threads > 1024 ||
+      sharedBytes > function.maxDynamicShared || extra)
     return kInvalidValue;
   Device &d = device();
   std::lock_guard<std::mutex> lock(d.mutex);

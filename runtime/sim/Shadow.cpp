@@ -1,4 +1,5 @@
-// One cell per byte. Of the readers of an epoch two are kept, of different warps where there are such: whoever writes is not both of them.
+// One cell per byte. Of the readers of an epoch two are kept, of different warps where there are such:
+// whoever writes is not both of them.
 #include "runtime/sim/Shadow.h"
 #include <cstdlib>
 #include <cstring>
@@ -9,18 +10,25 @@ static constexpr uint32_t kWarp = 32;
 
 const char *hazardText(Hazard hazard) {
   switch (hazard) {
-  case Hazard::none: return "nothing";
-  case Hazard::unwritten: return "reads memory that was never written";
-  case Hazard::readAfterWrite: return "reads what another thread writes, without a barrier between";
-  case Hazard::writeAfterRead: return "writes what another thread reads, without a barrier between";
-  case Hazard::writeAfterWrite: return "writes what another thread writes, without a barrier between";
-  case Hazard::otherBlock: return "shares memory that is written with another block";
+  case Hazard::none:
+    return "nothing";
+  case Hazard::unwritten:
+    return "reads memory that was never written";
+  case Hazard::readAfterWrite:
+    return "reads what another thread writes, without a barrier between";
+  case Hazard::writeAfterRead:
+    return "writes what another thread reads, without a barrier between";
+  case Hazard::writeAfterWrite:
+    return "writes what another thread writes, without a barrier between";
+  case Hazard::otherBlock:
+    return "shares memory that is written with another block";
   }
   return "?";
 }
 
 Shadow::Shadow(uintptr_t base, uint64_t bytes, bool isPrivate)
-    : base_(base), bytes_(bytes), isPrivate_(isPrivate), cells_(static_cast<Cell *>(calloc(bytes ? bytes : 1, sizeof(Cell)))) {
+    : base_(base), bytes_(bytes), isPrivate_(isPrivate),
+      cells_(static_cast<Cell *>(calloc(bytes ? bytes : 1, sizeof(Cell)))) {
   if (!cells_)
     abort(); // a simulation of models this large needs another machine
 }
@@ -59,7 +67,8 @@ Finding Shadow::read(uintptr_t address, uint64_t bytes, const Moment &now) {
     Access &first = cell.reads[0], &second = cell.reads[1];
     if (first.epoch != now.epoch || first.thread == mine.thread)
       first = mine;
-    else if (second.epoch != now.epoch || second.thread == mine.thread || second.thread / kWarp == first.thread / kWarp)
+    else if (second.epoch != now.epoch || second.thread == mine.thread ||
+             second.thread / kWarp == first.thread / kWarp)
       second = mine;
   }
   return finding;

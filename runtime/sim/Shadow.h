@@ -1,12 +1,13 @@
-// What the simulator remembers of every byte that kernels share: who wrote and read it since when. Finds reads of bytes never written, and
-// races: two threads, one of them writing, no barrier between.
+// What the simulator remembers of every byte that kernels share: who wrote and read it since when. Finds
+// reads of bytes never written, and races: two threads, one of them writing, no barrier between.
 #pragma once
 #include <cstdint>
 #include <memory>
 
 namespace llmc::sim {
 
-/// When an access happens: `epoch` counts the block's barriers from 1, `warpEpoch` those of the thread's warp.
+/// When an access happens: `epoch` counts the block's barriers from 1, `warpEpoch` those of the thread's
+/// warp.
 struct Moment {
   uint32_t block = 0, thread = 0, epoch = 1, warpEpoch = 0;
 };
@@ -28,7 +29,9 @@ public:
   Shadow(const Shadow &) = delete;
   Shadow &operator=(const Shadow &) = delete;
 
-  bool holds(uintptr_t address, uint64_t bytes) const { return address - base_ < bytes_ && bytes <= bytes_ - (address - base_); }
+  bool holds(uintptr_t address, uint64_t bytes) const {
+    return address - base_ < bytes_ && bytes <= bytes_ - (address - base_);
+  }
   Finding read(uintptr_t address, uint64_t bytes, const Moment &now);
   Finding write(uintptr_t address, uint64_t bytes, const Moment &now);
   /// Forgets everything: nothing is written.

@@ -1,5 +1,6 @@
-// The CUDA path without a GPU: whole models in the simulator against the goldens, and what the runtime says when driver, device or memory are not
-// as needed. The artifacts differ from those for a GPU in their code blob only.
+// The CUDA path without a GPU: whole models in the simulator against the goldens, and what the runtime says
+// when driver, device or memory are not as needed. The artifacts differ from those for a GPU in their code
+// blob only.
 #include "llmc.h"
 #include "runtime/sim/SimControl.h"
 #include <cmath>
@@ -28,7 +29,8 @@ std::string artifactOf(const std::string &name, const std::string &flags) {
   if (path.empty()) {
     mkdir(LLMC_WORK, 0777);
     path = std::string(LLMC_WORK) + "/cuda-" + std::to_string(known.size()) + ".llmc";
-    std::string command = std::string(LLMC_PROGRAM) + " compile " LLMC_SOURCE "/test/golden/" + name + " " + flags + " -o " + path;
+    std::string command = std::string(LLMC_PROGRAM) + " compile " LLMC_SOURCE "/test/golden/" + name + " " +
+                          flags + " -o " + path;
     EXPECT_EQ(system(command.c_str()), 0) << command;
   }
   return path;
@@ -60,7 +62,8 @@ struct Opened {
   ~Opened() { llmc_model_close(model); }
 };
 
-std::vector<int32_t> generate(const Opened &opened, const std::vector<int32_t> &prompt, int count, float temperature) {
+std::vector<int32_t> generate(const Opened &opened, const std::vector<int32_t> &prompt, int count,
+                              float temperature) {
   llmc_session *session = nullptr;
   EXPECT_EQ(llmc_session_create(opened.model, &session), LLMC_OK) << llmc_last_error();
   EXPECT_EQ(llmc_ingest(session, prompt.data(), prompt.size()), LLMC_OK) << llmc_last_error();
@@ -121,8 +124,8 @@ TEST_P(Simulated, GeneratesTheTokensOfTheCpu) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Simulated,
-                         testing::Values(std::pair("llama-a", "sm_80"), std::pair("llama-a", "sm_90a"), std::pair("kimi-a", "sm_80"),
-                                         std::pair("kimi-a", "sm_90a")),
+                         testing::Values(std::pair("llama-a", "sm_80"), std::pair("llama-a", "sm_90a"),
+                                         std::pair("kimi-a", "sm_80"), std::pair("kimi-a", "sm_90a")),
                          [](const auto &info) {
                            std::string name = std::string(info.param.first) + "_" + info.param.second;
                            for (char &c : name)
@@ -155,7 +158,8 @@ TEST(CudaRuntime, SaysThatThereIsNoDriver) {
 }
 
 TEST(CudaRuntime, SaysThatALibraryIsNoDriver) {
-  expectError(Opened(artifactOf("llama-a", kSim), "libm.so.6"), LLMC_UNSUPPORTED, "the CUDA driver libm.so.6 lacks cuInit");
+  expectError(Opened(artifactOf("llama-a", kSim), "libm.so.6"), LLMC_UNSUPPORTED,
+              "the CUDA driver libm.so.6 lacks cuInit");
 }
 
 TEST(CudaRuntime, ChoosesTheNewestCodeThatTheDeviceRuns) {
@@ -169,13 +173,48 @@ TEST(CudaRuntime, ChoosesTheNewestCodeThatTheDeviceRuns) {
   }
   setDevice(7, 5, uint64_t(1) << 30);
   expectError(Opened(artifactOf("llama-a", kSim), LLMC_SIM), LLMC_UNSUPPORTED,
-              "has no code for llmc simulator (sm_75): the artifact holds sm_80, sm_90a; compile the model again with --arch for this GPU");
+              "has no code for llmc simulator (sm_75): the artifact holds sm_80, sm_90a; compile the model "
+              "again with --arch for this GPU");
 }
 
 TEST(CudaRuntime, SaysThatTheDriverTakesOtherCode) {
-  expectError(Opened(artifactOf("llama-a", "--target=cuda --arch=sm_80 --ptxas=none"), LLMC_SIM), LLMC_UNSUPPORTED,
-              "does not load the sm_80 code on llmc simulator: CUDA_ERROR_INVALID_IMAGE");
+  expectError(Opened(artifactOf("llama-a", "--target=cuda --arch=sm_80 --ptxas=none"), LLMC_SIM),
+              LLMC_UNSUPPORTED, "does not load the sm_80 code on llmc simulator: CUDA_ERROR_INVALID_IMAGE");
 }
+
+/// Registers and spills of every kernel, from the assembler where there is one.
+class Resources : public testing::TestWithParam<const char *> {};
+
+TEST_P(Resources, KernelsSpillNextToNothing) {
+  // What ptxas 13.0 spills now is a few values that live across the loop over workgroups; a kernel that
+  // spills in its inner loops has far more.
+  constexpr int kMaxSpillBytes = 64;
+
+  for (const char *arch : {"sm_80", "sm_90a"}) {
+    std::string path = artifactOf(GetParam(), std::string("--target=cuda --arch=") + arch),
+                table = path + ".txt";
+    ASSERT_EQ(system((std::string(LLMC_PROGRAM) + " inspect --resources " + path + " > " + table).c_str()),
+              0);
+    std::istringstream in(readFile(table));
+    std::string line, name, threads, registers, spills;
+    std::getline(in, line);
+    if (line.find("(PTX)") != std::string::npos)
+      GTEST_SKIP() << "no ptxas on this machine: PTX is not assembled";
+    ASSERT_NE(line.find(std::string("cuda ") + arch + " (cubin)"), std::string::npos) << line;
+    std::getline(in, line);
+    int kernels = 0;
+    for (; std::getline(in, line); ++kernels) {
+      std::istringstream(line) >> name >> threads >> registers >> spills;
+      EXPECT_LE(std::atoi(spills.c_str()), kMaxSpillBytes) << line;
+      EXPECT_GT(std::atoi(registers.c_str()), 0) << line;
+    }
+    EXPECT_GT(kernels, 5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Resources, testing::Values("llama-a", "kimi-a"), [](const auto &info) {
+  return std::string(info.param).replace(5 - (info.param[0] == 'k'), 1, "_");
+});
 
 TEST(CudaRuntime, SaysThatMemoryIsTooSmall) {
   Restore restore;

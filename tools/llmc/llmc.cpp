@@ -18,7 +18,7 @@ const char *const kUsage =
   llmc compile model.mlir --weights=DIR -o m.llmc
   llmc compile --print-passes
   llmc run DIR -p TEXT [flags of llmc-run]     compiles if needed, then runs llmc-run
-  llmc inspect m.llmc
+  llmc inspect m.llmc [--resources]
 )";
 
 int usageError(const std::string &message) {
@@ -130,6 +130,10 @@ int main(int argc, char **argv) {
   if (verb == "run")
     return llmc::runCommand(args.drop_front());
   if (verb == "inspect") {
+    if (args.size() == 3 && llvm::StringRef(args[1]) == "--resources")
+      return report(llmc::runtime::inspectResources(args[2], stdout));
+    if (args.size() == 3 && llvm::StringRef(args[2]) == "--resources")
+      return report(llmc::runtime::inspectResources(args[1], stdout));
     if (args.size() != 2)
       return usageError("inspect needs one artifact");
     return report(llmc::runtime::inspect(args[1], stdout));

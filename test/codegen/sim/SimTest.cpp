@@ -1,5 +1,5 @@
-// The simulator: results of warp operations, and every kind of mistake that it must find, planted in kernels written by hand in the NVVM dialect and in
-// tile programs compiled without barriers.
+// The simulator: results of warp operations, and every kind of mistake that it must find, planted in kernels
+// written by hand in the NVVM dialect and in tile programs compiled without barriers.
 #include "codegen/cuda/CudaTarget.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
@@ -28,7 +28,8 @@ template <typename F> F *control(const char *name) {
   return reinterpret_cast<F *>(dlsym(library, name));
 }
 
-/// Code of kernels written in the NVVM dialect. `body` may use %x, %y (pointers) and %tid (i64), and the shared array @s of 64 floats.
+/// Code of kernels written in the NVVM dialect. `body` may use %x, %y (pointers) and %tid (i64), and the
+/// shared array @s of 64 floats.
 std::vector<char> compileNvvm(const std::string &body) {
   std::string text = R"(
     llvm.func @llmc.buffer(!llvm.ptr, i64, i32)
@@ -71,7 +72,8 @@ struct Outcome {
 };
 
 /// Launches `kernel` of `code` with the two buffers of 64 floats: x counts from 0, y is zero.
-Outcome launch(const std::vector<char> &code, unsigned threads, unsigned blocks = 1, const char *kernel = "k") {
+Outcome launch(const std::vector<char> &code, unsigned threads, unsigned blocks = 1,
+               const char *kernel = "k") {
   Outcome outcome;
   const CudaDriver &d = driver();
   void *module = nullptr, *function = nullptr;
@@ -87,7 +89,8 @@ Outcome launch(const std::vector<char> &code, unsigned threads, unsigned blocks 
     EXPECT_EQ(d.cuMemcpyHtoD(*place, values->data(), 256), cuda::kSuccess);
   }
   void *parameters[] = {&x, &y};
-  EXPECT_EQ(d.cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, nullptr, parameters, nullptr), cuda::kSuccess);
+  EXPECT_EQ(d.cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, nullptr, parameters, nullptr),
+            cuda::kSuccess);
   if (d.cuStreamSynchronize(nullptr) != cuda::kSuccess) {
     outcome.report = control<const char *()>("llmcSimReport")();
     d.cuDevicePrimaryCtxRelease(0);
@@ -108,16 +111,19 @@ void expectFound(const std::string &report, const std::string &part) {
 }
 
 const std::string kWrite = "llvm.store %f, %mine : f32, !llvm.ptr<3>\n";
-const std::string kReadNext = "%v = llvm.load %next : !llvm.ptr<3> -> f32\n llvm.store %v, %yi : f32, !llvm.ptr\n";
+const std::string kReadNext =
+    "%v = llvm.load %next : !llvm.ptr<3> -> f32\n llvm.store %v, %yi : f32, !llvm.ptr\n";
 const std::string kBarrier = "nvvm.barrier0\n";
 
 TEST(Simulator, PassesWhatABarrierOrders) { EXPECT_EQ(reportOf(kWrite + kBarrier + kReadNext), ""); }
 
 TEST(Simulator, FindsTheRaceOfAMissingBarrier) {
   // Thread 63 reads what thread 0 has written.
-  expectFound(reportOf(kWrite + "%w = llvm.load %mine : !llvm.ptr<3> -> f32\n" + "llvm.store %w, %next : f32, !llvm.ptr<3>"),
+  expectFound(reportOf(kWrite + "%w = llvm.load %mine : !llvm.ptr<3> -> f32\n" +
+                       "llvm.store %w, %next : f32, !llvm.ptr<3>"),
               "without a barrier between: shared memory at offset");
-  expectFound(reportOf(kWrite + kBarrier + kReadNext + kWrite), "writes what another thread reads, without a barrier between: shared memory at offset");
+  expectFound(reportOf(kWrite + kBarrier + kReadNext + kWrite),
+              "writes what another thread reads, without a barrier between: shared memory at offset");
 }
 
 TEST(Simulator, FindsAReadAfterWriteWithinAWarp) {
@@ -126,8 +132,10 @@ TEST(Simulator, FindsAReadAfterWriteWithinAWarp) {
     %zero = llvm.mlir.constant(0 : i64) : i64
     %first = llvm.getelementptr %s[%zero] : (!llvm.ptr<3>, i64) -> !llvm.ptr<3>, f32
     %v = llvm.load %first : !llvm.ptr<3> -> f32
-    llvm.store %v, %yi : f32, !llvm.ptr)", 32);
-  expectFound(report, "thread 1 reads what another thread writes, without a barrier between: shared memory at offset 0, thread 0");
+    llvm.store %v, %yi : f32, !llvm.ptr)",
+                                32);
+  expectFound(report, "thread 1 reads what another thread writes, without a barrier between: shared memory "
+                      "at offset 0, thread 0");
 }
 
 TEST(Simulator, AWarpBarrierOrdersItsWarpOnly) {
@@ -146,35 +154,45 @@ TEST(Simulator, FindsReadsOfUnwrittenSharedMemory) {
 }
 
 TEST(Simulator, FindsAccessesOutOfBounds) {
-  expectFound(reportOf("%far = llvm.getelementptr %mine[64] : (!llvm.ptr<3>) -> !llvm.ptr<3>, f32\n llvm.store %f, %far : f32, !llvm.ptr<3>"),
+  expectFound(reportOf("%far = llvm.getelementptr %mine[64] : (!llvm.ptr<3>) -> !llvm.ptr<3>, f32\n "
+                       "llvm.store %f, %far : f32, !llvm.ptr<3>"),
               "thread 0 writes 4 bytes out of bounds");
-  expectFound(reportOf("%far = llvm.getelementptr %xi[64] : (!llvm.ptr) -> !llvm.ptr, f32\n %v = llvm.load %far : !llvm.ptr -> f32\n"
+  expectFound(reportOf("%far = llvm.getelementptr %xi[64] : (!llvm.ptr) -> !llvm.ptr, f32\n %v = llvm.load "
+                       "%far : !llvm.ptr -> f32\n"
                        "llvm.store %v, %yi : f32, !llvm.ptr"),
               "thread 0 reads 4 bytes out of bounds");
-  std::string declared = "%bytes = llvm.mlir.constant(8 : i64) : i64\n %w = llvm.mlir.constant(1 : i32) : i32\n"
-                         "llvm.call @llmc.buffer(%y, %bytes, %w) : (!llvm.ptr, i64, i32) -> ()\n";
-  expectFound(reportOf(declared + "llvm.store %f, %yi : f32, !llvm.ptr"), "thread 2 writes 4 bytes out of bounds");
+  std::string declared =
+      "%bytes = llvm.mlir.constant(8 : i64) : i64\n %w = llvm.mlir.constant(1 : i32) : i32\n"
+      "llvm.call @llmc.buffer(%y, %bytes, %w) : (!llvm.ptr, i64, i32) -> ()\n";
+  expectFound(reportOf(declared + "llvm.store %f, %yi : f32, !llvm.ptr"),
+              "thread 2 writes 4 bytes out of bounds");
   EXPECT_EQ(reportOf(declared + "llvm.store %f, %yi : f32, !llvm.ptr", 2), "");
 }
 
 TEST(Simulator, FindsWritesToReadOnlyBuffers) {
-  expectFound(reportOf("%bytes = llvm.mlir.constant(256 : i64) : i64\n %r = llvm.mlir.constant(0 : i32) : i32\n"
-                       "llvm.call @llmc.buffer(%y, %bytes, %r) : (!llvm.ptr, i64, i32) -> ()\n llvm.store %f, %yi : f32, !llvm.ptr"),
-              "writes 4 bytes of buffer 0 at offset 0 of 256, which the kernel only reads");
+  expectFound(
+      reportOf("%bytes = llvm.mlir.constant(256 : i64) : i64\n %r = llvm.mlir.constant(0 : i32) : i32\n"
+               "llvm.call @llmc.buffer(%y, %bytes, %r) : (!llvm.ptr, i64, i32) -> ()\n llvm.store %f, %yi : "
+               "f32, !llvm.ptr"),
+      "writes 4 bytes of buffer 0 at offset 0 of 256, which the kernel only reads");
 }
 
 TEST(Simulator, FindsBlocksThatWriteTheSamePlace) {
   std::string body = "%bytes = llvm.mlir.constant(256 : i64) : i64\n %w = llvm.mlir.constant(1 : i32) : i32\n"
-                     "llvm.call @llmc.buffer(%y, %bytes, %w) : (!llvm.ptr, i64, i32) -> ()\n llvm.store %f, %yi : f32, !llvm.ptr";
+                     "llvm.call @llmc.buffer(%y, %bytes, %w) : (!llvm.ptr, i64, i32) -> ()\n llvm.store %f, "
+                     "%yi : f32, !llvm.ptr";
   EXPECT_EQ(reportOf(body, 64, 1), "");
-  expectFound(reportOf(body, 64, 2), "block 1: thread 0 shares memory that is written with another block: buffer 0 at offset 0");
+  expectFound(reportOf(body, 64, 2),
+              "block 1: thread 0 shares memory that is written with another block: buffer 0 at offset 0");
 }
 
 TEST(Simulator, FindsScratchReadBeforeItIsWritten) {
-  expectFound(reportOf("%bytes = llvm.mlir.constant(256 : i64) : i64\n %w = llvm.mlir.constant(3 : i32) : i32\n"
-                       "llvm.call @llmc.buffer(%y, %bytes, %w) : (!llvm.ptr, i64, i32) -> ()\n %v = llvm.load %yi : !llvm.ptr -> f32\n"
-                       "llvm.store %v, %mine : f32, !llvm.ptr<3>"),
-              "reads memory that was never written: scratch at offset 0");
+  expectFound(
+      reportOf("%bytes = llvm.mlir.constant(256 : i64) : i64\n %w = llvm.mlir.constant(3 : i32) : i32\n"
+               "llvm.call @llmc.buffer(%y, %bytes, %w) : (!llvm.ptr, i64, i32) -> ()\n %v = llvm.load %yi : "
+               "!llvm.ptr -> f32\n"
+               "llvm.store %v, %mine : f32, !llvm.ptr<3>"),
+      "reads memory that was never written: scratch at offset 0");
 }
 
 TEST(Simulator, FindsThreadsAtDifferentBarriers) {
@@ -202,7 +220,9 @@ TEST(Simulator, ShufflesAsThePtxManualSays) {
     llvm.store %r, %yi : f32, !llvm.ptr)";
   auto run = [&](const char *kind, int offset, int clamp, auto expected) {
     std::string body = shuffle;
-    for (auto [key, value] : {std::pair("@K@", std::string(kind)), {"@O@", std::to_string(offset)}, {"@C@", std::to_string(clamp)}})
+    for (auto [key, value] : {std::pair("@K@", std::string(kind)),
+                              {"@O@", std::to_string(offset)},
+                              {"@C@", std::to_string(clamp)}})
       body.replace(body.find(key), 3, value);
     Outcome o = launch(compileNvvm(body), 64);
     EXPECT_EQ(o.report, "");
@@ -305,7 +325,8 @@ Outcome runTiles(bool hasBarriers) {
   int64_t dims[5] = {}, workgroups = 2;
   void *parameters[] = {&x, &y, &dims[0], &dims[1], &dims[2], &dims[3], &dims[4], &scratch, &workgroups};
   // One block walks over both workgroups.
-  EXPECT_EQ(d.cuLaunchKernel(function, 1, 1, 1, l.threads, 1, 1, l.sharedBytes, nullptr, parameters, nullptr), cuda::kSuccess);
+  EXPECT_EQ(d.cuLaunchKernel(function, 1, 1, 1, l.threads, 1, 1, l.sharedBytes, nullptr, parameters, nullptr),
+            cuda::kSuccess);
   if (d.cuStreamSynchronize(nullptr) != cuda::kSuccess) {
     outcome.report = control<const char *()>("llmcSimReport")();
     d.cuDevicePrimaryCtxRelease(0);
