@@ -11,6 +11,7 @@ namespace {
 struct Layout {
   std::vector<std::string> names;
   int64_t stack = 0, groups = 1, from = 0, count = -1, panel = 0;
+  std::vector<int64_t> parts; ///< first row and number of rows of each weight; empty: `from` and `count` for all
   bool packed = false;
   int64_t columns = 0, elementBytes = 0, bytes = 0;
 };
@@ -33,6 +34,8 @@ Layout layoutOf(plan::BufferOp buffer) {
   l.from = get("from", 0);
   l.count = get("count", -1);
   l.panel = get("panel", 0);
+  if (auto parts = attrs.getAs<DenseI64ArrayAttr>("parts"))
+    l.parts.assign(parts.asArrayRef().begin(), parts.asArrayRef().end());
   l.columns = l.packed ? type.getDimSize(2) : 0;
   return l;
 }
@@ -63,17 +66,19 @@ void transposePanel(const uint8_t *source, int64_t rows, int64_t columns, int64_
 absl::Status writePacked(const Layout &l, const TensorSource &source, const TensorRelease &release, BlobSink &sink) {
   std::string panel;
   for (int64_t g = 0; g < l.groups; ++g)
-    for (const std::string &pattern : l.names) {
+    for (size_t i = 0; i < l.names.size(); ++i) {
+      const std::string &pattern = l.names[i];
       // A group is a part of one tensor, or, of stacked tensors, one of them.
       std::string name = l.stack ? partName(pattern, g) : pattern;
       StoredTensor tensor = source(name);
       int64_t rowBytes = l.columns * l.elementBytes, parts = l.stack ? 1 : l.groups;
       if (!tensor.data || tensor.bytes % (rowBytes * parts))
         return wrongSize(name, tensor.bytes);
-      int64_t rows = tensor.bytes / rowBytes / parts, count = l.count < 0 ? rows : l.count;
-      if (l.from + count > rows)
+      int64_t rows = tensor.bytes / rowBytes / parts, from = l.parts.empty() ? l.from : l.parts[2 * i];
+      int64_t count = !l.parts.empty() ? l.parts[2 * i + 1] : l.count < 0 ? rows : l.count;
+      if (from + count > rows)
         return wrongSize(name, tensor.bytes);
-      const uint8_t *first = tensor.data + ((l.stack ? 0 : g) * rows + l.from) * rowBytes;
+      const uint8_t *first = tensor.data + ((l.stack ? 0 : g) * rows + from) * rowBytes;
       if (!l.panel) {
         if (absl::Status status = sink.append(first, count * rowBytes); !status.ok())
           return status;

@@ -4,8 +4,8 @@
 
 namespace llmc {
 
-extern const Family kKimiLinear, kLlama;
-static const Family *const kFamilies[] = {&kKimiLinear, &kLlama};
+extern const Family kKimiLinear, kLlama, kQwen2, kQwen3, kQwen3Moe;
+static const Family *const kFamilies[] = {&kKimiLinear, &kLlama, &kQwen2, &kQwen3, &kQwen3Moe};
 
 const Family *findFamily(llvm::StringRef modelType) {
   for (const Family *family : kFamilies)
@@ -35,6 +35,10 @@ absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder
       if (w.stack) {
         auto [before, after] = llvm::StringRef(w.name).split("{}");
         spec.name = (before + llvm::Twine(e) + after).str();
+        std::string first = (before + "0" + after).str();
+        if (builder.has(spec.name) && builder.has(first) && builder.storedType(spec.name) != builder.storedType(first))
+          return absl::UnimplementedError("tensor \"" + spec.name + "\" is not of the type of \"" + first +
+                                          "\": experts of one layer must be stored alike; convert the checkpoint to one type");
       }
       model.tensors.push_back(spec);
     }

@@ -180,23 +180,12 @@ void feedForward(LayerBuilder &l, const Config &c, bool moe) {
     return denseFeedForward(l, x, "mlp.", d, c.intermediate);
 
   const std::string p = "block_sparse_moe.";
-  OpBuilder &b = l.b;
   Value logits = l.linear(x, l.weight(p + "gate.weight", {e, d}));
-  Value bias = l.weight(p + "gate.e_score_correction_bias", {e});
-  auto ids = [&](ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getI32Type()); };
-  int64_t any = ShapedType::kDynamic;
-  auto route = llm::RouteOp::create(b, l.loc, ids({any, k}), l.rows(k), logits, bias, b.getStringAttr(c.scoring), b.getI64IntegerAttr(k),
-                                    b.getBoolAttr(c.renormalize && k > 1), b.getF64FloatAttr(c.routedScale),
-                                    b.getI64IntegerAttr(c.groups), b.getI64IntegerAttr(c.topGroups));
-  auto grouped = llm::DispatchExpertsOp::create(b, l.loc, ids({any}), ids({any, k}), ids({e, 3}), route.getIds());
-  auto expertLinear = [&](Value in, ValueRange weights, int64_t columns, int64_t gather) -> Value {
-    return llm::ExpertLinearOp::create(b, l.loc, l.rows(columns), in, grouped.getOrder(), grouped.getGroups(), weights,
-                                       b.getI64IntegerAttr(gather), b.getI64IntegerAttr(k), b.getI64IntegerAttr(1));
-  };
-  Value gate = expertLinear(x, l.stackedWeight(p + "experts.{}.w1.weight", e, {w, d}), w, k);
-  Value up = expertLinear(x, l.stackedWeight(p + "experts.{}.w3.weight", e, {w, d}), w, k);
-  Value down = expertLinear(l.siluMul(gate, up), l.stackedWeight(p + "experts.{}.w2.weight", e, {d, w}), d, 0);
-  Value routed = llm::CombineExpertsOp::create(b, l.loc, l.rows(d), down, grouped.getPlace(), route.getWeights());
+  BlockBuilder::Routing routing = {k, c.scoring, c.renormalize && k > 1, c.routedScale, c.groups, c.topGroups};
+  routing.bias = l.weight(p + "gate.e_score_correction_bias", {e});
+  Value gate = l.stackedWeight(p + "experts.{}.w1.weight", e, {w, d}), up = l.stackedWeight(p + "experts.{}.w3.weight", e, {w, d});
+  Value down = l.stackedWeight(p + "experts.{}.w2.weight", e, {d, w});
+  Value routed = l.experts(x, logits, routing, gate, up, down);
   if (c.sharedExperts)
     denseFeedForward(l, x, p + "shared_experts.", d, w * c.sharedExperts);
   l.x = l.add(routed, l.x);

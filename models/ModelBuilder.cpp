@@ -67,9 +67,33 @@ Value BlockBuilder::siluMul(Value gate, Value up) {
   });
 }
 
+Value BlockBuilder::weightRows(Value weight, int64_t groups, int64_t from, int64_t count) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  auto part = RankedTensorType::get({groups, count, type.getShape().back()}, type.getElementType());
+  return llm::PackOp::create(b, loc, part, weight, b.getI64IntegerAttr(groups), b.getI64IntegerAttr(0), b.getI64IntegerAttr(from),
+                             b.getI64IntegerAttr(count));
+}
+
+Value BlockBuilder::experts(Value x, Value logits, const Routing &r, Value gate, Value up, Value down) {
+  int64_t any = ShapedType::kDynamic, count = llm::columns(logits);
+  auto ids = [&](ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getI32Type()); };
+  auto route = llm::RouteOp::create(b, loc, ids({any, r.topK}), rows(r.topK), logits, r.bias, b.getStringAttr(r.scoring), b.getI64IntegerAttr(r.topK),
+                                    b.getBoolAttr(r.renormalize), b.getF64FloatAttr(r.scale), b.getI64IntegerAttr(r.groups),
+                                    b.getI64IntegerAttr(r.topGroups));
+  auto grouped = llm::DispatchExpertsOp::create(b, loc, ids({any}), ids({any, r.topK}), ids({count, 3}), route.getIds());
+  auto linear = [&](Value in, Value weight, int64_t gather) -> Value {
+    int64_t columns = cast<RankedTensorType>(weight.getType()).getDimSize(1);
+    return llm::ExpertLinearOp::create(b, loc, rows(columns), in, grouped.getOrder(), grouped.getGroups(), weight, b.getI64IntegerAttr(gather),
+                                       b.getI64IntegerAttr(r.topK), b.getI64IntegerAttr(1));
+  };
+  Value gated = linear(x, gate, r.topK), raised = linear(x, up, r.topK);
+  Value lowered = linear(siluMul(gated, raised), down, 0);
+  return llm::CombineExpertsOp::create(b, loc, x.getType(), lowered, grouped.getPlace(), route.getWeights());
+}
+
 Value LayerBuilder::weight(StringRef name, ArrayRef<int64_t> shape, std::vector<SmallVector<int64_t>> alternatives) {
   weights.push_back({name.str(), SmallVector<int64_t>(shape), 0, std::move(alternatives)});
-  Type type = RankedTensorType::get(shape, weightType(prefix + name.str()));
+  Type type = RankedTensorType::get(shape, storedType(prefix + name.str()));
   function.front().addArgument(type, loc);
   return function.front().getArguments().back();
 }
@@ -84,7 +108,7 @@ Value LayerBuilder::stackedWeight(StringRef name, int64_t stack, ArrayRef<int64_
   weights.push_back({name.str(), SmallVector<int64_t>(shape), stack});
   SmallVector<int64_t> full{stack};
   full.append(shape.begin(), shape.end());
-  Type type = RankedTensorType::get(full, weightType(partName(prefix + name.str(), 0)));
+  Type type = RankedTensorType::get(full, storedType(partName(prefix + name.str(), 0)));
   function.front().addArgument(type, loc);
   return function.front().getArguments().back();
 }
@@ -111,11 +135,16 @@ ModelBuilder::ModelBuilder(MLIRContext *context, WeightType type) : builder(cont
   builder.setInsertionPointToEnd(module->getBody());
 }
 
-std::string ModelBuilder::signature(StringRef kind, StringRef prefix, const std::vector<LayerWeight> &weights) const {
+Type ModelBuilder::storedType(StringRef name) {
+  Type type = weightType(name);
+  return type ? type : builder.getBF16Type();
+}
+
+std::string ModelBuilder::signature(StringRef kind, StringRef prefix, const std::vector<LayerWeight> &weights) {
   std::string key = kind.str();
   llvm::raw_string_ostream out(key);
   for (const LayerWeight &w : weights)
-    out << ";" << weightType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str());
+    out << ";" << storedType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str());
   return key;
 }
 
@@ -141,7 +170,8 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix, func
   LayerBuilder layerBuilder(builder, loc);
   layerBuilder.function = function;
   layerBuilder.prefix = prefix;
-  layerBuilder.weightType = weightType;
+  auto typeOf = [&](StringRef weight) { return storedType(weight); };
+  layerBuilder.storedType = typeOf;
   layerBuilder.x = block->addArgument(layerBuilder.rows(hidden), loc);
   layerBuilder.sequences = block->addArgument(llm::SequencesType::get(builder.getContext()), loc);
   if (sharedColumns)
@@ -175,7 +205,7 @@ Value ModelBuilder::weightOp(BlockBuilder &b, const std::string &prefix, const L
   SmallVector<int64_t> shape(full.shape);
   if (full.stack)
     shape.insert(shape.begin(), full.stack);
-  Type type = RankedTensorType::get(shape, weightType(full.stack ? partName(full.name, 0) : full.name));
+  Type type = RankedTensorType::get(shape, storedType(full.stack ? partName(full.name, 0) : full.name));
   return llm::WeightOp::create(b.b, b.loc, type, b.b.getStringAttr(full.name),
                                full.stack ? b.b.getI64IntegerAttr(full.stack) : IntegerAttr());
 }

@@ -14,7 +14,7 @@
 
 namespace llmc {
 
-/// The stored element type of a checkpoint's tensor ("bf16" where there is no checkpoint).
+/// The stored element type of a checkpoint's tensor; null if there is no such tensor (or no checkpoint).
 using WeightType = std::function<mlir::Type(llvm::StringRef name)>;
 
 /// A weight that a layer uses: name inside the layer (after the layer's prefix) and shape; `stack` > 0 for stacked expert tensors.
@@ -46,6 +46,20 @@ public:
   mlir::Value sigmoid(mlir::Value x);
   /// silu(gate) * up
   mlir::Value siluMul(mlir::Value gate, mlir::Value up);
+  /// Rows `from .. from + count` of each group of a stored weight [groups, R, K] (whatever its rank), as [groups, count, K].
+  mlir::Value weightRows(mlir::Value weight, int64_t groups, int64_t from, int64_t count);
+
+  /// How tokens choose experts: see llm.route.
+  struct Routing {
+    int64_t topK = 1;
+    std::string scoring = "softmax";
+    bool renormalize = false;
+    double scale = 1.0;
+    int64_t groups = 1, topGroups = 1;
+    mlir::Value bias = {}; ///< [E], for the selection only; may be null
+  };
+  /// The weighted sum of down(silu(gate x) * up x) over the experts chosen by `logits` [T, E]; gate and up [E, I, D], down [E, D, I].
+  mlir::Value experts(mlir::Value x, mlir::Value logits, const Routing &routing, mlir::Value gate, mlir::Value up, mlir::Value down);
   /// The scalar function `body` at every element.
   mlir::Value map(mlir::ValueRange inputs,
                   llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)> body);
@@ -79,7 +93,7 @@ private:
   friend class ModelBuilder;
   mlir::func::FuncOp function;
   std::string prefix;
-  WeightType weightType;
+  llvm::function_ref<mlir::Type(llvm::StringRef)> storedType;
   std::vector<LayerWeight> weights;
   std::vector<LayerState> states;
   std::vector<mlir::Value> updated;
@@ -117,6 +131,9 @@ public:
 
   /// Every tensor that the model reads, in the order of first use: name (with `{}` if stacked), shape of one, stack count.
   const std::vector<LayerWeight> &tensors() const { return tensorList; }
+  /// Whether the checkpoint has that tensor, and its stored element type (bf16 if not).
+  bool has(llvm::StringRef name) const { return weightType(name) != mlir::Type(); }
+  mlir::Type storedType(llvm::StringRef name);
 
 private:
   struct Kind {
@@ -129,7 +146,7 @@ private:
     int64_t index;
     std::string prefix;
   };
-  std::string signature(llvm::StringRef kind, llvm::StringRef prefix, const std::vector<LayerWeight> &weights) const;
+  std::string signature(llvm::StringRef kind, llvm::StringRef prefix, const std::vector<LayerWeight> &weights);
   mlir::Value weightOp(BlockBuilder &b, const std::string &prefix, const LayerWeight &weight);
   void program(llvm::StringRef name, const Ends &ends, const ModelFacts &facts);
 

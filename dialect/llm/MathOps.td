@@ -41,7 +41,8 @@ def Llm_PackOp : Llm_Op<"pack", [Pure]> {
   let description = [{
     Each weight is seen as `[groups, R, K]` (row-major, whatever its rank) and gives rows `from .. from + count` of each group. With `panel = p > 0` they are cut into panels of p rows,
     the last padded with zeros, and each panel is stored with its rows innermost: `[groups, panels, K, p]`, element (g, i, k, j) = row i p + j of group g at column k. The panels of several
-    weights follow each other. With `panel = 0` the rows stay as they are: `[groups, count, K]` (one weight).
+    weights follow each other. With `panel = 0` the rows stay as they are: `[groups, count, K]` (one weight); this is also how a model takes a part of a
+    stored tensor (the gates of experts stored with their ups below them), and a pack of such rows becomes one pack of the tensor.
     Packing happens when the artifact is written.
   }];
   let arguments = (ins Variadic<Llm_Weight>:$weights, Llm_Positive:$groups, Llm_NonNegative:$panel,

@@ -28,6 +28,10 @@ LogicalResult BufferOp::verify() {
     return emitOpError("expects a name for each of ") << dynamic << " dynamic dimensions, got " << named;
   if ((getKind() == "weight") != getWeights().has_value())
     return emitOpError("expects the tensors it holds exactly if it is a weight");
+  if (auto parts = getLayoutAttr() ? getLayoutAttr().getAs<DenseI64ArrayAttr>("parts") : DenseI64ArrayAttr()) {
+    if (!getWeights() || parts.size() != 2 * (int64_t)getWeights()->size() || llvm::any_of(parts.asArrayRef(), [](int64_t n) { return n < 0; }))
+      return emitOpError("expects parts to have a first row and a number of rows for each tensor, got ") << parts;
+  }
   return success();
 }
 

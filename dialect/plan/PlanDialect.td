@@ -21,8 +21,8 @@ def Plan_BufferOp : Plan_Op<"buffer", [Symbol]> {
   let summary = "a named array";
   let description = [{
     `kind` is input, output, weight, state or transient. `dims` names the dynamic dimensions of `type` in order ("T", "8*T", "SLOTS", ...).
-    A weight says which tensors of the checkpoint it holds and in which order (`layout`, the attributes of `llm.pack`; none: as stored). A transient
-    has an `offset` in its program's arena once memory is planned.
+    A weight says which tensors of the checkpoint it holds and in which order (`layout`, the attributes of `llm.pack`; none: as stored; `parts`: first row
+    and number of rows in a group, for each tensor, instead of `from` and `count` for all). A transient has an `offset` in its program's arena once memory is planned.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$kind, TypeAttr:$type, OptionalAttr<StrArrayAttr>:$dims, OptionalAttr<I64Attr>:$offset,
                        OptionalAttr<StrArrayAttr>:$weights, OptionalAttr<DictionaryAttr>:$layout);

@@ -67,9 +67,11 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   }
   auto weightType = [&](StringRef name) -> Type {
     const CheckpointTensor *tensor = result.checkpoint ? result.checkpoint->find(name.str()) : nullptr;
-    if (tensor && tensor->type == StoredType::F32)
+    if (!tensor)
+      return {};
+    if (tensor->type == StoredType::F32)
       return Float32Type::get(&context);
-    if (tensor && tensor->type == StoredType::F16)
+    if (tensor->type == StoredType::F16)
       return Float16Type::get(&context);
     return BFloat16Type::get(&context); // what is missing or of another type is reported below
   };

@@ -23,6 +23,15 @@ bool isRoot(Operation *op) {
              llm::RouteOp, llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
 }
 
+/// A router's linear joins the choice of experts if its weights are so few that one core reads them in less time than another
+/// dispatch costs (a few microseconds at about 10 GB/s); a larger one is better shared out among cores.
+bool isSmallRouter(Operation *op, Operation *root) {
+  constexpr int64_t kElements = 32768;
+  auto linear = dyn_cast<llm::LinearOp>(op);
+  return linear && isa<llm::RouteOp>(root) && linear->hasOneUse() && linear.getWeights().size() == 1 &&
+         llm::elements(linear.getWeights().front()) <= kElements;
+}
+
 /// The operand whose memory the op's `result` takes, or null.
 Value tiedOperand(OpResult result) {
   Operation *op = result.getOwner();
@@ -106,7 +115,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         Operation *def = operand.getDefiningOp();
         if (!def || group.contains(def) || materialized.contains(def))
           continue;
-        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root))) {
+        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root)) || isSmallRouter(def, root)) {
           group.insert(def);
           work.push_back(def);
         }
@@ -196,7 +205,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
       llvm::DenseSet<Operation *> materialized;
       for (Operation &op : block) {
-        if (!isRoot(&op))
+        if (!isRoot(&op) || (op.hasOneUse() && isSmallRouter(&op, *op.getUsers().begin())))
           continue;
         Group group;
         group.insert(&op);

@@ -9,10 +9,12 @@ namespace llmc {
 namespace {
 
 struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
-  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are known by their op.
+  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are known by their op, and by the
+  /// pack without panels that takes some of their rows.
   struct Place {
     SmallVector<StringAttr, 2> buffers;
     llm::WeightOp weight;
+    llm::PackOp rows;
   };
   using Places = llvm::DenseMap<Value, Place>;
 
@@ -54,10 +56,42 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
 
   StringAttr plainBuffer(Place &place) {
     if (place.weight) {
-      place.buffers = {weightBuffer({place.weight}, place.weight.getType(), top->getDictionaryAttr({}))};
+      Type type = place.rows ? place.rows.getType() : place.weight.getType();
+      place.buffers = {weightBuffer({place.weight}, type, place.rows ? place.rows->getAttrDictionary() : top->getDictionaryAttr({}))};
       place.weight = {};
+      place.rows = {};
     }
     return place.buffers.front();
+  }
+
+  /// Packs of stored weights become buffers. A pack without panels waits for its use: a pack of what it takes joins it.
+  LogicalResult pack(llm::PackOp op, Places &places) {
+    SmallVector<llm::WeightOp> weights;
+    SmallVector<int64_t> parts; // first row and number of rows of each weight
+    bool ofRows = false;
+    for (Value w : op.getWeights()) {
+      Place &place = places[w];
+      if (!place.weight)
+        return op.emitOpError("expects weights of the checkpoint");
+      if (place.rows && place.rows.getGroups() != op.getGroups())
+        return op.emitOpError("expects ") << place.rows.getGroups() << " groups, as in the rows that it packs, got " << op.getGroups();
+      weights.push_back(place.weight);
+      ofRows |= bool(place.rows);
+      parts.push_back(op.getFrom() + (place.rows ? place.rows.getFrom() : 0));
+      parts.push_back(op.getCount().value_or(llm::elements(w) / op.getGroups() / cast<RankedTensorType>(w.getType()).getShape().back()));
+    }
+    Place &result = places[op.getResult()];
+    if (op.getPanel() == 0 && weights.size() == 1 && !ofRows) {
+      result.weight = weights.front();
+      result.rows = op;
+      return success();
+    }
+    DictionaryAttr layout = op->getAttrDictionary();
+    if (ofRows)
+      layout = top->getDictionaryAttr({top->getNamedAttr("groups", op.getGroupsAttr()), top->getNamedAttr("panel", op.getPanelAttr()),
+                                       top->getNamedAttr("parts", top->getDenseI64ArrayAttr(parts))});
+    result.buffers = {weightBuffer(weights, op.getType(), layout)};
+    return success();
   }
 
   LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const llvm::DenseMap<Value, StringAttr> &outputs) {
@@ -102,14 +136,9 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     for (Operation &op : block.without_terminator()) {
       if (auto weight = dyn_cast<llm::WeightOp>(op)) {
         places[weight.getResult()].weight = weight;
-      } else if (auto pack = dyn_cast<llm::PackOp>(op)) {
-        SmallVector<llm::WeightOp> weights;
-        for (Value w : pack.getWeights()) {
-          if (!places[w].weight)
-            return pack.emitOpError("expects weights of the checkpoint");
-          weights.push_back(places[w].weight);
-        }
-        places[pack.getResult()].buffers = {weightBuffer(weights, pack.getType(), pack->getAttrDictionary())};
+      } else if (auto packOp = dyn_cast<llm::PackOp>(op)) {
+        if (failed(pack(packOp, places)))
+          return failure();
       } else if (auto call = dyn_cast<func::CallOp>(op)) {
         auto callee = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(call, call.getCalleeAttr());
         if (!callee.getBody().hasOneBlock())

@@ -21,3 +21,14 @@ func.func @takes_rows_of_each_group() -> (tensor<2x2x1xbf16>, tensor<2x1x1x4xbf1
   %panels = llm.pack %a {groups = 2 : i64, panel = 4 : i64, from = 1 : i64, count = 2 : i64} : (tensor<6x1xbf16>) -> tensor<2x1x1x4xbf16>
   return %rows, %panels : tensor<2x2x1xbf16>, tensor<2x1x1x4xbf16>
 }
+
+// Rows of each group, packed again: two parts of one stored tensor side by side.
+// CHECK-LABEL: @packs_rows_of_groups
+func.func @packs_rows_of_groups() -> tensor<2x2x1x2xf32> attributes {llm.expect = [
+    dense<[[[[1.0, 0.0]], [[2.0, 3.0]]], [[[4.0, 0.0]], [[5.0, 6.0]]]]> : tensor<2x2x1x2xf64>]} {
+  %w = arith.constant dense<[[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]]> : tensor<2x3x1xf32>
+  %a = llm.pack %w {groups = 2 : i64, panel = 0 : i64, from = 0 : i64, count = 1 : i64} : (tensor<2x3x1xf32>) -> tensor<2x1x1xf32>
+  %b = llm.pack %w {groups = 2 : i64, panel = 0 : i64, from = 1 : i64, count = 2 : i64} : (tensor<2x3x1xf32>) -> tensor<2x2x1xf32>
+  %p = llm.pack %a, %b {groups = 2 : i64, panel = 2 : i64} : (tensor<2x1x1xf32>, tensor<2x2x1xf32>) -> tensor<2x2x1x2xf32>
+  return %p : tensor<2x2x1x2xf32>
+}

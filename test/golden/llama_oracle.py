@@ -61,8 +61,10 @@ def rope_frequencies(config: dict) -> tuple[np.ndarray, float]:
         def correction(turns: float) -> float:
             return n * math.log(original / (2 * math.pi * turns)) / (2 * math.log(rope["rope_theta"]))
 
-        low = max(math.floor(correction(rope.get("beta_fast", 32))), 0)
-        high = min(math.ceil(correction(rope.get("beta_slow", 1))), n - 1)
+        low, high = correction(rope.get("beta_fast", 32)), correction(rope.get("beta_slow", 1))
+        if rope.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, n - 1)
         span = high - low if high != low else 0.001
         ramp = np.clip((np.arange(n // 2) - low) / span, 0.0, 1.0)
         scale = rope.get("attention_factor", 0.1 * math.log(factor) + 1.0)

@@ -18,8 +18,10 @@ import torch
 
 import kimi_oracle
 import llama_oracle
+import qwen_oracle
 import random_kimi
 import random_llama
+import random_qwen
 from checkpoint import load_weights, read_json, relative_l2, save_weights, write_golden, write_json
 
 FOLDER = Path(__file__).parent
@@ -62,6 +64,47 @@ def make_llama(case: str) -> str:
     assert error < 5e-6, f"{case}: transformers and llama_oracle differ by {error:.1e}"
     write_golden(directory, tokens, golden)
     return f"transformers against llama_oracle: relative L2 {error:.1e}; logits std {golden.std():.2f}"
+
+
+def transformers_qwen_logits(directory: Path, tokens: np.ndarray) -> np.ndarray:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float64, attn_implementation="eager", experts_implementation="eager"
+    )
+    with torch.no_grad():
+        return model(torch.from_numpy(tokens)[None]).logits[0].double().numpy()
+
+
+def tokens_with_clear_choices(config: dict, weights: dict, rng: np.random.Generator) -> np.ndarray:
+    """Random tokens; from the front, those are drawn again that bring a choice of experts closer than 2e-3."""
+    tokens = random_tokens(rng, config["vocab_size"])
+    while True:
+        margins: list[float] = []
+        qwen_oracle.logits(config, weights, tokens, margins)
+        close = np.flatnonzero(np.reshape(margins, (-1, TOKENS)).min(axis=0) < 2e-3) if margins else []
+        if not len(close):
+            return tokens
+        first = close[0]
+        tokens[first - 1 if first in (5, 64) else first] = rng.integers(0, config["vocab_size"])
+
+
+def make_qwen(case: str) -> str:
+    config, shards, joined_experts = random_qwen.CASES[case]
+    directory, rng = FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    write_json(directory / "config.json", config)
+    save_weights(directory, random_qwen.random_weights(config, joined_experts, rng), shards)
+    config, weights = read_json(directory / "config.json"), load_weights(directory)
+    tokens = tokens_with_clear_choices(config, weights, rng)
+    golden = transformers_qwen_logits(directory, tokens)
+    margins: list[float] = []
+    check = qwen_oracle.logits(config, weights, tokens, margins)
+    error = relative_l2(golden, check)
+    assert error < 5e-6, f"{case}: transformers and qwen_oracle differ by {error:.1e}"
+    write_golden(directory, tokens, golden)
+    line = f"transformers against qwen_oracle: relative L2 {error:.1e}; logits std {golden.std():.2f}"
+    return line + (f"; closest expert choice {min(margins):.1e}" if margins else "")
 
 
 # What transformers can load: it knows neither softmax routers, nor models without experts, nor A_log [H]. Its
@@ -152,6 +195,7 @@ def main() -> None:
     torch.set_num_threads(1)
     kimi_oracle.self_test()
     makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
+    makers |= {case: make_qwen for case in random_qwen.CASES}
     makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
     for case in sys.argv[1:] or makers:
         print(f"{case}: {makers[case](case)}")

@@ -14,6 +14,7 @@ import numpy as np
 
 import kimi_oracle as kimi
 import llama_oracle as llama
+import qwen_oracle as qwen
 from checkpoint import load_weights, read_json, read_tokens, relative_l2
 
 FOLDER = Path(__file__).parent
@@ -123,6 +124,68 @@ def llama_errors() -> dict[str, tuple[str, Callable]]:
     }
 
 
+def qwen_errors() -> dict[str, tuple[str, Callable]]:
+    rotate, choose, window, attention = qwen.rotate, qwen.choose, qwen.window_of, qwen.attention
+    linear, frequencies, head_norm = qwen.linear, qwen.rope_frequencies, qwen.head_norm
+
+    def norm_late(x, weights, prefix, config, layer):
+        """Rotation first, then the norms of the heads."""
+        order: list = []
+        eps = config["rms_norm_eps"]
+        with replaced(qwen, "head_norm", lambda z, w, name, e: (order.append(name), z)[1]):
+            with replaced(qwen, "rotate", lambda z, f, s: head_norm(rotate(z, f, s), weights, order[-1], eps)):
+                return attention(x, weights, prefix, config, layer)
+
+    def wide_norm(x, weights, name, eps):
+        """One norm over all heads together."""
+        if name not in weights:
+            return x
+        mean = np.mean(x * x, axis=(-2, -1), keepdims=True)
+        return x / np.sqrt(mean + eps) * weights[name]
+
+    def plain(config):
+        n = llama.head_dim_of(config)
+        return llama.rope_block(config)["rope_theta"] ** (-2.0 * np.arange(n // 2) / n), 1.0
+
+    def flipped(logits, config):
+        return choose(logits, config | {"norm_topk_prob": not config["norm_topk_prob"]})
+
+    return {
+        "head norms ignored": ("head_norm", lambda x, w, n, e: x),
+        "head norms after the rotation": ("attention", norm_late),
+        "head norms over all heads": ("head_norm", wide_norm),
+        "window ignored": ("window_of", lambda c, i: np.inf),
+        "window one too long": ("window_of", lambda c, i: window(c, i) + 1),
+        "window one too short": ("window_of", lambda c, i: window(c, i) - 1),
+        "window in the other layers": (
+            "window_of",
+            lambda c, i: c["sliding_window"] if c["use_sliding_window"] and window(c, i) == np.inf else np.inf,
+        ),
+        "window although not used": ("window_of", lambda c, i: c["sliding_window"] or np.inf),
+        "rope scaling ignored": ("rope_frequencies", plain),
+        "rope cos/sin factor ignored": ("rope_frequencies", lambda c: (frequencies(c)[0], 1.0)),
+        "yarn's ramp truncated or not": (
+            "rope_frequencies",
+            lambda c: frequencies(changed_rope(c, truncate=not llama.rope_block(c).get("truncate", True))),
+        ),
+        "biases ignored": ("linear", lambda x, w, n: linear(x, {n + ".weight": w[n + ".weight"]}, n)),
+        "router renormalisation flipped": ("choose", flipped),
+        "one expert too few": ("choose", lambda z, c: choose(z, c | {"num_experts_per_tok": c["num_experts_per_tok"] - 1})),
+        "joined experts: gate and up swapped": ("expert", swapped_expert),
+    }
+
+
+def changed_rope(config: dict, **changes: object) -> dict:
+    return config | {"rope_parameters": llama.rope_block(config) | changes}
+
+
+def swapped_expert(x, weights, prefix, e):
+    if prefix + "gate_up_proj" not in weights:
+        return llama.mlp(x, weights, prefix + f"{e}.")
+    up, gate = np.split(weights[prefix + "gate_up_proj"][e], 2)
+    return (llama.silu(x @ gate.T) * (x @ up.T)) @ weights[prefix + "down_proj"][e].T
+
+
 def table(module: object, cases: list[str], errors: dict[str, tuple[str, object]]) -> None:
     loaded = []
     for case in cases:
@@ -150,6 +213,7 @@ def other_eps(config: dict) -> dict:
 def main() -> None:
     table(kimi, ["kimi-a", "kimi-b", "kimi-c", "kimi-extreme"], kimi_errors())
     table(llama, ["llama-a", "llama-b", "llama-c", "llama-d"], llama_errors())
+    table(qwen, ["qwen2-a", "qwen3-a", "qwen3-b", "qwen3moe-a", "qwen3moe-b"], qwen_errors())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,227 @@
+// Families from config.json alone: published sizes become modules with the published tensors, and what would change the mathematics
+// without being understood is refused.
+#include "models/Family.h"
+#include "absl/strings/match.h"
+#include <gtest/gtest.h>
+
+using namespace mlir;
+namespace llmc {
+namespace {
+
+struct Built {
+  MLIRContext context;
+  absl::StatusOr<BuiltModel> model = absl::UnknownError("not built");
+
+  explicit Built(const std::string &text, const WeightType &type = [](StringRef) { return Type(); }) {
+    auto config = ConfigReader::parse(text, "c");
+    EXPECT_TRUE(config.ok()) << config.status();
+    const Family *family = findFamily(config->getString("model_type"));
+    EXPECT_NE(family, nullptr);
+    model = family->build(context, *config, type);
+  }
+  std::string message() const { return std::string(model.status().message()); }
+  int64_t parameters() const {
+    int64_t sum = 0;
+    for (const TensorSpec &t : model->tensors) {
+      int64_t size = 1;
+      for (int64_t d : t.shape)
+        size *= d;
+      sum += size;
+    }
+    return sum;
+  }
+  /// Layer functions, which equal layers share.
+  std::vector<std::string> kinds() const {
+    std::vector<std::string> names;
+    for (auto f : model->module.get().getOps<func::FuncOp>())
+      if (f.isPrivate())
+        names.push_back(f.getName().str());
+    return names;
+  }
+  std::vector<int64_t> windows() const {
+    std::vector<int64_t> list;
+    model->module.get().walk([&](llm::AttentionOp op) { list.push_back(op.getWindow().value_or(0)); });
+    return list;
+  }
+  const TensorSpec *tensor(const std::string &name) const {
+    for (const TensorSpec &t : model->tensors)
+      if (t.name == name)
+        return &t;
+    return nullptr;
+  }
+};
+
+using Names = std::vector<std::string>;
+
+const std::string kQwen25 = R"({"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"bos_token_id":151643,"eos_token_id":151645,
+  "hidden_act":"silu","hidden_size":3584,"initializer_range":0.02,"intermediate_size":18944,"max_position_embeddings":32768,"max_window_layers":28,
+  "model_type":"qwen2","num_attention_heads":28,"num_hidden_layers":28,"num_key_value_heads":4,"rms_norm_eps":1e-06,"rope_theta":1000000.0,
+  "sliding_window":131072,"tie_word_embeddings":false,"torch_dtype":"bfloat16","transformers_version":"4.43.1","use_cache":true,"use_mrope":false,
+  "use_sliding_window":false,"vocab_size":152064})";
+
+const std::string kQwen3 = R"({"architectures":["Qwen3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
+  "eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":1024,"initializer_range":0.02,"intermediate_size":3072,
+  "max_position_embeddings":40960,"max_window_layers":28,"model_type":"qwen3","num_attention_heads":16,"num_hidden_layers":28,
+  "num_key_value_heads":8,"rms_norm_eps":1e-06,"rope_scaling":null,"rope_theta":1000000,"sliding_window":null,"tie_word_embeddings":true,
+  "torch_dtype":"bfloat16","transformers_version":"4.51.0","use_cache":true,"use_sliding_window":false,"vocab_size":151936})";
+
+const std::string kQwen3Moe = R"({"architectures":["Qwen3MoeForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
+  "decoder_sparse_step":1,"eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":2048,"initializer_range":0.02,
+  "intermediate_size":6144,"max_position_embeddings":40960,"max_window_layers":48,"mlp_only_layers":[],"model_type":"qwen3_moe",
+  "moe_intermediate_size":768,"norm_topk_prob":true,"num_attention_heads":32,"num_experts":128,"num_experts_per_tok":8,"num_hidden_layers":48,
+  "num_key_value_heads":4,"output_router_logits":false,"rms_norm_eps":1e-06,"rope_scaling":null,"rope_theta":1000000.0,
+  "router_aux_loss_coef":0.001,"sliding_window":null,"tie_word_embeddings":false,"torch_dtype":"bfloat16","transformers_version":"4.51.0",
+  "use_cache":true,"use_sliding_window":false,"vocab_size":151936})";
+
+const std::string kLlama31 = R"({"architectures":["LlamaForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":128000,
+  "eos_token_id":[128001,128008,128009],"hidden_act":"silu","hidden_size":4096,"initializer_range":0.02,"intermediate_size":14336,
+  "max_position_embeddings":131072,"mlp_bias":false,"model_type":"llama","num_attention_heads":32,"num_hidden_layers":32,"num_key_value_heads":8,
+  "pretraining_tp":1,"rms_norm_eps":1e-05,"rope_scaling":{"factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,
+  "original_max_position_embeddings":8192,"rope_type":"llama3"},"rope_theta":500000.0,"tie_word_embeddings":false,"torch_dtype":"bfloat16",
+  "use_cache":true,"vocab_size":128256})";
+
+/// `text` with the first `from` replaced by `to`.
+std::string with(std::string text, const std::string &from, const std::string &to) {
+  size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(Family, published_sizes_have_the_published_tensors) {
+  Built qwen25(kQwen25), qwen3(kQwen3), qwen3Moe(kQwen3Moe), llama31(kLlama31);
+  for (Built *built : {&qwen25, &qwen3, &qwen3Moe, &llama31}) {
+    ASSERT_TRUE(built->model.ok()) << built->message();
+    EXPECT_EQ(built->kinds().size(), 1u);
+    for (int64_t window : built->windows())
+      EXPECT_EQ(window, 0);
+  }
+  EXPECT_EQ(qwen25.parameters(), 7615616512);
+  EXPECT_EQ(qwen25.model->tensors.size(), 339u);
+  EXPECT_EQ(qwen3.parameters(), 596049920);
+  EXPECT_EQ(qwen3.model->tensors.size(), 310u);
+  EXPECT_EQ(qwen3.model->ignorable, Names{"lm_head.weight"});
+  EXPECT_EQ(qwen3Moe.parameters(), 30532122624);
+  EXPECT_EQ(qwen3Moe.model->tensors.size(), 18867u);
+  EXPECT_EQ(llama31.parameters(), 8030261248);
+  EXPECT_EQ(llama31.model->tensors.size(), 291u);
+  EXPECT_EQ(qwen3.model->facts.context, 40960);
+  EXPECT_EQ(qwen3.tensor("model.layers.0.self_attn.q_proj.weight")->shape, (std::vector<int64_t>{2048, 1024}));
+  EXPECT_EQ(qwen3Moe.tensor("model.layers.47.mlp.experts.127.down_proj.weight")->shape, (std::vector<int64_t>{2048, 768}));
+}
+
+TEST(Family, windows_follow_the_configuration) {
+  std::string sliding = with(with(kQwen25, "\"use_sliding_window\":false", "\"use_sliding_window\":true"), "131072", "100");
+  EXPECT_EQ(Built(sliding).windows(), std::vector<int64_t>{0}); // all layers come before max_window_layers
+  Built last(with(sliding, "\"max_window_layers\":28", "\"max_window_layers\":27"));
+  ASSERT_TRUE(last.model.ok()) << last.message();
+  EXPECT_EQ(last.kinds(), (Names{"layer", "layer_window"}));
+  EXPECT_EQ(last.windows(), (std::vector<int64_t>{0, 100}));
+
+  std::string four = with(kQwen3, "\"num_hidden_layers\":28", "\"num_hidden_layers\":3");
+  std::string types = R"("layer_types":["sliding_attention","full_attention","full_attention"])";
+  std::string windowed = with(four, "\"sliding_window\":null", "\"sliding_window\":7," + types);
+  EXPECT_EQ(Built(with(windowed, "\"use_sliding_window\":false", "\"use_sliding_window\":true")).windows(), (std::vector<int64_t>{7, 0}));
+  EXPECT_EQ(Built(windowed).message(), "c: key \"layer_types\" is [\"sliding_attention\", \"full_attention\", \"full_attention\"]: layer 0 slides, but "
+                                       "use_sliding_window is not true");
+  EXPECT_EQ(Built(with(four, "\"sliding_window\":null", R"("layer_types":["full_attention","chunked_attention"])")).message(),
+            "c: key \"layer_types\" is [\"full_attention\", \"chunked_attention\"]: must have an entry for each of the 3 layers\n"
+            "c: key \"layer_types\" is [\"full_attention\", \"chunked_attention\"]: layer 1 must be full_attention or sliding_attention");
+}
+
+TEST(Family, experts_stand_in_the_layers_that_the_configuration_says) {
+  std::string six = with(kQwen3Moe, "\"num_hidden_layers\":48", "\"num_hidden_layers\":6");
+  Built built(with(with(six, "\"decoder_sparse_step\":1", "\"decoder_sparse_step\":2"), "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[3,17]"));
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  EXPECT_EQ(built.kinds(), (Names{"layer", "layer_experts"}));
+  for (int64_t i = 0; i < 6; ++i) {
+    std::string mlp = "model.layers." + std::to_string(i) + ".mlp.";
+    bool sparse = i == 1 || i == 5;
+    EXPECT_EQ(built.tensor(mlp + "gate.weight") != nullptr, sparse) << i;
+    EXPECT_EQ(built.tensor(mlp + "gate_proj.weight") != nullptr, !sparse) << i;
+  }
+  Built local(with(kQwen3Moe, "num_experts\"", "num_local_experts\""));
+  EXPECT_EQ(local.model->tensors.size(), 18867u);
+  Built none(with(kQwen3Moe, "\"num_experts\":128", "\"num_experts\":0"));
+  ASSERT_TRUE(none.model.ok()) << none.message();
+  EXPECT_EQ(none.kinds(), Names{"layer"});
+}
+
+TEST(Family, experts_may_be_joined_in_two_tensors_layer_by_layer) {
+  MLIRContext context;
+  auto type = [&](StringRef name) -> Type {
+    bool joined = name == "model.layers.1.mlp.experts.gate_up_proj" || name == "model.layers.1.mlp.experts.down_proj";
+    return joined ? Type(Float32Type::get(&context)) : Type();
+  };
+  auto config = ConfigReader::parse(with(kQwen3Moe, "\"num_hidden_layers\":48", "\"num_hidden_layers\":3"), "c");
+  auto model = findFamily("qwen3_moe")->build(context, *config, type);
+  ASSERT_TRUE(model.ok()) << model.status();
+  int64_t joined = 0, single = 0;
+  for (const TensorSpec &t : model->tensors) {
+    if (t.name == "model.layers.1.mlp.experts.gate_up_proj")
+      EXPECT_EQ(t.shape, (std::vector<int64_t>{128, 1536, 2048}));
+    if (t.name == "model.layers.1.mlp.experts.down_proj")
+      EXPECT_EQ(t.shape, (std::vector<int64_t>{128, 2048, 768}));
+    joined += absl::StrContains(t.name, ".mlp.experts.") && absl::StrContains(t.name, "layers.1.");
+    single += absl::StrContains(t.name, ".mlp.experts.") && !absl::StrContains(t.name, "layers.1.");
+  }
+  EXPECT_EQ(joined, 2);
+  EXPECT_EQ(single, 2 * 3 * 128);
+}
+
+TEST(Family, experts_of_a_layer_must_be_stored_alike) {
+  MLIRContext context;
+  auto type = [&](StringRef name) -> Type {
+    if (name.ends_with("experts.5.up_proj.weight"))
+      return Float16Type::get(&context);
+    return BFloat16Type::get(&context);
+  };
+  auto config = ConfigReader::parse(with(kQwen3Moe, "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[0]"), "c");
+  // The type says yes to every name, also to joined ones: those are taken then, so they are left out here.
+  auto model = findFamily("qwen3_moe")->build(context, *config, [&](StringRef name) {
+    return name.ends_with("experts.gate_up_proj") ? Type() : type(name);
+  });
+  EXPECT_EQ(std::string(model.status().message()),
+            "tensor \"model.layers.1.mlp.experts.5.up_proj.weight\" is not of the type of \"model.layers.1.mlp.experts.0.up_proj.weight\": experts of one "
+            "layer must be stored alike; convert the checkpoint to one type");
+}
+
+TEST(Family, refuses_what_it_does_not_understand) {
+  struct {
+    std::string text, message;
+  } const kCases[] = {
+      {with(kQwen3, "\"num_key_value_heads\":8", "\"num_key_value_heads\":5"), "c: key \"num_key_value_heads\" is 5: must divide num_attention_heads (16)"},
+      {with(kQwen25, "\"num_attention_heads\":28", "\"num_attention_heads\":12"),
+       "c: key \"num_attention_heads\" is 12: must divide hidden_size (3584) where head_dim is absent"},
+      {with(kQwen3, "\"head_dim\":128", "\"head_dim\":33"), "c: key \"head_dim\" is 33: rotary embedding expects an even head size, found 33"},
+      {with(kQwen3, "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\""), "c: key \"hidden_act\" is \"gelu\": only silu is supported for this family"},
+      {with(kQwen3, "\"rope_scaling\":null", R"("rope_scaling":{"rope_type":"dynamic","factor":2.0})"),
+       "c: key \"rope_scaling.rope_type\" is \"dynamic\": this kind of rotary scaling is not supported; default, linear, llama3 and yarn are"},
+      {with(kQwen25, "\"use_mrope\":false", "\"use_mrope\":true"), "c: key \"use_mrope\" is true: positions in several dimensions are not supported"},
+      {with(kQwen3Moe, "\"num_experts_per_tok\":8", "\"num_experts_per_tok\":129"),
+       "c: key \"num_experts_per_tok\" is 129: must be at most num_experts (128)"},
+      {with(kQwen3Moe, "\"num_experts\":128", "\"num_experts\":128,\"num_local_experts\":64"),
+       "c: key \"num_local_experts\" is 64: num_experts says 128; keep one of the two"},
+      {with(kQwen3Moe, "\"num_experts\":128,", ""),
+       "c: key \"num_experts\" is missing: expects an integer from 0 to 65536; the file is incomplete or of another model family"},
+      {with(kQwen3Moe, "\"moe_intermediate_size\":768,", ""),
+       "c: key \"moe_intermediate_size\" is missing: expects an integer of at least 1; the file is incomplete or of another model family"},
+      {with(kQwen3Moe, "\"decoder_sparse_step\":1", "\"decoder_sparse_step\":0"),
+       "c: key \"decoder_sparse_step\": expects an integer from 1 to 4096, found 0"},
+      {with(with(kQwen3Moe, "\"use_sliding_window\":false", "\"use_sliding_window\":true"), "\"sliding_window\":null", "\"sliding_window\":512"),
+       "c: key \"max_window_layers\" is 48: a window in some of the layers only is not defined for this family; max_window_layers 0 gives it to all"},
+  };
+  for (const auto &broken : kCases)
+    EXPECT_EQ(Built(broken.text).message(), broken.message);
+  const std::string kAdvice = "\nkeys that are not known could change the results: remove those without effect, else the model is not supported";
+  for (const auto &[text, key, value] : std::vector<std::array<std::string, 3>>{
+           {kQwen25, "dual_chunk_attention_config", "{\"chunk_size\": 262144}"},
+           {kQwen25, "attention_bias", "false"},
+           {kQwen3, "logit_softcap", "30.0"},
+           {kQwen3Moe, "shared_expert_intermediate_size", "5632"},
+           {kLlama31, "sliding_window", "4096"}})
+    EXPECT_EQ(Built(with(text, "{", "{\"" + key + "\":" + value + ",")).message(),
+              "c: key \"" + key + "\" is not known for this model family, found " + value + kAdvice);
+}
+
+} // namespace
+} // namespace llmc
