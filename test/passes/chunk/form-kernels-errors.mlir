@@ -66,19 +66,6 @@ func.func @convolution_outside_of_a_delta_rule(%x: tensor<?x4xf32>, %c: tensor<4
 
 // -----
 
-func.func @two_linears(%x: tensor<?x4xf32>, %v: tensor<64x4xf32>, %w: tensor<4x64xf32>) -> tensor<?x4xf32> {
-  // expected-error@+1 {{llm.linear cannot make a tile of 8 x 64: a linear makes at most one panel of 32 columns}}
-  %r = llm.dispatch(%x, %v, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<64x4xf32>, tensor<4x64xf32>) -> tensor<?x4xf32> {
-  ^bb0(%x_: tensor<?x4xf32>, %v_: tensor<64x4xf32>, %w_: tensor<4x64xf32>):
-    %a = llm.linear %x_, %v_ : (tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32>
-    %b = llm.linear %a, %w_ : (tensor<?x64xf32>, tensor<4x64xf32>) -> tensor<?x4xf32>
-    llm.yield %b : tensor<?x4xf32>
-  }
-  return %r : tensor<?x4xf32>
-}
-
-// -----
-
 func.func @two_roots(%i: tensor<?xi32>, %v: tensor<8x4xf32>, %w: tensor<4x4xf32>) -> tensor<?x4xf32> {
   // expected-error@+1 {{llm.embed cannot make a tile of 8 x 4: it is no op of a prologue or epilogue}}
   %r = llm.dispatch(%i, %v, %w) {tied = array<i64: -1>} : (tensor<?xi32>, tensor<8x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32> {
