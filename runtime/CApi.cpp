@@ -198,6 +198,23 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
 
 void llmc_model_close(llmc_model *model) { delete model; }
 
+llmc_status llmc_profile_start(llmc_model *model) {
+  if (!model)
+    return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_start: model is NULL");
+  model->model->engine->startProfile();
+  return LLMC_OK;
+}
+
+llmc_status llmc_profile_write(const llmc_model *model, const char *path, int table) {
+  const Profile *profile = model ? model->model->engine->profile() : nullptr;
+  if (!profile)
+    return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_write: no profile was started");
+  const Plan &plan = model->model->engine->plan();
+  if (table)
+    profile->print(stderr, plan);
+  return path ? result(profile->writeTrace(path, plan)) : LLMC_OK;
+}
+
 int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
   if (!model)
     return -1;

@@ -189,6 +189,7 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   if (!program)
     return absl::OkStatus();
   ready.isPresent = true;
+  ready.name = program->name.c_str();
   for (uint32_t id : program->outputs) {
     const Buffer &b = plan().buffers[id];
     if (b.name == "next")
@@ -210,6 +211,7 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     for (uint32_t id : dispatch.buffers)
       ready.pointers.push_back(bufferPointers_[id]);
     ready.tasks.push_back(task);
+    ready.kernels.push_back(dispatch.kernel);
   }
   return absl::OkStatus();
 }
@@ -217,7 +219,20 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
 void Engine::run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
   dims_[0] = tokens;
   dims_[1] = sequences;
-  pool_->run(program.tasks.data(), program.tasks.size(), dims_.data());
+  if (!profile_) {
+    pool_->run(program.tasks.data(), program.tasks.size(), dims_.data());
+    return;
+  }
+  for (size_t i = 0; i < program.tasks.size(); ++i) {
+    int64_t begin = profile_->now();
+    pool_->run(&program.tasks[i], 1, dims_.data());
+    profile_->add({program.name, program.kernels[i], tokens, begin, profile_->now()});
+  }
+}
+
+Profile &Engine::startProfile() {
+  profile_ = std::make_unique<Profile>();
+  return *profile_;
 }
 
 void Engine::clearSlot(int slot) {

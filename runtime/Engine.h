@@ -3,6 +3,7 @@
 #pragma once
 #include "absl/status/statusor.h"
 #include "runtime/Artifact.h"
+#include "runtime/Profile.h"
 #include "runtime/ThreadPool.h"
 #include "runtime/cpu/ElfImage.h"
 
@@ -49,7 +50,9 @@ struct CallInputs {
 /// A program with every pointer resolved.
 struct ReadyProgram {
   bool isPresent = false;
+  const char *name = "";
   std::vector<Task> tasks;
+  std::vector<uint32_t> kernels; ///< of the tasks, for profiles
   std::vector<void *> pointers; ///< of all tasks, one after the other
   int32_t *next = nullptr;      ///< output [S, 1]
   float *logits = nullptr;      ///< output [S, V] or [T, V]
@@ -77,6 +80,10 @@ public:
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
   void run(const ReadyProgram &program, int64_t tokens, int64_t sequences);
+  /// From now on the time of every dispatch is recorded.
+  Profile &startProfile();
+  /// Null before startProfile.
+  const Profile *profile() const { return profile_.get(); }
   /// Makes all states of a slot zero again.
   void clearSlot(int slot);
 
@@ -105,6 +112,7 @@ private:
   uint64_t stateBytes_ = 0;
   CallInputs inputs_;
   ReadyProgram ingest_, advance_, score_;
+  std::unique_ptr<Profile> profile_;
 };
 
 } // namespace llmc::runtime

@@ -14,7 +14,7 @@ def Llm_SampleOp : Llm_Op<"sample", [Pure]> {
     Philox4x32-10 with key = the seed's two halves, counter = (position low, position high, 0, 0), u = (word 0 >> 8) * 2^-24.
     A row that holds a NaN or +infinity, or nothing but -infinity, gives -1 at any temperature; a single -infinity takes its token out.
   }];
-  let arguments = (ins Llm_Rows:$logits, Llm_Rows:$sampling, RankedTensorOf<[I64]>:$draws);
+  let arguments = (ins Llm_Rows:$logits, Llm_Rows:$sampling, Llm_Draws:$draws);
   let results = (outs Llm_Ids:$tokens);
   let assemblyFormat = "$logits `,` $sampling `,` $draws attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

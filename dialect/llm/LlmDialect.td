@@ -33,10 +33,22 @@ def Llm_SequencesType : TypeDef<Llm_Dialect, "Sequences"> {
 
 class Llm_Op<string mnemonic, list<Trait> traits = []> : Op<Llm_Dialect, mnemonic, traits>;
 
-// Shorthands for operand and result constraints. T tokens, D hidden, N columns, S sequences, B slots.
-def Llm_Rows : RankedTensorOf<[F32]>;               // [T, N]
-def Llm_Weight : RankedTensorOf<[F32, BF16, F16]>;  // as stored
-def Llm_State : RankedTensorOf<[F32]>;              // [B, ...]
-def Llm_Ids : RankedTensorOf<[I32]>;
+// Shorthands for operand, result and attribute constraints. T tokens, D hidden, N columns, S sequences, B slots. They are strict enough that
+// verifiers, passes and the evaluator can take shapes apart without looking.
+class Llm_RankedTensor<list<Type> types, string shapePredicate, string summary>
+    : Type<And<[RankedTensorOf<types>.predicate,
+                CPred<!strconcat("[](::llvm::ArrayRef<int64_t> shape) { return ", shapePredicate,
+                                 "; }(::llvm::cast<::mlir::RankedTensorType>($_self).getShape())")>]>,
+           summary, "::mlir::RankedTensorType">;
+
+def Llm_Rows : Llm_RankedTensor<[F32], "shape.size() == 2 && shape[1] > 0", "rows [T, N] of f32 with static N">;
+def Llm_Weight : Llm_RankedTensor<[F32, BF16, F16], "!shape.empty() && ::llvm::all_of(shape, [](int64_t n) { return n > 0; })",
+                                  "a tensor as stored: f32, bf16 or f16 of static shape">;
+def Llm_RowsOrWeight : Llm_RankedTensor<[F32, BF16, F16], "!shape.empty() && shape.back() > 0", "rows [T, N] of f32 or a stored vector [N]">;
+def Llm_State : Llm_RankedTensor<[F32], "shape.size() >= 3", "a state [B, ...] of f32, at least three-dimensional">;
+def Llm_Ids : Llm_RankedTensor<[I32], "!shape.empty()", "ids of i32, at least one-dimensional">;
+def Llm_Draws : Llm_RankedTensor<[I64], "shape.size() == 2", "draws [S, 4] of i64">;
+def Llm_Positive : ConfinedAttr<I64Attr, [IntPositive]>;
+def Llm_NonNegative : ConfinedAttr<I64Attr, [IntNonNegative]>;
 
 #endif

@@ -15,8 +15,6 @@ LogicalResult WeightOp::verify() {
     return emitOpError("expects '{}' in the name of stacked tensors, got '") << getName() << "'";
   if (getStack() && shape(getResult()).front() != (int64_t)*getStack())
     return emitOpError("expects a first dimension of ") << *getStack() << ", got " << getResult().getType();
-  if (!cast<RankedTensorType>(getResult().getType()).hasStaticShape())
-    return emitOpError("expects a static shape, got ") << getResult().getType();
   return success();
 }
 
@@ -33,16 +31,16 @@ LogicalResult LinearOp::verify() {
       return emitOpError("expects weights [N, ") << columns(getX()) << "], got " << w.getType();
     n += llvm::alignTo(shape(w)[0], getAlign());
   }
-  if (getAlign() < 1 || getWeights().empty() || n != columns(getResult()))
+  if (n != columns(getResult()))
     return emitOpError("expects ") << columns(getResult()) << " weight rows in all, got " << n;
   return success();
 }
 
 LogicalResult PackOp::verify() {
+  if (getWeights().empty())
+    return emitOpError("expects weights");
   auto result = cast<RankedTensorType>(getResult().getType());
   int64_t groups = getGroups(), panel = getPanel(), units = 0, k = shape(getWeights().front()).back();
-  if (groups < 1 || panel < 0)
-    return emitOpError("expects groups >= 1 and panel >= 0");
   for (Value w : getWeights()) {
     int64_t rows = elements(w) / groups / shape(w).back();
     int64_t count = getCount() ? (int64_t)*getCount() : rows;
@@ -58,7 +56,7 @@ LogicalResult PackOp::verify() {
 }
 
 LogicalResult SliceOp::verify() {
-  if ((int64_t)getOffset() < 0 || (int64_t)getOffset() + columns(getResult()) > columns(getX()))
+  if ((int64_t)getOffset() + columns(getResult()) > columns(getX()))
     return emitOpError("expects columns within ") << columns(getX()) << ", got " << getOffset() << " + " << columns(getResult());
   return success();
 }

@@ -9,7 +9,7 @@ def Llm_WeightOp : Llm_Op<"weight", [Pure]> {
     The tensor called `name`, in its storage type. With `stack = E` the name holds `{}` and the result `[E, ...]` stacks the
     tensors whose names have 0 .. E-1 in its place.
   }];
-  let arguments = (ins StrAttr:$name, OptionalAttr<I64Attr>:$stack);
+  let arguments = (ins StrAttr:$name, OptionalAttr<Llm_Positive>:$stack);
   let results = (outs Llm_Weight:$result);
   let assemblyFormat = "$name (`stack` $stack^)? attr-dict `:` type($result)";
   let hasVerifier = 1;
@@ -30,7 +30,7 @@ def Llm_LinearOp : Llm_Op<"linear", [Pure]> {
     multiple of `align` columns and followed by zeros up to the next (so N = sum of N_i rounded up to `align`).
     Several weights arise by fusing linears that share their input.
   }];
-  let arguments = (ins Llm_Rows:$x, Variadic<Llm_Weight>:$weights, DefaultValuedAttr<I64Attr, "1">:$align);
+  let arguments = (ins Llm_Rows:$x, Variadic<Llm_Weight>:$weights, DefaultValuedAttr<Llm_Positive, "1">:$align);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $weights attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -45,8 +45,8 @@ def Llm_PackOp : Llm_Op<"pack", [Pure]> {
     stored tensor (the gates of experts stored with their ups below them), and a pack of such rows becomes one pack of the tensor.
     Packing happens when the artifact is written.
   }];
-  let arguments = (ins Variadic<Llm_Weight>:$weights, I64Attr:$groups, I64Attr:$panel,
-                       DefaultValuedAttr<I64Attr, "0">:$from, OptionalAttr<I64Attr>:$count);
+  let arguments = (ins Variadic<Llm_Weight>:$weights, Llm_Positive:$groups, Llm_NonNegative:$panel,
+                       DefaultValuedAttr<Llm_NonNegative, "0">:$from, OptionalAttr<Llm_Positive>:$count);
   let results = (outs Llm_Weight:$result);
   let assemblyFormat = "$weights attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -54,7 +54,7 @@ def Llm_PackOp : Llm_Op<"pack", [Pure]> {
 
 def Llm_SliceOp : Llm_Op<"slice", [Pure]> {
   let summary = "columns offset .. offset+N of x, N from the result type";
-  let arguments = (ins Llm_Rows:$x, I64Attr:$offset);
+  let arguments = (ins Llm_Rows:$x, Llm_NonNegative:$offset);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `at` $offset attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -66,7 +66,7 @@ def Llm_MapOp : Llm_Op<"map", [Pure, SingleBlock]> {
     Operands are `[T, N]`, or `[N]` (a vector of the checkpoint, the same for every row). The region gets one f32 per operand (a
     stored vector is converted) and yields one f32; its body is upstream `arith` and `math`.
   }];
-  let arguments = (ins Variadic<Llm_Weight>:$inputs);
+  let arguments = (ins Variadic<Llm_RowsOrWeight>:$inputs);
   let regions = (region SizedRegion<1>:$body);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "($inputs^)? attr-dict `:` functional-type(operands, results) $body";

@@ -23,7 +23,7 @@ LogicalResult AppendOp::verify() {
 
 LogicalResult AttentionOp::verify() {
   int64_t heads = getHeads(), kv = getKvHeads();
-  if (heads <= 0 || kv <= 0 || heads % kv != 0)
+  if (heads % kv != 0)
     return emitOpError("expects kv_heads that divide heads, got ") << kv << " and " << heads;
   if (columns(getQ()) % heads != 0)
     return emitOpError("expects q columns that are a multiple of heads");
@@ -38,9 +38,9 @@ LogicalResult AttentionOp::verify() {
 
 LogicalResult LatentAttentionOp::verify() {
   int64_t heads = getHeads();
-  if (heads <= 0 || columns(getQ()) != heads * (int64_t)(getNope() + getRope()))
+  if (columns(getQ()) != heads * (int64_t)(getNope() + getRope()))
     return emitOpError("expects q of heads * (nope + rope) columns, got ") << getQ().getType();
-  if (shape(getUp())[0] % heads != 0 || getValueWidth() <= 0)
+  if (shape(getUp()).size() != 2 || shape(getUp())[0] % heads != 0 || getValueWidth() <= 0)
     return emitOpError("expects up [heads * (nope + v), r], got ") << getUp().getType();
   if (columns(getCache()) != getLatent() + (int64_t)getRope())
     return emitOpError("expects a cache of ") << getLatent() + (int64_t)getRope() << " columns, got " << getCache().getType();

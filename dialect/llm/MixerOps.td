@@ -12,7 +12,7 @@ def Llm_AppendOp : Llm_Op<"append", [Pure]> {
     computed side by side.
   }];
   let arguments = (ins Variadic<Llm_Rows>:$inputs, Llm_State:$cache, Llm_SequencesType:$sequences,
-                       OptionalAttr<I64Attr>:$key_block);
+                       OptionalAttr<Llm_Positive>:$key_block);
   let results = (outs Llm_State:$updated);
   let assemblyFormat = "$inputs `into` $cache `,` $sequences attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -26,7 +26,7 @@ def Llm_AttentionOp : Llm_Op<"attention", [Pure]> {
     `window = w` over the last w of those. `scale` is usually d^-0.5.
   }];
   let arguments = (ins Llm_Rows:$q, Llm_State:$keys, Llm_State:$values, Llm_SequencesType:$sequences,
-                       I64Attr:$heads, I64Attr:$kv_heads, F64Attr:$scale, OptionalAttr<I64Attr>:$window);
+                       Llm_Positive:$heads, Llm_Positive:$kv_heads, F64Attr:$scale, OptionalAttr<Llm_Positive>:$window);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$q `,` $keys `,` $values `,` $sequences attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -41,7 +41,7 @@ def Llm_LatentAttentionOp : Llm_Op<"latent_attention", [Pure]> {
     `form` is chosen by a pass: "absorbed" multiplies q by UK and works on latents, "expanded" forms keys and values of a block of positions.
   }];
   let arguments = (ins Llm_Rows:$q, Llm_State:$cache, Llm_Weight:$up, Llm_SequencesType:$sequences,
-                       I64Attr:$heads, I64Attr:$nope, I64Attr:$rope, F64Attr:$scale,
+                       Llm_Positive:$heads, Llm_NonNegative:$nope, Llm_NonNegative:$rope, F64Attr:$scale,
                        DefaultValuedAttr<StrAttr, "\"absorbed\"">:$form);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$q `,` $cache `,` $up `,` $sequences attr-dict `:` functional-type(operands, results)";
@@ -88,7 +88,7 @@ def Llm_DeltaRuleOp : Llm_Op<"delta_rule", [Pure]> {
   }];
   let arguments = (ins Llm_Rows:$q, Llm_Rows:$k, Llm_Rows:$v, Llm_Rows:$g, Llm_Rows:$beta, Llm_State:$state,
                        Llm_SequencesType:$sequences,
-                       DefaultValuedAttr<StrAttr, "\"chunk\"">:$form, DefaultValuedAttr<I64Attr, "16">:$chunk);
+                       DefaultValuedAttr<StrAttr, "\"chunk\"">:$form, DefaultValuedAttr<Llm_Positive, "16">:$chunk);
   let results = (outs Llm_Rows:$result, Llm_State:$updated);
   let assemblyFormat = [{
     $q `,` $k `,` $v `,` $g `,` $beta `,` $state `,` $sequences attr-dict `:` functional-type(operands, results)

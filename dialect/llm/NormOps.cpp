@@ -16,7 +16,7 @@ LogicalResult RmsNormOp::verify() {
 }
 
 LogicalResult L2NormOp::verify() {
-  if (getHeads() == 0 || columns(getX()) % (int64_t)getHeads() != 0)
+  if (columns(getX()) % (int64_t)getHeads() != 0)
     return emitOpError("expects heads that divide ") << columns(getX()) << ", got " << getHeads();
   return success();
 }

@@ -17,7 +17,7 @@ def Llm_RmsNormOp : Llm_Op<"rms_norm", [Pure]> {
 
 def Llm_L2NormOp : Llm_Op<"l2_norm", [Pure]> {
   let summary = "x / sqrt(sum(x^2) + eps) over each head's columns, then times scale";
-  let arguments = (ins Llm_Rows:$x, I64Attr:$heads, F64Attr:$eps, DefaultValuedAttr<F64Attr, "1.0">:$scale);
+  let arguments = (ins Llm_Rows:$x, Llm_Positive:$heads, F64Attr:$eps, DefaultValuedAttr<F64Attr, "1.0">:$scale);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -42,7 +42,7 @@ def Llm_RotaryOp : Llm_Op<"rotary", [Pure]> {
     `x [T, heads * n]`, `table [T, n]` from `llm.rotary_table`: `y[d] = x[d] c[d] - x[d+n/2] s[d]`,
     `y[d+n/2] = x[d+n/2] c[d] + x[d] s[d]` (half rotation, the convention of Hugging Face checkpoints).
   }];
-  let arguments = (ins Llm_Rows:$x, Llm_Rows:$table, I64Attr:$heads);
+  let arguments = (ins Llm_Rows:$x, Llm_Rows:$table, Llm_Positive:$heads);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $table attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

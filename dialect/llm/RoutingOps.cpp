@@ -9,11 +9,11 @@ namespace llmc::llm {
 
 LogicalResult RouteOp::verify() {
   int64_t e = columns(getLogits()), k = getTopK();
-  if (k < 1 || k > e)
+  if (k > e)
     return emitOpError("expects top_k within 1 .. ") << e << ", got " << k;
   if (getScoring() != "sigmoid" && getScoring() != "softmax")
     return emitOpError("expects scoring sigmoid or softmax, got ") << getScoring();
-  if (getGroups() < 1 || e % (int64_t)getGroups() != 0 || getTopGroups() < 1 || getTopGroups() > getGroups())
+  if (e % (int64_t)getGroups() != 0 || getTopGroups() > getGroups())
     return emitOpError("expects groups that divide ") << e << " and top_groups within them";
   if (getBias() && elements(getBias()) != e)
     return emitOpError("expects a bias of ") << e << " values, got " << getBias().getType();
@@ -23,7 +23,8 @@ LogicalResult RouteOp::verify() {
 }
 
 LogicalResult DispatchExpertsOp::verify() {
-  if (columns(getGroups()) != 3)
+  auto groups = cast<RankedTensorType>(getGroups().getType());
+  if (groups.getRank() != 2 || !groups.hasStaticShape() || columns(getGroups()) != 3)
     return emitOpError("expects groups [E, 3], got ") << getGroups().getType();
   return success();
 }

@@ -10,8 +10,8 @@ def Llm_RouteOp : Llm_Op<"route", [Pure]> {
     the largest sum of their two best t take part; the k largest t win, lowest index on ties. Weights are s (without the bias) of the chosen, divided by (sum + 1e-20) if `renormalize`, times `scale`.
     Results: `ids [T, k]` in order of falling t, `weights [T, k]`.
   }];
-  let arguments = (ins Llm_Rows:$logits, Optional<Llm_Weight>:$bias, StrAttr:$scoring, I64Attr:$top_k, BoolAttr:$renormalize,
-                       F64Attr:$scale, DefaultValuedAttr<I64Attr, "1">:$groups, DefaultValuedAttr<I64Attr, "1">:$top_groups);
+  let arguments = (ins Llm_Rows:$logits, Optional<Llm_Weight>:$bias, StrAttr:$scoring, Llm_Positive:$top_k, BoolAttr:$renormalize,
+                       F64Attr:$scale, DefaultValuedAttr<Llm_Positive, "1">:$groups, DefaultValuedAttr<Llm_Positive, "1">:$top_groups);
   let results = (outs Llm_Ids:$ids, Llm_Rows:$weights);
   let assemblyFormat = "$logits (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -36,7 +36,7 @@ def Llm_ExpertLinearOp : Llm_Op<"expert_linear", [Pure]> {
     Weights `[E, N_i, K]`, products side by side and aligned as in `llm.linear`.
   }];
   let arguments = (ins Llm_Rows:$x, Llm_Ids:$order, Llm_Ids:$groups, Variadic<Llm_Weight>:$weights,
-                       I64Attr:$gather, I64Attr:$top_k, DefaultValuedAttr<I64Attr, "1">:$align);
+                       Llm_NonNegative:$gather, Llm_Positive:$top_k, DefaultValuedAttr<Llm_Positive, "1">:$align);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $order `,` $groups `,` $weights attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

@@ -175,6 +175,20 @@ Value newTail(TileEmitter &e, TileBuilder &t, llm::ShortConvOp conv, const Head 
   })[0];
 }
 
+/// Whether a slice lies between the convolution and the rule. A head's workgroup writes the head's columns of the new tail while others read
+/// theirs of the old one, which is safe only where the columns that a head reads are those that it writes.
+bool isSliced(llm::ShortConvOp conv) {
+  SmallVector<Operation *> work(conv.getResult().getUsers());
+  while (!work.empty()) {
+    Operation *user = work.pop_back_val();
+    if (isa<llm::SliceOp>(user))
+      return true;
+    if (!isa<llm::DeltaRuleOp, llm::YieldOp>(user))
+      llvm::append_range(work, user->getUsers());
+  }
+  return false;
+}
+
 } // namespace
 
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
@@ -192,6 +206,12 @@ void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
     else
       outResult = i;
   }
+  for (auto [result, conv] : tails)
+    if (isSliced(conv) || llm::columns(conv.getX()) % heads) {
+      e.fail(t, conv, {t.index(0), 1, t.index(0), llm::columns(conv.getX()) / heads}, "its columns are not split by heads; give q, k and v a convolution each");
+      func::ReturnOp::create(t.b, t.loc, e.destinations);
+      return;
+    }
   Value out = yielded(e.dispatch, outResult);
   forAll(e, t, {e.sequences(t), t.index(heads)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) {
     Head h{op, k, v, at[1], e.sequence(t, at[0])};

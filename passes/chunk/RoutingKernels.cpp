@@ -24,7 +24,12 @@ std::pair<Value, Value> largest(TileBuilder &t, Value values, Value from, Value 
 void emitRoute(TileEmitter &e, TileBuilder &t, llm::RouteOp op) {
   int64_t n = llm::columns(op.getLogits()), k = op.getTopK(), groups = op.getGroups(), topGroups = op.getTopGroups(), width = n / groups;
   forAll(e, t, {t.dim(e.destinations[0], 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    auto router = op.getLogits().getDefiningOp<llm::LinearOp>();
+    if (router)
+      e.bind(router.getX(), e.tile(t, router.getX(), {at[0], 1, t.index(0), llm::columns(router.getX())}));
     Value tile = e.tile(t, op.getLogits(), {at[0], 1, t.index(0), n});
+    if (router)
+      e.unbind(router.getX());
     Value logits = t.load(tile, {t.index(0), t.index(0)}, {1, n}, {n});
     Value scores;
     if (op.getScoring() == "sigmoid") {

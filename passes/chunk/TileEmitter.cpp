@@ -142,8 +142,10 @@ Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) 
 
 Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {
   int64_t k = llm::columns(op.getF()) / llm::elements(op.getALog());
+  if (at.columns > k ? at.columns % k : k % at.columns)
+    return fail(t, op, at, "a decay gate needs columns of one head or whole heads of " + Twine(k) + " columns");
   if (at.columns > k)
-    return at.columns % k ? fail(t, op, at, "a decay gate needs whole heads of " + Twine(k) + " columns") : byGroups(t, op.getResult(), at, k);
+    return byGroups(t, op.getResult(), at, k);
   // A head's value lies along the one dimension that is not 1, if there is one.
   SmallVector<Value> place;
   for (int64_t size : cast<RankedTensorType>(op.getALog().getType()).getShape())
@@ -196,11 +198,21 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
 }
 
 Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value panels, const Tile &at) {
-  // panels [groups, P, K, 32]; the request lies within one panel.
+  // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
   int64_t k = shape[2], p = shape[3];
-  if (at.columns > p)
-    return fail(t, op, at, "a linear makes at most one panel of " + Twine(p) + " columns");
+  if (at.columns > p) { // panel by panel; whoever asks for so much binds the input first, so that it is made once
+    int64_t whole = at.columns / p * p;
+    auto part = [&](TileBuilder &t, Value into, Value offset, int64_t columns) {
+      Value tile = linearTile(t, op, x, panels, {at.row, at.rows, t.add(at.column, offset), columns});
+      return t.store(tile, into, {t.index(0), offset}, {at.rows, columns});
+    };
+    Value result = t.loop(t.index(0), t.index(whole), p, t.empty({at.rows, at.columns}),
+                          [&](TileBuilder &t, Value offset, ValueRange carried) -> SmallVector<Value> {
+                            return {part(t, carried[0], offset, p)};
+                          })[0];
+    return whole < at.columns ? part(t, result, t.index(whole), at.columns - whole) : result;
+  }
   Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
   Value group = expert ? expert : t.index(0);
   Value w = t.load(panels, {group, t.floorDiv(at.column, p), t.index(0), t.index(0)}, {1, 1, k, p}, {k, p});

@@ -13,9 +13,23 @@ bool isLocal(Operation *op) {
   return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
 }
 
+/// Local ops that need whole groups of columns, more than the panel of 32 that a linear's epilogue works on.
+bool needsWholeGroups(Operation *op) {
+  return isa<llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+}
+
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp, llm::LatentAttentionOp, llm::DeltaRuleOp,
              llm::RouteOp, llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+}
+
+/// A router's linear joins the choice of experts if its weights are so few that one core reads them in less time than another
+/// dispatch costs (a few microseconds at about 10 GB/s); a larger one is better shared out among cores.
+bool isSmallRouter(Operation *op, Operation *root) {
+  constexpr int64_t kElements = 32768;
+  auto linear = dyn_cast<llm::LinearOp>(op);
+  return linear && isa<llm::RouteOp>(root) && linear->hasOneUse() && linear.getWeights().size() == 1 &&
+         llm::elements(linear.getWeights().front()) <= kElements;
 }
 
 /// The operand whose memory the op's `result` takes, or null.
@@ -78,6 +92,19 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     }
   }
 
+  /// Whether an epilogue reads the op, directly or through ops that are computed in the epilogue.
+  bool reaches(Operation *op, const llvm::DenseSet<Operation *> &epilogues) {
+    SmallVector<Operation *> work(op->getUsers());
+    while (!work.empty()) {
+      Operation *user = work.pop_back_val();
+      if (epilogues.contains(user))
+        return true;
+      if (isa<llm::MapOp, llm::SliceOp>(user))
+        llvm::append_range(work, user->getUsers());
+    }
+    return false;
+  }
+
   /// Adds the row-local producers of what is in the group (they are cloned, the originals die when unused), and, for a delta rule, the
   /// short convolutions that feed it.
   void takePrologue(Operation *root, Group &group, const llvm::DenseSet<Operation *> &materialized) {
@@ -88,7 +115,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         Operation *def = operand.getDefiningOp();
         if (!def || group.contains(def) || materialized.contains(def))
           continue;
-        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root))) {
+        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root)) || isSmallRouter(def, root)) {
           group.insert(def);
           work.push_back(def);
         }
@@ -171,13 +198,14 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     taken.clear();
     for (Block &block : getOperation().getBody()) {
       eraseDead(block);
-      // Roots in order; a local op whose result leaves the function through something that is no dispatch is its own root.
+      // Roots in order; a local op whose result leaves the function through something that is no dispatch, or is read by an epilogue that
+      // could not make it in panels, is its own root.
       SmallVector<Operation *> roots;
-      llvm::DenseSet<Operation *> epilogues;
+      llvm::DenseSet<Operation *> epilogues, panelEpilogues;
       llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
       llvm::DenseSet<Operation *> materialized;
       for (Operation &op : block) {
-        if (!isRoot(&op))
+        if (!isRoot(&op) || (op.hasOneUse() && isSmallRouter(&op, *op.getUsers().begin())))
           continue;
         Group group;
         group.insert(&op);
@@ -185,12 +213,15 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         takeEpilogue(&op, group, last);
         materialized.insert(last);
         epilogues.insert(group.begin(), group.end());
+        if (isa<llm::LinearOp, llm::ExpertLinearOp>(op))
+          panelEpilogues.insert(std::next(group.begin()), group.end());
         groups.insert({&op, {std::move(group), last}});
       }
       for (Operation &op : block) {
         if (!isLocal(&op) || epilogues.contains(&op))
           continue;
         bool escapes = llvm::any_of(op.getUsers(), [](Operation *u) { return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u); });
+        escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
         if (escapes) {
           Group group;
           group.insert(&op);

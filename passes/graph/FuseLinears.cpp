@@ -20,6 +20,15 @@ template <typename Op> SmallVector<void *> keyOf(Op op) {
     for (Attribute attr : {op.getGatherAttr(), op.getTopKAttr()})
       key.push_back(const_cast<void *>(attr.getAsOpaquePointer()));
   key.push_back(op->getBlock());
+  // Linears that only feed one elementwise op (gate and up) stay with each other, so that it can become their epilogue.
+  Operation *user = op->hasOneUse() ? *op->getUsers().begin() : nullptr;
+  bool isEpilogue = isa_and_nonnull<llm::MapOp>(user) && llvm::count_if(user->getOperands(), [&](Value v) {
+    auto other = v.getDefiningOp<Op>();
+    return other && other->hasOneUse() && other.getX() == op.getX();
+  }) > 1;
+  key.push_back(isEpilogue ? user : nullptr);
+  // A router stands alone: what chooses experts may take it along.
+  key.push_back(isa_and_nonnull<llm::RouteOp>(user) ? user : nullptr);
   return key;
 }
 

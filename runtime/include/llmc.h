@@ -61,6 +61,11 @@ LLMC_API void llmc_model_options_init(llmc_model_options *options);
 LLMC_API llmc_status llmc_model_open(const char *path, const llmc_model_options *options, llmc_model **model);
 LLMC_API void llmc_model_close(llmc_model *model);
 
+/* Records the time of every dispatch from now on (costs a little time itself). */
+LLMC_API llmc_status llmc_profile_start(llmc_model *model);
+/* Writes what was recorded as a Chrome/Perfetto trace (path may be NULL), and a table by kernel to standard error if `table` is not 0. */
+LLMC_API llmc_status llmc_profile_write(const llmc_model *model, const char *path, int table);
+
 /* Numbers about a model. */
 typedef enum llmc_info {
   LLMC_INFO_VOCAB = 0,         /* columns of logits */

@@ -18,7 +18,7 @@ func.func @weight_stack_of_another_size() {
 // -----
 
 func.func @weight_of_dynamic_shape() {
-  // expected-error@+1 {{expects a static shape}}
+  // expected-error@+1 {{result #0 must be a tensor as stored: f32, bf16 or f16 of static shape, but got 'tensor<?x4xbf16>'}}
   %w = llm.weight "w" : tensor<?x4xbf16>
   return
 }
@@ -324,7 +324,7 @@ func.func @dispatch_without_ties(%x: tensor<?x4xf32>) {
 // -----
 
 func.func @pack_of_no_groups(%w: tensor<4x2xf32>) {
-  // expected-error@+1 {{expects groups >= 1 and panel >= 0}}
+  // expected-error@+1 {{attribute 'groups' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive}}
   %p = llm.pack %w {groups = 0 : i64, panel = 2 : i64} : (tensor<4x2xf32>) -> tensor<1x2x2x2xf32>
   return
 }
@@ -409,5 +409,80 @@ func.func @dispatch_of_another_argument(%x: tensor<?x4xf32>) {
   ^bb0(%a: tensor<?x2xf32>):
     llm.yield %a : tensor<?x2xf32>
   }
+  return
+}
+
+// -----
+
+func.func @pack_of_nothing() {
+  // expected-error@+1 {{expects weights}}
+  %p = "llm.pack"() {groups = 1 : i64, panel = 1 : i64} : () -> tensor<1x1x4x1xf32>
+  return
+}
+
+// -----
+
+func.func @slice_of_a_vector(%x: tensor<4xf32>) {
+  // expected-error@+1 {{operand #0 must be rows [T, N] of f32 with static N, but got 'tensor<4xf32>'}}
+  %y = llm.slice %x at 0 : (tensor<4xf32>) -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @map_of_a_scalar(%x: tensor<f32>) {
+  // expected-error@+1 {{operand #0 must be variadic of rows [T, N] of f32 or a stored vector [N], but got 'tensor<f32>'}}
+  %y = llm.map %x : (tensor<f32>) -> tensor<?x3xf32> {
+  ^bb0(%a: f32):
+    llm.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @norm_of_no_weights(%x: tensor<?x4xf32>, %w: tensor<0xf32>) {
+  // expected-error@+1 {{operand #1 must be a tensor as stored: f32, bf16 or f16 of static shape, but got 'tensor<0xf32>'}}
+  %y = llm.rms_norm %x, %w {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<0xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @append_into_a_matrix(%x: tensor<?x4xf32>, %c: tensor<?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{operand #1 must be a state [B, ...] of f32, at least three-dimensional, but got 'tensor<?x4xf32>'}}
+  %n = llm.append %x into %c, %s : (tensor<?x4xf32>, tensor<?x4xf32>, !llm.sequences) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @dispatch_experts_of_a_scalar(%ids: tensor<i32>) {
+  // expected-error@+1 {{operand #0 must be ids of i32, at least one-dimensional, but got 'tensor<i32>'}}
+  %o, %p, %g = llm.dispatch_experts %ids : (tensor<i32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<4x3xi32>)
+  return
+}
+
+// -----
+
+func.func @dispatch_to_an_unknown_number_of_experts(%ids: tensor<?x2xi32>) {
+  // expected-error@+1 {{expects groups [E, 3], got 'tensor<?x3xi32>'}}
+  %o, %p, %g = llm.dispatch_experts %ids : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<?x3xi32>)
+  return
+}
+
+// -----
+
+func.func @sample_with_one_draw(%z: tensor<?x4xf32>, %s: tensor<?x4xf32>, %d: tensor<4xi64>) {
+  // expected-error@+1 {{operand #2 must be draws [S, 4] of i64, but got 'tensor<4xi64>'}}
+  %t = llm.sample %z, %s, %d : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<4xi64>) -> tensor<?x1xi32>
+  return
+}
+
+// -----
+
+func.func @slice_before_the_columns(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{attribute 'offset' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative}}
+  %y = llm.slice %x at -1 : (tensor<?x4xf32>) -> tensor<?x3xf32>
   return
 }

@@ -24,6 +24,7 @@ const char *const kUsage =
       --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
       --logits FILE   see above
       --verify        compare the checksums of all weights first
+      --profile FILE  time of every dispatch as a Chrome/Perfetto trace, and a table by kernel on stderr
       --stats         timings and sizes on stderr
   -h, --help, --version
 )";
@@ -86,6 +87,8 @@ private:
       text(flag, tokens);
     else if (flag == "--logits")
       text(flag, options_.logitsPath);
+    else if (flag == "--profile")
+      text(flag, options_.profilePath);
     else if (flag == "-n" || flag == "--predict")
       integer(flag, 0, INT32_MAX, options_.count);
     else if (flag == "--temp")

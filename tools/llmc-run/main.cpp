@@ -56,7 +56,12 @@ public:
       return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens, the context " +
                   std::to_string(context) + "; choose a larger one with -c (this model allows up to " +
                   std::to_string(llmc_model_info(model, LLMC_INFO_MODEL_CONTEXT)) + ")");
-    return options_.logitsPath ? writeLogits() : generate();
+    if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
+      return fail();
+    int code = options_.logitsPath ? writeLogits() : generate();
+    if (code == 0 && options_.profilePath && llmc_profile_write(model, options_.profilePath->c_str(), 1) != LLMC_OK)
+      return fail();
+    return code;
   }
 
 private:

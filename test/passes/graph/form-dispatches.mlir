@@ -211,3 +211,32 @@ func.func private @keeps_a_kernel(%x: tensor<?x4xf32>) -> tensor<?x2xf32> attrib
 
 // CHECK-LABEL: @keeps_a_declaration
 func.func private @keeps_a_declaration(tensor<?x4xf32>)
+
+// -----
+
+// A linear's epilogue works on panels of 32 columns; a norm needs the row, so it is stored, and the map behind it joins the epilogue.
+// CHECK-LABEL: @stores_a_norm_that_an_epilogue_reads
+// CHECK: %[[H:.*]] = llm.dispatch
+// CHECK-NEXT: ^bb0
+// CHECK-NEXT: llm.rms_norm
+// CHECK-NEXT: llm.yield
+// CHECK: llm.dispatch({{.*}}%[[H]]
+// CHECK-NOT: llm.rms_norm
+// CHECK: %[[G:.*]] = llm.map
+// CHECK: %[[Y:.*]] = llm.linear
+// CHECK: llm.map %[[Y]], %[[G]]
+func.func @stores_a_norm_that_an_epilogue_reads(%x: tensor<?x64xf32>, %n: tensor<64xf32>, %a: tensor<64x64xf32>) -> tensor<?x64xf32> {
+  %h = llm.rms_norm %x, %n {eps = 1.0e-05 : f64} : (tensor<?x64xf32>, tensor<64xf32>) -> tensor<?x64xf32>
+  %g = llm.map %h : (tensor<?x64xf32>) -> tensor<?x64xf32> {
+  ^bb0(%p: f32):
+    %r = arith.negf %p : f32
+    llm.yield %r : f32
+  }
+  %y = llm.linear %x, %a : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32>
+  %z = llm.map %y, %g : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    llm.yield %r : f32
+  }
+  return %z : tensor<?x64xf32>
+}
