@@ -8,7 +8,7 @@
 // The norm is the prologue, the residual add the epilogue.
 // CHECK-LABEL: @takes_norm_and_residual
 // CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[N:.*]]: tensor<4xf32>, %[[W:.*]]: tensor<4x4xf32>)
-// CHECK-NEXT: %[[D:.*]] = llm.dispatch(%[[X]], %[[N]], %[[W]]) {tied = array<i64: -1>}
+// CHECK-NEXT: %[[D:.*]] = llm.dispatch(%[[X]], %[[N]], %[[W]]) {kernel = "takes_norm_and_residual_linear_0", tied = array<i64: -1>}
 // CHECK: ^bb0(%[[x:.*]]: tensor<?x4xf32>, %[[n:.*]]: tensor<4xf32>, %[[w:.*]]: tensor<4x4xf32>):
 // CHECK: %[[NORM:.*]] = llm.rms_norm %[[x]], %[[n]]
 // CHECK: %[[LINEAR:.*]] = llm.linear %[[NORM]], %[[w]]
@@ -154,7 +154,7 @@ func.func @stores_a_norm_that_leaves(%x: tensor<?x4xf32>, %n: tensor<4xf32>, %a:
 // Convolution, rule and gated head norm are one dispatch; states are updated in place.
 // CHECK-LABEL: @takes_convolution_and_head_norm
 // CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[W:.*]]: tensor<4x4xf32>, %[[TAIL:.*]]: tensor<?x3x4xf32>, %[[BETA:.*]]: tensor<?x2xf32>, %[[STATE:.*]]: tensor<?x2x2x2xf32>
-// CHECK: llm.dispatch(%[[X]], %[[W]], %[[TAIL]], %{{.*}}, %[[BETA]], %[[STATE]], %{{.*}}, %{{.*}}) {tied = array<i64: 2, 5, -1>}
+// CHECK: llm.dispatch(%[[X]], %[[W]], %[[TAIL]], %{{.*}}, %[[BETA]], %[[STATE]], %{{.*}}, %{{.*}}) {{.*}}tied = array<i64: 2, 5, -1>}
 // CHECK: %[[Q:.*]], %[[NEWTAIL:.*]] = llm.short_conv
 // CHECK: llm.l2_norm %[[Q]]
 // CHECK: %[[O:.*]], %[[NEW:.*]] = llm.delta_rule
@@ -183,7 +183,7 @@ func.func @keeps_a_norm_across_heads(%x: !rows, %beta: tensor<?x2xf32>, %state: 
 
 // The kernel writes the state whether somebody reads it or not.
 // CHECK-LABEL: @yields_a_state_that_nobody_reads
-// CHECK: llm.dispatch({{.*}}) {tied = array<i64: -1, 2>}
+// CHECK: llm.dispatch({{.*}}tied = array<i64: -1, 2>}
 func.func @yields_a_state_that_nobody_reads(%x: !rows, %beta: tensor<?x2xf32>, %state: !state, %s: !llm.sequences) -> !rows {
   %o, %new = llm.delta_rule %x, %x, %x, %x, %beta, %state, %s : (!rows, !rows, !rows, !rows, tensor<?x2xf32>, !state, !llm.sequences) -> (!rows, !state)
   return %o : !rows
