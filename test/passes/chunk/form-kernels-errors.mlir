@@ -66,6 +66,19 @@ func.func @convolution_outside_of_a_delta_rule(%x: tensor<?x4xf32>, %c: tensor<4
 
 // -----
 
+func.func @slice_within_a_panel(%x: tensor<?x4xf32>, %w: tensor<16x4xf32>) -> tensor<?x8xf32> {
+  // expected-error@+1 {{llm.slice cannot make a tile of 8 x 8: a slice of a linear begins with one of its panels of 32 columns}}
+  %r = llm.dispatch(%x, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<16x4xf32>) -> tensor<?x8xf32> {
+  ^bb0(%x_: tensor<?x4xf32>, %w_: tensor<16x4xf32>):
+    %a = llm.linear %x_, %w_ : (tensor<?x4xf32>, tensor<16x4xf32>) -> tensor<?x16xf32>
+    %b = llm.slice %a at 8 : (tensor<?x16xf32>) -> tensor<?x8xf32>
+    llm.yield %b : tensor<?x8xf32>
+  }
+  return %r : tensor<?x8xf32>
+}
+
+// -----
+
 func.func @two_roots(%i: tensor<?xi32>, %v: tensor<8x4xf32>, %w: tensor<4x4xf32>) -> tensor<?x4xf32> {
   // expected-error@+1 {{llm.embed cannot make a tile of 8 x 4: it is no op of a prologue or epilogue}}
   %r = llm.dispatch(%i, %v, %w) {tied = array<i64: -1>} : (tensor<?xi32>, tensor<8x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32> {
