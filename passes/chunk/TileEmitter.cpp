@@ -38,8 +38,12 @@ Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
   Operation *op = v.getDefiningOp();
   if (!op)
     return fail(t, dispatch, at, "an operand has no argument");
-  if (auto slice = dyn_cast<llm::SliceOp>(op))
+  if (auto slice = dyn_cast<llm::SliceOp>(op)) {
+    bool isMade = isa_and_nonnull<llm::LinearOp, llm::ExpertLinearOp>(slice.getX().getDefiningOp()) && !bound.lookup(slice.getX());
+    if (isMade && slice.getOffset() % 32)
+      return fail(t, op, at, "a slice of a linear begins with one of its panels of 32 columns");
     return tile(t, slice.getX(), {at.row, at.rows, t.add(at.column, slice.getOffset()), at.columns});
+  }
   if (auto map = dyn_cast<llm::MapOp>(op))
     return mapTile(t, map, at);
   if (auto norm = dyn_cast<llm::RmsNormOp>(op))

@@ -63,7 +63,9 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         user = op;
       };
       for (Operation *op : made.getUsers()) {
-        if (isa<llm::SliceOp>(op) && isa<llm::LinearOp, llm::ExpertLinearOp>(made.getDefiningOp())) {
+        // A linear is made in panels of 32 columns, so only a slice that begins with a panel can be cut from the one being made.
+        if (auto slice = dyn_cast<llm::SliceOp>(op);
+            slice && slice.getOffset() % 32 == 0 && isa<llm::LinearOp, llm::ExpertLinearOp>(made.getDefiningOp())) {
           slices.push_back(op);
           for (Operation *next : op->getUsers())
             note(next);

@@ -72,3 +72,8 @@ plan.program @ingest inputs [] outputs [] {
   // expected-error@+1 {{expects buffers of the module, got @k}}
   plan.dispatch @k [@k]
 }
+
+// -----
+
+// expected-error@+1 {{expects parts to have a first row and a number of rows for each tensor}}
+plan.buffer "weight" @of_too_few_parts : tensor<4xf32> holds ["a", "b"] layout {parts = array<i64: 0, 4>}

@@ -66,15 +66,15 @@ func.func @convolution_outside_of_a_delta_rule(%x: tensor<?x4xf32>, %c: tensor<4
 
 // -----
 
-func.func @two_linears(%x: tensor<?x4xf32>, %v: tensor<64x4xf32>, %w: tensor<4x64xf32>) -> tensor<?x4xf32> {
-  // expected-error@+1 {{llm.linear cannot make a tile of 8 x 64: a linear makes at most one panel of 32 columns}}
-  %r = llm.dispatch(%x, %v, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<64x4xf32>, tensor<4x64xf32>) -> tensor<?x4xf32> {
-  ^bb0(%x_: tensor<?x4xf32>, %v_: tensor<64x4xf32>, %w_: tensor<4x64xf32>):
-    %a = llm.linear %x_, %v_ : (tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32>
-    %b = llm.linear %a, %w_ : (tensor<?x64xf32>, tensor<4x64xf32>) -> tensor<?x4xf32>
-    llm.yield %b : tensor<?x4xf32>
+func.func @slice_within_a_panel(%x: tensor<?x4xf32>, %w: tensor<16x4xf32>) -> tensor<?x8xf32> {
+  // expected-error@+1 {{llm.slice cannot make a tile of 8 x 8: a slice of a linear begins with one of its panels of 32 columns}}
+  %r = llm.dispatch(%x, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<16x4xf32>) -> tensor<?x8xf32> {
+  ^bb0(%x_: tensor<?x4xf32>, %w_: tensor<16x4xf32>):
+    %a = llm.linear %x_, %w_ : (tensor<?x4xf32>, tensor<16x4xf32>) -> tensor<?x16xf32>
+    %b = llm.slice %a at 8 : (tensor<?x16xf32>) -> tensor<?x8xf32>
+    llm.yield %b : tensor<?x8xf32>
   }
-  return %r : tensor<?x4xf32>
+  return %r : tensor<?x8xf32>
 }
 
 // -----

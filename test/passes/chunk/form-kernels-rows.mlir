@@ -15,12 +15,12 @@
 // CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<1x4xf32>, tensor<4x32xbf16>)
 // CHECK: tensor.parallel_insert_slice %{{.*}} into %[[OUT]][0, %{{.*}}]
 func.func @model(%x: tensor<?x4xf32>, %n: tensor<4xf32>, %w: tensor<40x4xbf16>) -> tensor<?x40xf32> {
-  %y = llm.dispatch(%x, %n, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<4xf32>, tensor<40x4xbf16>) -> tensor<?x40xf32> {
+  %y = llm.dispatch(%x, %n, %w) {kernel = "linear", tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<4xf32>, tensor<40x4xbf16>) -> tensor<?x40xf32> {
   ^bb0(%a: tensor<?x4xf32>, %b: tensor<4xf32>, %c: tensor<40x4xbf16>):
     %h = llm.rms_norm %a, %b {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
     %d = llm.linear %h, %c : (tensor<?x4xf32>, tensor<40x4xbf16>) -> tensor<?x40xf32>
     llm.yield %d : tensor<?x40xf32>
-  } loc("linear")
+  }
   return %y : tensor<?x40xf32>
 }
 
@@ -28,18 +28,18 @@ func.func @model(%x: tensor<?x4xf32>, %n: tensor<4xf32>, %w: tensor<40x4xbf16>) 
 
 // A workgroup per group of rows that one expert has; rows are gathered through `order`.
 // CHECK-LABEL: func.func private @experts
-// CHECK-SAME: (%[[X:[^:]*]]: tensor<?x4xf32> {llm.dims = ["T"]}, %[[ORDER:[^:]*]]: tensor<?xi32> {llm.dims = ["2*T"]}, %[[GROUPS:[^:]*]]: tensor<3x3xi32>, %[[P:[^:]*]]: tensor<3x1x4x32xf32>, %[[Y:[^:]*]]: tensor<?x32xf32> {llm.dims = ["2*T"], llm.written})
+// CHECK-SAME: (%[[X:[^:]*]]: tensor<?x4xf32> {llm.dims = ["T"]}, %[[ORDER:[^:]*]]: tensor<?xi32> {llm.dims = ["2*T"]}, %[[GROUPS:[^:]*]]: tensor<3x3xi32>, %[[P:[^:]*]]: tensor<3x1x4x32xf32> {llm.read_share = 0.6{{6*}}{{[0-9]}} : f64}, %[[Y:[^:]*]]: tensor<?x32xf32> {llm.dims = ["2*T"], llm.written})
 // CHECK: scf.forall (%[[G:.*]]) in (%{{.*}})
 // CHECK: tensor.extract %[[GROUPS]][%[[G]], %c0]
 // CHECK: tensor.extract %[[ORDER]]
 // CHECK: tensor.extract_slice %[[X]]
 // CHECK: tensor.extract_slice %[[P]][%{{.*}}, 0, 0] [1, 1, 4, 32]
 func.func @model(%x: tensor<?x4xf32>, %o: tensor<?xi32>, %g: tensor<3x3xi32>, %w: tensor<3x32x4xf32>) -> tensor<?x32xf32> {
-  %y = llm.dispatch(%x, %o, %g, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<?xi32>, tensor<3x3xi32>, tensor<3x32x4xf32>) -> tensor<?x32xf32> {
+  %y = llm.dispatch(%x, %o, %g, %w) {kernel = "experts", tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<?xi32>, tensor<3x3xi32>, tensor<3x32x4xf32>) -> tensor<?x32xf32> {
   ^bb0(%a: tensor<?x4xf32>, %b: tensor<?xi32>, %c: tensor<3x3xi32>, %d: tensor<3x32x4xf32>):
     %e = llm.expert_linear %a, %b, %c, %d {gather = 2 : i64, top_k = 2 : i64} : (tensor<?x4xf32>, tensor<?xi32>, tensor<3x3xi32>, tensor<3x32x4xf32>) -> tensor<?x32xf32>
     llm.yield %e : tensor<?x32xf32>
-  } loc("experts")
+  }
   return %y : tensor<?x32xf32>
 }
 
@@ -51,11 +51,11 @@ func.func @model(%x: tensor<?x4xf32>, %o: tensor<?xi32>, %g: tensor<3x3xi32>, %w
 // CHECK: scf.for %[[J:[^ ]*]] =
 // CHECK: tensor.extract %[[PLACE]][%[[ROW]], %[[J]]]
 func.func @model(%x: tensor<?x4xf32>, %p: tensor<?x2xi32>, %w: tensor<?x2xf32>) -> tensor<?x4xf32> {
-  %y = llm.dispatch(%x, %p, %w) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x4xf32> {
+  %y = llm.dispatch(%x, %p, %w) {kernel = "combine", tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x4xf32> {
   ^bb0(%a: tensor<?x4xf32>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>):
     %d = llm.combine_experts %a, %b, %c : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x4xf32>
     llm.yield %d : tensor<?x4xf32>
-  } loc("combine")
+  }
   return %y : tensor<?x4xf32>
 }
 
@@ -68,11 +68,11 @@ func.func @model(%x: tensor<?x4xf32>, %p: tensor<?x2xi32>, %w: tensor<?x2xf32>) 
 // CHECK-COUNT-4: scf.for
 // CHECK: return %{{.*}}, %{{.*}}, %{{.*}} : tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>
 func.func @model(%ids: tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>) {
-  %o, %p, %g = llm.dispatch(%ids) {tied = array<i64: -1, -1, -1>} : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>) {
+  %o, %p, %g = llm.dispatch(%ids) {kernel = "group", tied = array<i64: -1, -1, -1>} : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>) {
   ^bb0(%a: tensor<?x2xi32>):
     %b, %c, %d = llm.dispatch_experts %a : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>)
     llm.yield %b, %c, %d : tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>
-  } loc("group")
+  }
   return %o, %p, %g : tensor<?xi32>, tensor<?x2xi32>, tensor<3x3xi32>
 }
 
@@ -84,11 +84,11 @@ func.func @model(%ids: tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tens
 // CHECK: tensor.parallel_insert_slice %{{.*}} into %{{.*}}[%[[ROW]], 0] [1, 2] [1, 1] : tensor<1x2xi32>
 // CHECK: tensor.parallel_insert_slice %{{.*}} into %{{.*}}[%[[ROW]], 0] [1, 2] [1, 1] : tensor<1x2xf32>
 func.func @model(%x: tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
-  %i, %w = llm.dispatch(%x) {tied = array<i64: -1, -1>} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+  %i, %w = llm.dispatch(%x) {kernel = "route", tied = array<i64: -1, -1>} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
   ^bb0(%a: tensor<?x4xf32>):
     %b, %c = llm.route %a {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
     llm.yield %b, %c : tensor<?x2xi32>, tensor<?x2xf32>
-  } loc("route")
+  }
   return %i, %w : tensor<?x2xi32>, tensor<?x2xf32>
 }
 
@@ -99,11 +99,11 @@ func.func @model(%x: tensor<?x4xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
 // CHECK: scf.forall (%[[ROW:.*]]) in (%{{.*}})
 // CHECK: tensor.parallel_insert_slice %{{.*}} into %{{.*}}[%[[ROW]], 0] [1, 4] [1, 1]
 func.func @model(%x: tensor<?x4xf32>, %n: tensor<4xf32>) -> tensor<?x4xf32> {
-  %y = llm.dispatch(%x, %n) {tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = llm.dispatch(%x, %n) {kernel = "rows", tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32> {
   ^bb0(%a: tensor<?x4xf32>, %b: tensor<4xf32>):
     %h = llm.rms_norm %a, %b {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
     llm.yield %h : tensor<?x4xf32>
-  } loc("rows")
+  }
   return %y : tensor<?x4xf32>
 }
 
@@ -116,10 +116,10 @@ func.func @model(%x: tensor<?x4xf32>, %n: tensor<4xf32>) -> tensor<?x4xf32> {
 // CHECK: scf.for {{.*}} to %c33 step
 // CHECK: scf.for {{.*}} to %c33 step
 func.func @model(%z: tensor<?x2050xf32>, %s: tensor<?x4xf32>, %d: tensor<?x4xi64>) -> tensor<?x1xi32> {
-  %y = llm.dispatch(%z, %s, %d) {tied = array<i64: -1>} : (tensor<?x2050xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32> {
+  %y = llm.dispatch(%z, %s, %d) {kernel = "sample", tied = array<i64: -1>} : (tensor<?x2050xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32> {
   ^bb0(%a: tensor<?x2050xf32>, %b: tensor<?x4xf32>, %c: tensor<?x4xi64>):
     %t = llm.sample %a, %b, %c : (tensor<?x2050xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32>
     llm.yield %t : tensor<?x1xi32>
-  } loc("sample")
+  }
   return %y : tensor<?x1xi32>
 }

@@ -108,3 +108,30 @@ func.func @stores_an_embedding_in_rows(%t: tensor<?xi32>, %w: tensor<40x4xf32>) 
   }
   return %y : tensor<?x4xf32>
 }
+
+// -----
+
+// Bodies that differ in an operation only.
+// CHECK-LABEL: @keeps_kernels_of_other_operations_apart
+// CHECK-COUNT-2: attributes {llm.kernel}
+func.func @keeps_kernels_of_other_operations_apart(%x: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %y = llm.dispatch(%x) {tied = array<i64: -1>} : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: tensor<?x4xf32>):
+    %h = llm.map %a : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+    ^bb0(%p: f32):
+      %r = math.exp %p : f32
+      llm.yield %r : f32
+    }
+    llm.yield %h : tensor<?x4xf32>
+  }
+  %z = llm.dispatch(%x) {tied = array<i64: -1>} : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%a: tensor<?x4xf32>):
+    %h = llm.map %a : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+    ^bb0(%p: f32):
+      %r = math.sqrt %p : f32
+      llm.yield %r : f32
+    }
+    llm.yield %h : tensor<?x4xf32>
+  }
+  return %y, %z : tensor<?x4xf32>, tensor<?x4xf32>
+}

@@ -8,7 +8,7 @@
 // The norm is the prologue, the residual add the epilogue.
 // CHECK-LABEL: @takes_norm_and_residual
 // CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[N:.*]]: tensor<4xf32>, %[[W:.*]]: tensor<4x4xf32>)
-// CHECK-NEXT: %[[D:.*]] = llm.dispatch(%[[X]], %[[N]], %[[W]]) {tied = array<i64: -1>}
+// CHECK-NEXT: %[[D:.*]] = llm.dispatch(%[[X]], %[[N]], %[[W]]) {kernel = "takes_norm_and_residual_linear_0", tied = array<i64: -1>}
 // CHECK: ^bb0(%[[x:.*]]: tensor<?x4xf32>, %[[n:.*]]: tensor<4xf32>, %[[w:.*]]: tensor<4x4xf32>):
 // CHECK: %[[NORM:.*]] = llm.rms_norm %[[x]], %[[n]]
 // CHECK: %[[LINEAR:.*]] = llm.linear %[[NORM]], %[[w]]
@@ -33,20 +33,43 @@ func.func @takes_norm_and_residual(%x: !rows, %n: !vector, %w: !matrix) -> !rows
 // CHECK: llm.dispatch
 // CHECK: llm.linear
 // CHECK: llm.slice {{.*}} at 0
-// CHECK: llm.slice {{.*}} at 2
+// CHECK: llm.slice {{.*}} at 32
 // CHECK: llm.map
 // CHECK-NOT: llm.dispatch
 // CHECK: return
-func.func @takes_slices_of_a_linear(%x: tensor<?x4xf32>, %w: tensor<4x4xf32>) -> tensor<?x2xf32> {
-  %b = llm.linear %x, %w : (tensor<?x4xf32>, tensor<4x4xf32>) -> tensor<?x4xf32>
-  %gate = llm.slice %b at 0 : (tensor<?x4xf32>) -> tensor<?x2xf32>
-  %up = llm.slice %b at 2 : (tensor<?x4xf32>) -> tensor<?x2xf32>
-  %c = llm.map %gate, %up : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32> {
+func.func @takes_slices_of_a_linear(%x: tensor<?x4xf32>, %w: tensor<64x4xf32>) -> tensor<?x8xf32> {
+  %b = llm.linear %x, %w : (tensor<?x4xf32>, tensor<64x4xf32>) -> tensor<?x64xf32>
+  %gate = llm.slice %b at 0 : (tensor<?x64xf32>) -> tensor<?x8xf32>
+  %up = llm.slice %b at 32 : (tensor<?x64xf32>) -> tensor<?x8xf32>
+  %c = llm.map %gate, %up : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32> {
   ^bb0(%p: f32, %q: f32):
     %r = arith.mulf %p, %q : f32
     llm.yield %r : f32
   }
-  return %c : tensor<?x2xf32>
+  return %c : tensor<?x8xf32>
+}
+
+// -----
+
+// The epilogue works on panels of 32 columns; these slices begin within one.
+// CHECK-LABEL: @keeps_slices_that_begin_within_a_panel
+// CHECK: %[[B:.*]] = llm.dispatch
+// CHECK: llm.linear
+// CHECK-NOT: llm.slice
+// CHECK: llm.dispatch(%[[B]])
+// CHECK: llm.slice {{.*}} at 0
+// CHECK: llm.slice {{.*}} at 8
+// CHECK: llm.map
+func.func @keeps_slices_that_begin_within_a_panel(%x: tensor<?x4xf32>, %w: tensor<16x4xf32>) -> tensor<?x8xf32> {
+  %b = llm.linear %x, %w : (tensor<?x4xf32>, tensor<16x4xf32>) -> tensor<?x16xf32>
+  %gate = llm.slice %b at 0 : (tensor<?x16xf32>) -> tensor<?x8xf32>
+  %up = llm.slice %b at 8 : (tensor<?x16xf32>) -> tensor<?x8xf32>
+  %c = llm.map %gate, %up : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %q : f32
+    llm.yield %r : f32
+  }
+  return %c : tensor<?x8xf32>
 }
 
 // -----
@@ -154,7 +177,7 @@ func.func @stores_a_norm_that_leaves(%x: tensor<?x4xf32>, %n: tensor<4xf32>, %a:
 // Convolution, rule and gated head norm are one dispatch; states are updated in place.
 // CHECK-LABEL: @takes_convolution_and_head_norm
 // CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[W:.*]]: tensor<4x4xf32>, %[[TAIL:.*]]: tensor<?x3x4xf32>, %[[BETA:.*]]: tensor<?x2xf32>, %[[STATE:.*]]: tensor<?x2x2x2xf32>
-// CHECK: llm.dispatch(%[[X]], %[[W]], %[[TAIL]], %{{.*}}, %[[BETA]], %[[STATE]], %{{.*}}, %{{.*}}) {tied = array<i64: 2, 5, -1>}
+// CHECK: llm.dispatch(%[[X]], %[[W]], %[[TAIL]], %{{.*}}, %[[BETA]], %[[STATE]], %{{.*}}, %{{.*}}) {{.*}}tied = array<i64: 2, 5, -1>}
 // CHECK: %[[Q:.*]], %[[NEWTAIL:.*]] = llm.short_conv
 // CHECK: llm.l2_norm %[[Q]]
 // CHECK: %[[O:.*]], %[[NEW:.*]] = llm.delta_rule
@@ -183,7 +206,7 @@ func.func @keeps_a_norm_across_heads(%x: !rows, %beta: tensor<?x2xf32>, %state: 
 
 // The kernel writes the state whether somebody reads it or not.
 // CHECK-LABEL: @yields_a_state_that_nobody_reads
-// CHECK: llm.dispatch({{.*}}) {tied = array<i64: -1, 2>}
+// CHECK: llm.dispatch({{.*}}tied = array<i64: -1, 2>}
 func.func @yields_a_state_that_nobody_reads(%x: !rows, %beta: tensor<?x2xf32>, %state: !state, %s: !llm.sequences) -> !rows {
   %o, %new = llm.delta_rule %x, %x, %x, %x, %beta, %state, %s : (!rows, !rows, !rows, !rows, tensor<?x2xf32>, !state, !llm.sequences) -> (!rows, !state)
   return %o : !rows
@@ -239,4 +262,31 @@ func.func @stores_a_norm_that_an_epilogue_reads(%x: tensor<?x64xf32>, %n: tensor
     llm.yield %r : f32
   }
   return %z : tensor<?x64xf32>
+}
+
+// -----
+
+// Up to 32768 weights the router's linear is computed where the experts are chosen.
+// CHECK-LABEL: @takes_a_small_router
+// CHECK: llm.dispatch
+// CHECK: llm.linear
+// CHECK-NOT: llm.dispatch
+// CHECK: llm.route
+func.func @takes_a_small_router(%x: tensor<?x64xf32>, %w: tensor<512x64xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+  %z = llm.linear %x, %w : (tensor<?x64xf32>, tensor<512x64xf32>) -> tensor<?x512xf32>
+  %i, %s = llm.route %z {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x512xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
+  return %i, %s : tensor<?x2xi32>, tensor<?x2xf32>
+}
+
+// -----
+
+// CHECK-LABEL: @keeps_a_large_router
+// CHECK: llm.dispatch
+// CHECK: llm.linear
+// CHECK: llm.dispatch
+// CHECK: llm.route
+func.func @keeps_a_large_router(%x: tensor<?x64xf32>, %w: tensor<513x64xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+  %z = llm.linear %x, %w : (tensor<?x64xf32>, tensor<513x64xf32>) -> tensor<?x513xf32>
+  %i, %s = llm.route %z {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x513xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
+  return %i, %s : tensor<?x2xi32>, tensor<?x2xf32>
 }

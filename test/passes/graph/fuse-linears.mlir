@@ -112,3 +112,26 @@ func.func @keeps_expert_linears_that_gather_otherwise(%x: tensor<?x4xf32>, %o: t
   %z = llm.expert_linear %x, %o, %g, %b {gather = 0 : i64, top_k = 2 : i64} : (tensor<?x4xf32>, tensor<?xi32>, tensor<2x3xi32>, tensor<2x3x4xf32>) -> tensor<?x3xf32>
   return %y, %z : tensor<?x3xf32>, tensor<?x3xf32>
 }
+
+// -----
+
+// Gate and up join each other, so that their product can be the epilogue; a router stands alone.
+// CHECK-LABEL: @keeps_a_gate_and_a_router_apart
+// CHECK-SAME: (%[[X:.*]]: tensor<?x4xf32>, %[[A:.*]]: tensor<3x4xf32>, %[[B:.*]]: tensor<3x4xf32>, %[[R:.*]]: tensor<2x4xf32>, %[[C:.*]]: tensor<5x4xf32>)
+// CHECK-DAG: llm.linear %[[X]], %[[A]], %[[B]] {align
+// CHECK-DAG: llm.linear %[[X]], %[[R]] :
+// CHECK-DAG: llm.linear %[[X]], %[[C]] :
+func.func @keeps_a_gate_and_a_router_apart(%x: tensor<?x4xf32>, %a: tensor<3x4xf32>, %b: tensor<3x4xf32>, %r: tensor<2x4xf32>, %c: tensor<5x4xf32>)
+    -> (tensor<?x3xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<?x5xf32>) {
+  %gate = llm.linear %x, %a : (tensor<?x4xf32>, tensor<3x4xf32>) -> tensor<?x3xf32>
+  %up = llm.linear %x, %b : (tensor<?x4xf32>, tensor<3x4xf32>) -> tensor<?x3xf32>
+  %logits = llm.linear %x, %r : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  %v = llm.linear %x, %c : (tensor<?x4xf32>, tensor<5x4xf32>) -> tensor<?x5xf32>
+  %y = llm.map %gate, %up : (tensor<?x3xf32>, tensor<?x3xf32>) -> tensor<?x3xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %z = arith.mulf %p, %q : f32
+    llm.yield %z : f32
+  }
+  %i, %w = llm.route %logits {scoring = "softmax", top_k = 1 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x2xf32>) -> (tensor<?x1xi32>, tensor<?x1xf32>)
+  return %y, %i, %w, %v : tensor<?x3xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<?x5xf32>
+}

@@ -42,3 +42,32 @@ func.func @score(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
   %y = call @keeps_a_module_without_advance(%x) : (tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// -----
+
+// Latent attention: `up` of a wide value saves more per row than it costs to expand, so prompts take the expanded form; one token never does.
+// CHECK-LABEL: func.func private @attends(
+// CHECK: llm.latent_attention {{.*}}form = "expanded"
+// CHECK-LABEL: func.func private @attends_step(
+// CHECK: llm.latent_attention
+// CHECK-NOT: "expanded"
+// CHECK-LABEL: func.func @advance
+func.func private @attends(%q: tensor<?x24xf32>, %c: tensor<?x?x68xf32>, %up: tensor<32x64xf32>, %s: !llm.sequences) -> tensor<?x16xf32> {
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 8 : i64, rope = 4 : i64, scale = 1.0 : f64} : (tensor<?x24xf32>, tensor<?x?x68xf32>, tensor<32x64xf32>, !llm.sequences) -> tensor<?x16xf32>
+  return %o : tensor<?x16xf32>
+}
+func.func @advance(%q: tensor<?x24xf32>, %c: tensor<?x?x68xf32>, %up: tensor<32x64xf32>, %s: !llm.sequences) -> tensor<?x16xf32> {
+  %o = call @attends(%q, %c, %up, %s) : (tensor<?x24xf32>, tensor<?x?x68xf32>, tensor<32x64xf32>, !llm.sequences) -> tensor<?x16xf32>
+  return %o : tensor<?x16xf32>
+}
+
+// -----
+
+// Expanding costs more than it saves: keys and values are as wide as the latent.
+// CHECK-LABEL: @keeps_a_narrow_latent_absorbed
+// CHECK: llm.latent_attention
+// CHECK-NOT: "expanded"
+func.func @keeps_a_narrow_latent_absorbed(%q: tensor<?x12xf32>, %c: tensor<?x?x5xf32>, %up: tensor<14x3xf32>, %s: !llm.sequences) -> tensor<?x6xf32> {
+  %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 4 : i64, rope = 2 : i64, scale = 1.0 : f64, form = "expanded"} : (tensor<?x12xf32>, tensor<?x?x5xf32>, tensor<14x3xf32>, !llm.sequences) -> tensor<?x6xf32>
+  return %o : tensor<?x6xf32>
+}

@@ -110,3 +110,13 @@ func.func @state_in_new_memory(%x: tensor<?x4xf32> {llm.dims = ["SLOTS"], llm.st
   %y = llm.launch @k(%x) {tied = array<i64: -1>} : (tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// -----
+
+func.func @pack_of_rows_in_other_groups() {
+  %w = llm.weight "w" : tensor<8x4xf32>
+  %a = llm.pack %w {groups = 2 : i64, panel = 0 : i64, count = 2 : i64} : (tensor<8x4xf32>) -> tensor<2x2x4xf32>
+  // expected-error@+1 {{expects 2 groups, as in the rows that it packs, got 1}}
+  %b = llm.pack %a {groups = 1 : i64, panel = 32 : i64} : (tensor<2x2x4xf32>) -> tensor<1x1x4x32xf32>
+  return
+}
