@@ -123,7 +123,9 @@ public:
     auto memory = allocateUnset(bytes);
     if (!memory.ok() || bytes == 0)
       return memory;
-    if (Result r = driver_->cuMemcpyHtoD(reinterpret_cast<DevicePointer>(*memory), data, bytes))
+    // In the stream of the kernels: a synchronous copy from pageable memory may return before its last bytes
+    // have arrived.
+    if (Result r = driver_->cuMemcpyHtoDAsync(reinterpret_cast<DevicePointer>(*memory), data, bytes, stream_))
       return failed("weights cannot be copied", r);
     return memory;
   }

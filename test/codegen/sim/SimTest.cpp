@@ -296,7 +296,8 @@ func.func @k(%x: tensor<64xf32>, %o: tensor<64xf32> {llm.written}) -> tensor<64x
   return %r : tensor<64xf32>
 })";
 
-Outcome runTiles(bool hasBarriers) {
+/// `blocks` blocks walk over the two workgroups; `sharedBytes` 0 sends the sum to global scratch.
+Outcome runTiles(bool hasBarriers, unsigned sharedBytes = 1 << 16, unsigned blocks = 1) {
   mlir::DialectRegistry registry;
   registerCudaDialects(registry);
   mlir::MLIRContext context(registry);
@@ -304,7 +305,7 @@ Outcome runTiles(bool hasBarriers) {
   CudaOptions options;
   options.isSimulated = true;
   options.hasBarriers = hasBarriers;
-  auto code = compileCudaKernels(*module, llvm::cantFail(CudaArch::parse("sm_80")), options);
+  auto code = compileCudaKernels(*module, CudaArch{"sm_80", "+ptx70", sharedBytes}, options);
   if (!code) {
     ADD_FAILURE() << llvm::toString(code.takeError());
     return {};
@@ -321,12 +322,14 @@ Outcome runTiles(bool hasBarriers) {
   cuda::DevicePointer x = 0, y = 0, scratch = 0;
   d.cuMemAlloc(&x, 256);
   d.cuMemAlloc(&y, 256);
+  EXPECT_EQ(l.scratchBytes > 0, sharedBytes == 0);
+  d.cuMemAlloc(&scratch, l.scratchBytes * blocks + 1);
   d.cuMemcpyHtoD(x, outcome.x.data(), 256);
   int64_t dims[5] = {}, workgroups = 2;
   void *parameters[] = {&x, &y, &dims[0], &dims[1], &dims[2], &dims[3], &dims[4], &scratch, &workgroups};
-  // One block walks over both workgroups.
-  EXPECT_EQ(d.cuLaunchKernel(function, 1, 1, 1, l.threads, 1, 1, l.sharedBytes, nullptr, parameters, nullptr),
-            cuda::kSuccess);
+  EXPECT_EQ(
+      d.cuLaunchKernel(function, blocks, 1, 1, l.threads, 1, 1, l.sharedBytes, nullptr, parameters, nullptr),
+      cuda::kSuccess);
   if (d.cuStreamSynchronize(nullptr) != cuda::kSuccess) {
     outcome.report = control<const char *()>("llmcSimReport")();
     d.cuDevicePrimaryCtxRelease(0);
@@ -334,20 +337,24 @@ Outcome runTiles(bool hasBarriers) {
   d.cuMemcpyDtoHAsync(outcome.y.data(), y, 256, nullptr);
   d.cuMemFree(x);
   d.cuMemFree(y);
+  d.cuMemFree(scratch);
   d.cuModuleUnload(module2);
   return outcome;
 }
 
 TEST(Simulator, RunsTileProgramsWithoutReports) {
-  Outcome o = runTiles(true);
-  EXPECT_EQ(o.report, "");
-  for (float v : o.y)
-    EXPECT_NEAR(v, 1.0157477f, 1e-6f);
+  for (unsigned sharedBytes : {1u << 16, 0u})
+    for (unsigned blocks : {1u, 2u}) {
+      Outcome o = runTiles(true, sharedBytes, blocks);
+      EXPECT_EQ(o.report, "");
+      for (float v : o.y)
+        EXPECT_NEAR(v, 1.0157477f, 1e-6f);
+    }
 }
 
 TEST(Simulator, FindsTheMissingBarriersOfATileProgram) {
-  std::string report = runTiles(false).report;
-  expectFound(report, "shared memory at offset 0");
+  expectFound(runTiles(false).report, "without a barrier between: shared memory at offset 0");
+  expectFound(runTiles(false, /*sharedBytes=*/0).report, "without a barrier between: scratch at offset 0");
 }
 
 TEST(Simulator, RefusesWhatItCannotSimulate) {
