@@ -171,7 +171,7 @@ def qwen_errors() -> dict[str, tuple[str, Callable]]:
         "biases ignored": ("linear", lambda x, w, n: linear(x, {n + ".weight": w[n + ".weight"]}, n)),
         "router renormalisation flipped": ("choose", flipped),
         "one expert too few": ("choose", lambda z, c: choose(z, c | {"num_experts_per_tok": c["num_experts_per_tok"] - 1})),
-        "joined experts: gate and up swapped": ("expert", swapped_expert),
+        "joined gate and up swapped": ("expert", swapped_expert),
     }
 
 
