@@ -90,7 +90,7 @@ void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &me
 
 } // namespace
 
-absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<CodeObject> code, TensorSource source, TensorRelease release) {
+absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code, TensorSource source, TensorRelease release) {
   ArtifactContents contents;
   runtime::Plan &plan = contents.plan;
   auto number = [&](StringRef key) {
@@ -105,11 +105,19 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Cod
   plan.metadata.maxTokens = number("llm.max_tokens");
   plan.metadata.maxSequences = number("llm.max_sequences");
 
-  for (CodeObject &object : code) {
+  for (TargetCode &object : code) {
     runtime::CodeObject entry;
-    entry.level = object.target;
+    entry.target = object.target;
+    entry.level = object.level;
+    for (auto function : planned.getOps<func::FuncOp>())
+      if (function->hasAttr("llm.kernel") && object.target == "cuda") {
+        auto launch = object.launches.find(function.getName().str());
+        if (launch == object.launches.end())
+          return absl::InternalError("kernel '" + function.getName().str() + "' has no launch for " + object.level);
+        entry.launches.push_back(launch->second);
+      }
     entry.blob = contents.blobs.size();
-    contents.blobs.push_back(blobOf(std::string(object.elf.begin(), object.elf.end())));
+    contents.blobs.push_back(blobOf(std::string(object.bytes.begin(), object.bytes.end())));
     plan.codeObjects.push_back(std::move(entry));
   }
 

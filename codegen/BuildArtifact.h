@@ -2,13 +2,23 @@
 #pragma once
 #include "absl/status/statusor.h"
 #include "codegen/PackWeights.h"
-#include "codegen/cpu/CpuTarget.h"
 #include "mlir/IR/BuiltinOps.h"
+#include <map>
 
 namespace llmc {
 
-/// Fills plan and blobs: kernels and their parameters, buffers, programs, code objects (one per CPU level), weights. Metadata that the module knows
-/// (family, vocabulary, context, limits) is filled; name, tokenizer and token ids are the caller's.
-absl::StatusOr<ArtifactContents> buildArtifact(mlir::ModuleOp planned, std::vector<CodeObject> code, TensorSource source, TensorRelease release);
+/// Code of every kernel for one level of a target.
+struct TargetCode {
+  std::string target; ///< "cpu", "cuda"
+  std::string level;  ///< "x86-64-v3", "sm_90a"
+  std::vector<char> bytes;
+  std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel; target "cuda" only
+};
+
+/// Fills plan and blobs: kernels and their parameters, buffers, programs, code objects (one per level),
+/// weights. Metadata that the module knows (family, vocabulary, context, limits) is filled; name, tokenizer
+/// and token ids are the caller's.
+absl::StatusOr<ArtifactContents> buildArtifact(mlir::ModuleOp planned, std::vector<TargetCode> code,
+                                               TensorSource source, TensorRelease release);
 
 } // namespace llmc

@@ -47,7 +47,11 @@ public:
     for (const CodeObject &o : plan.codeObjects) {
       auto target = b_.CreateString(o.target), level = b_.CreateString(o.level);
       auto features = b_.CreateVectorOfStrings(o.features);
-      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob));
+      std::vector<flatbuffers::Offset<fb::KernelLaunch>> launches;
+      for (const KernelLaunch &launch : o.launches)
+        launches.push_back(buildLaunch(launch));
+      auto list = b_.CreateVector(launches);
+      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob, list));
     }
     std::vector<flatbuffers::Offset<fb::Buffer>> buffers;
     for (const Buffer &buffer : plan.buffers) {
@@ -88,6 +92,16 @@ private:
     auto list = b_.CreateVector(entries);
     return fb::CreateMetadata(b_, name, family, producer, m.vocab, m.context, m.maxTokens, m.maxSequences,
                               eos, m.bos, list);
+  }
+
+  flatbuffers::Offset<fb::KernelLaunch> buildLaunch(const KernelLaunch &launch) {
+    std::vector<fb::GridTerm> terms;
+    for (const GridTerm &term : launch.grid)
+      terms.emplace_back(term.value, static_cast<fb::GridOp>(term.op));
+    auto symbol = b_.CreateString(launch.symbol);
+    auto grid = b_.CreateVectorOfStructs(terms);
+    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid, launch.registers,
+                                  launch.spillBytes);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

@@ -168,7 +168,7 @@ const char *llmc_version(void) { return "0.1.0"; }
 const char *llmc_last_error(void) { return lastError.c_str(); }
 
 void llmc_model_options_init(llmc_model_options *options) {
-  *options = {sizeof(llmc_model_options), 0, 0, 1, 0};
+  *options = {sizeof(llmc_model_options), 0, 0, 1, 0, nullptr};
 }
 
 llmc_status llmc_model_open(const char *path, const llmc_model_options *options, llmc_model **model) {
@@ -185,7 +185,7 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
       given = *options;
     }
     auto opened = std::make_shared<Model>();
-    auto engine = Engine::open(path, {given.threads, given.context, given.slots, given.verify_weights != 0});
+    auto engine = Engine::open(path, {given.threads, given.context, given.slots, given.verify_weights != 0, given.libcuda ? given.libcuda : ""});
     if (!engine.ok())
       return result(engine.status());
     opened->engine = std::move(*engine);

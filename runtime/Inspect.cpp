@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdarg>
+#include <cstring>
+#include <elf.h>
 #include <map>
 #include <set>
 
@@ -35,6 +37,23 @@ public:
     printStates();
     printTokenizer();
     printMemory();
+  }
+
+  void printResources() {
+    for (const CodeObject &object : plan_.codeObjects) {
+      if (object.launches.empty())
+        continue;
+      line("%s %s (%s)", object.target.c_str(), object.level.c_str(),
+           kindOf(artifact_.blobData(object.blob), artifact_.blobs()[object.blob].bytes));
+      line("  %-38s %8s %10s %8s %12s %12s", "kernel", "threads", "registers", "spills", "shared", "scratch");
+      for (size_t k = 0; k < object.launches.size(); ++k) {
+        const KernelLaunch &launch = object.launches[k];
+        std::string registers = launch.registers ? std::to_string(launch.registers) : "-";
+        std::string spills = launch.registers ? std::to_string(launch.spillBytes) : "-";
+        line("  %-38s %8u %10s %8s %12s %12s", plan_.kernels[k].name.c_str(), launch.threads, registers.c_str(), spills.c_str(),
+             sizeText(launch.sharedBytes).c_str(), sizeText(launch.scratchBytes).c_str());
+      }
+    }
   }
 
 private:
@@ -97,6 +116,15 @@ private:
     }
   }
 
+  /// What a code object for a GPU is, by its first bytes.
+  static const char *kindOf(const uint8_t *data, uint64_t bytes) {
+    Elf64_Ehdr header;
+    if (bytes < sizeof header || memcmp(data, ELFMAG, SELFMAG) != 0)
+      return "PTX";
+    memcpy(&header, data, sizeof header);
+    return header.e_machine == EM_CUDA ? "cubin" : "simulator";
+  }
+
   void printCode() {
     line("\ncode                                       file      mapped");
     for (const CodeObject &object : plan_.codeObjects) {
@@ -104,6 +132,10 @@ private:
       for (const std::string &feature : object.features)
         name += "+" + feature;
       const BlobEntry &blob = artifact_.blobs()[object.blob];
+      if (object.target != "cpu") {
+        line("  %-34s %10s  %10s", name.c_str(), sizeText(blob.bytes).c_str(), kindOf(artifact_.blobData(object.blob), blob.bytes));
+        continue;
+      }
       auto image = ElfImage::load(artifact_.blobData(object.blob), blob.bytes, name);
       line("  %-34s %10s  %10s", name.c_str(), sizeText(blob.bytes).c_str(),
            image.ok() ? sizeText((*image)->mappedBytes()).c_str() : "not loadable here");
@@ -220,6 +252,17 @@ absl::Status inspect(const std::string &path, FILE *out) {
   if (!artifact.ok())
     return artifact.status();
   Printer(**artifact, out).print();
+  return absl::OkStatus();
+}
+
+absl::Status inspectResources(const std::string &path, FILE *out) {
+  auto artifact = Artifact::open(path);
+  if (!artifact.ok())
+    return artifact.status();
+  const auto &objects = (*artifact)->plan().codeObjects;
+  if (std::all_of(objects.begin(), objects.end(), [](const CodeObject &o) { return o.launches.empty(); }))
+    return absl::InvalidArgumentError(path + ": has no code for a GPU; compile the model with --target=cuda");
+  Printer(**artifact, out).printResources();
   return absl::OkStatus();
 }
 

@@ -95,6 +95,48 @@ std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const D
   return isEmpty ? 0 : bytes;
 }
 
+bool isGridProgram(const std::vector<GridTerm> &grid) {
+  unsigned depth = 0;
+  for (const GridTerm &term : grid) {
+    if (term.op == GridOp::constant || term.op == GridOp::symbol) {
+      if (term.op == GridOp::symbol && static_cast<uint64_t>(term.value) >= std::tuple_size<Dims>::value)
+        return false;
+      if (++depth > kMaxGridDepth)
+        return false;
+    } else if (depth-- < 2) {
+      return false;
+    }
+  }
+  return depth == 1;
+}
+
+std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const Dims &dims) {
+  int64_t stack[kMaxGridDepth];
+  unsigned depth = 0;
+  for (const GridTerm &term : grid) {
+    if (term.op == GridOp::constant || term.op == GridOp::symbol) {
+      stack[depth++] = term.op == GridOp::constant ? term.value : dims[static_cast<size_t>(term.value)];
+      continue;
+    }
+    int64_t y = stack[--depth], &x = stack[depth - 1];
+    bool isBad = false;
+    switch (term.op) {
+    case GridOp::add: isBad = __builtin_add_overflow(x, y, &x); break;
+    case GridOp::sub: isBad = __builtin_sub_overflow(x, y, &x); break;
+    case GridOp::mul: isBad = __builtin_mul_overflow(x, y, &x); break;
+    case GridOp::min: x = x < y ? x : y; break;
+    case GridOp::max: x = x > y ? x : y; break;
+    default: // divisions, of values that are not negative
+      if (x < 0 || y <= 0)
+        return std::nullopt;
+      x = term.op == GridOp::div ? x / y : term.op == GridOp::ceilDiv ? x / y + (x % y != 0) : x % y;
+    }
+    if (isBad)
+      return std::nullopt;
+  }
+  return stack[0] < 0 ? std::nullopt : std::optional<int64_t>(stack[0]);
+}
+
 bool sameElements(const Shape &a, const Shape &b) {
   unsigned __int128 factor[2] = {1, 1};
   int symbols[2][kSymbols] = {};

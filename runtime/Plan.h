@@ -60,13 +60,38 @@ struct Kernel {
   std::vector<Parameter> parameters;
 };
 
-/// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the
-/// level.
+/// A number of workgroups as a postfix program: constants and symbols are pushed, operations take two values and push one. Values are those
+/// of Artifact.fbs. The host evaluates it at every launch, so it is data and not code: a CUDA artifact runs on hosts of any architecture.
+enum class GridOp : uint8_t { constant, symbol, add, sub, mul, div, ceilDiv, rem, min, max };
+inline constexpr unsigned kGridOps = 10;
+inline constexpr unsigned kMaxGridDepth = 16;
+struct GridTerm {
+  GridOp op = GridOp::constant;
+  int64_t value = 0; ///< of a constant, or the symbol's place in Dims
+};
+/// Whether the program leaves one value, never takes from an empty stack and never holds more than kMaxGridDepth values.
+bool isGridProgram(const std::vector<GridTerm> &grid);
+/// The value of a program for which isGridProgram holds; nothing when it divides by zero, overflows or is negative.
+std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const Dims &dims);
+
+/// How a kernel of a CUDA code object is launched.
+struct KernelLaunch {
+  std::string symbol;        ///< name in the code object; kernels of equal code share one
+  uint32_t threads = 32;     ///< of a block, whole warps
+  uint32_t sharedBytes = 0;  ///< dynamic shared memory of a block
+  uint64_t scratchBytes = 0; ///< global scratch of a block
+  std::vector<GridTerm> grid;
+  uint32_t registers = 0;  ///< of a thread, as the assembler told; 0: not assembled
+  uint32_t spillBytes = 0; ///< of a thread
+};
+
+/// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.
 struct CodeObject {
   std::string target = "cpu";
-  std::string level; ///< "x86-64-v3", "x86-64-v4"
+  std::string level; ///< "x86-64-v3", "x86-64-v4"; "sm_80", "sm_90a"
   std::vector<std::string> features;
   uint32_t blob = 0;
+  std::vector<KernelLaunch> launches; ///< one per kernel of the plan for target "cuda", else none
 };
 
 enum class BufferKind : uint8_t { input, output, weight, state, transient, constant };

@@ -79,8 +79,28 @@ struct PlanReader {
     return r;
   }
 
+  KernelLaunch kernelLaunch(const fb::KernelLaunch *l) {
+    KernelLaunch r;
+    r.symbol = text(l->symbol());
+    r.threads = l->threads();
+    r.sharedBytes = l->shared_bytes();
+    r.scratchBytes = l->scratch_bytes();
+    r.registers = l->registers();
+    r.spillBytes = l->spill_bytes();
+    if (isReadable(l->grid()))
+      for (const fb::GridTerm *term : *l->grid())
+        r.grid.push_back({enumeration<GridOp>(term->op(), kGridOps, "a grid's operation"), term->value()});
+    return r;
+  }
+
   CodeObject codeObject(const fb::CodeObject *o) {
-    CodeObject r{text(o->target()), text(o->level()), {}, o->blob()};
+    CodeObject r;
+    r.target = text(o->target());
+    r.level = text(o->level());
+    r.blob = o->blob();
+    if (o->launches())
+      for (const fb::KernelLaunch *launch : *o->launches())
+        r.launches.push_back(kernelLaunch(launch));
     if (o->features())
       for (const flatbuffers::String *feature : *o->features())
         r.features.push_back(text(feature));

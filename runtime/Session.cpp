@@ -49,7 +49,8 @@ absl::StatusOr<Session *> SessionPool::create() {
         " session slots are in use; free a session or open the model with more slots");
   size_t slot = static_cast<size_t>(free - isUsed_.begin());
   if (isDirty_[slot])
-    engine_.clearSlot(static_cast<int>(slot));
+    if (absl::Status s = engine_.clearSlot(static_cast<int>(slot)); !s.ok())
+      return s;
   isDirty_[slot] = 0;
   isUsed_[slot] = 1;
   Session *session = sessions_[slot].get();
@@ -71,7 +72,8 @@ absl::Status SessionPool::reset(Session *session) {
     return Turn::refusal();
   size_t slot = static_cast<size_t>(session->slot_);
   if (isDirty_[slot])
-    engine_.clearSlot(session->slot_);
+    if (absl::Status s = engine_.clearSlot(session->slot_); !s.ok())
+      return s;
   isDirty_[slot] = 0;
   session->past_ = session->pending_ = 0;
   return absl::OkStatus();
@@ -124,7 +126,7 @@ static void setSequence(const CallInputs &in, int64_t sequence, int slot, int64_
 }
 
 /// Runs all feeds through ingest, as many sequences and rows per call as it takes.
-void SessionPool::runIngest(Feed *feeds, int64_t count) {
+absl::Status SessionPool::runIngest(Feed *feeds, int64_t count) {
   const int64_t maxTokens = engine_.maxTokens(), maxSequences = engine_.maxSequences();
   const int64_t unit = maxTokens >= kPieceTokens ? kPieceTokens : 1;
   for (;;) {
@@ -147,8 +149,9 @@ void SessionPool::runIngest(Feed *feeds, int64_t count) {
       ++sequences;
     }
     if (rows == 0)
-      return;
-    engine_.run(engine_.ingest(), rows, sequences);
+      return absl::OkStatus();
+    if (absl::Status s = engine_.run(engine_.ingest(), rows, sequences); !s.ok())
+      return s;
   }
 }
 
@@ -179,7 +182,8 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
   }
   if (runs > 0 && !engine_.ingest().isPresent)
     return missing("ingest");
-  runIngest(feeds_.data(), count);
+  if (absl::Status s = runIngest(feeds_.data(), count); !s.ok())
+    return s;
   for (int64_t i = 0; i < count; ++i) {
     Feed &feed = feeds_[static_cast<size_t>(i)];
     Session &session = *feed.session;
@@ -213,7 +217,8 @@ absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) 
     return absl::OkStatus();
   if (!engine_.ingest().isPresent)
     return missing("ingest");
-  runIngest(feeds_.data(), feeds);
+  if (absl::Status s = runIngest(feeds_.data(), feeds); !s.ok())
+    return s;
   for (int64_t i = 0; i < feeds; ++i) {
     Session &session = *feeds_[static_cast<size_t>(i)].session;
     session.waiting_[0] = session.waiting_[session.pending_ - 1];
@@ -273,7 +278,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
       draw[2] = session.past_ + 1; // the position that the new token will have
       draw[3] = 0;
     }
-    engine_.run(engine_.advance(), n, n);
+    if (absl::Status s = engine_.run(engine_.advance(), n, n); !s.ok())
+      return s;
     for (int64_t i = 0; i < n; ++i) {
       Session &session = *sessions[begin + i];
       int32_t token = engine_.advance().next[i];
@@ -309,7 +315,8 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
     if (!engine_.ingest().isPresent)
       return missing("ingest");
     Feed feed = {session, nullptr, session->pending_, 0};
-    runIngest(&feed, 1);
+    if (absl::Status s = runIngest(&feed, 1); !s.ok())
+      return s;
     session->pending_ = 0;
   }
   const int64_t most = engine_.maxTokens(), vocab = engine_.plan().metadata.vocab;
@@ -320,7 +327,8 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
     for (int64_t i = 0; i < n; ++i)
       addRow(i, 0, session->past_ + i, tokens[begin + i]);
     isDirty_[static_cast<size_t>(session->slot_)] = 1;
-    engine_.run(engine_.score(), n, 1);
+    if (absl::Status s = engine_.run(engine_.score(), n, 1); !s.ok())
+      return s;
     session->past_ += n;
     memcpy(logits + begin * vocab, engine_.score().logits, static_cast<size_t>(n * vocab) * sizeof(float));
   }

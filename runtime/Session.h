@@ -80,7 +80,7 @@ private:
   absl::Status checkSessions(Session *const *sessions, int64_t count);
   absl::Status flushChecked(Session *const *sessions, int64_t count);
   void addRow(int64_t row, int64_t sequence, int64_t position, int32_t token);
-  void runIngest(Feed *feeds, int64_t count);
+  absl::Status runIngest(Feed *feeds, int64_t count);
   absl::Status missing(const char *program) const;
 
   Engine &engine_;

@@ -12,6 +12,8 @@ constexpr size_t kMaxNameBytes = 512;
 constexpr uint64_t kMaxRows = 1 << 16;
 constexpr uint64_t kMaxVocab = 1 << 24;
 constexpr uint64_t kMaxContext = 1u << 30;
+constexpr uint64_t kMaxSharedBytes = 1 << 20;
+constexpr uint64_t kMaxScratchBytes = 1 << 24;
 
 class PlanVerifier {
 public:
@@ -125,7 +127,26 @@ private:
     const CodeObject &object = plan_.codeObjects[i];
     if (!isName(object.target) || !isName(object.level))
       return fail("code object " + number(i) + " has no usable target or level name");
+    if (object.target == "cuda" && object.launches.size() != plan_.kernels.size())
+      return fail("code object " + number(i) + " has " + number(object.launches.size()) + " launches for " + number(plan_.kernels.size()) +
+                  " kernels");
+    for (size_t k = 0; k < object.launches.size(); ++k)
+      if (absl::Status s = checkLaunch("code object " + number(i) + " launch " + number(k), object.launches[k]); !s.ok())
+        return s;
     return checkBlobIndex("code object " + number(i), object.blob);
+  }
+
+  absl::Status checkLaunch(const std::string &what, const KernelLaunch &launch) const {
+    if (!isName(launch.symbol))
+      return fail(what + " has no usable symbol");
+    if (launch.threads == 0 || launch.threads > 1024 || launch.threads % 32)
+      return fail(what + " has blocks of " + number(launch.threads) + " threads, expected whole warps of 32 up to 1024");
+    if (launch.sharedBytes > kMaxSharedBytes || launch.scratchBytes > kMaxScratchBytes)
+      return fail(what + " asks for " + number(launch.sharedBytes) + " bytes of shared memory and " + number(launch.scratchBytes) +
+                  " of scratch for a block");
+    if (!isGridProgram(launch.grid))
+      return fail(what + " has a grid that is no program for one number");
+    return absl::OkStatus();
   }
 
   absl::Status checkBuffer(size_t i) const {

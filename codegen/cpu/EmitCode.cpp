@@ -187,7 +187,7 @@ Error dumpKernel(const CompileOptions &options, StringRef kernel, const CpuLevel
 }
 
 Expected<ObjectFile> emitObject(mlir::ModuleOp module, StringRef kernel, ArrayRef<std::string> aliases,
-                                const CpuLevel &level, const CompileOptions &options) {
+                                const CpuLevel &level, const CompileOptions &options, ArrayRef<StringRef> exports) {
   Expected<std::unique_ptr<TargetMachine>> machine = makeTargetMachine(level);
   if (!machine)
     return machine.takeError();
@@ -196,7 +196,7 @@ Expected<ObjectFile> emitObject(mlir::ModuleOp module, StringRef kernel, ArrayRe
   if (!ir)
     return createStringError("kernel '" + kernel + "': translation to LLVM IR failed");
   setTarget(*ir, **machine);
-  std::string entry = kernel.str(), grid = entry + ".grid", body = entry + ".body";
+  std::string entry = kernel.str(), body = entry + ".body";
   for (Function &function : *ir) {
     if (function.isDeclaration())
       continue;
@@ -207,7 +207,7 @@ Expected<ObjectFile> emitObject(mlir::ModuleOp module, StringRef kernel, ArrayRe
     function.addFnAttr("prefer-vector-width", std::to_string(level.vectorBits));
     function.addFnAttr("min-legal-vector-width", std::to_string(level.vectorBits));
     function.addFnAttr("no-builtins");
-    bool isExported = function.getName() == entry || function.getName() == grid;
+    bool isExported = any_of(exports, [&](StringRef suffix) { return function.getName() == entry + suffix.str(); });
     if (isExported) {
       function.setVisibility(GlobalValue::ProtectedVisibility);
       function.setDSOLocal(true);
@@ -219,7 +219,7 @@ Expected<ObjectFile> emitObject(mlir::ModuleOp module, StringRef kernel, ArrayRe
   }
   optimise(*ir, **machine);
   for (const std::string &alias : aliases)
-    for (StringRef suffix : {"", ".grid"}) {
+    for (StringRef suffix : exports) {
       auto *made = GlobalAlias::create(alias + suffix, ir->getFunction(entry + suffix.str()));
       made->setVisibility(GlobalValue::ProtectedVisibility);
     }

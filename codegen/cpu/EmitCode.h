@@ -7,10 +7,11 @@ namespace llmc {
 
 using ObjectFile = llvm::SmallVector<char, 0>;
 
-/// Optimises the LLVM-dialect `module` of kernel `kernel` and emits its object. `aliases` are further names of the kernel.
+/// Optimises the LLVM-dialect `module` of kernel `kernel` and emits its object, which exports the functions named `kernel` + suffix for each
+/// of `exports`. `aliases` are further names of the kernel.
 llvm::Expected<ObjectFile> emitObject(mlir::ModuleOp module, llvm::StringRef kernel,
                                       llvm::ArrayRef<std::string> aliases, const CpuLevel &level,
-                                      const CompileOptions &options);
+                                      const CompileOptions &options, llvm::ArrayRef<llvm::StringRef> exports = {"", ".grid"});
 
 /// Object with the memory functions that LLVM may call.
 llvm::Expected<ObjectFile> emitMemoryFunctions(const CpuLevel &level);

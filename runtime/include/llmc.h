@@ -22,7 +22,7 @@ typedef enum llmc_status {
   LLMC_INVALID_ARGUMENT = 1, /* the caller's values */
   LLMC_NOT_FOUND = 2,        /* no such file, tokenizer or entry */
   LLMC_BAD_ARTIFACT = 3,     /* damaged or truncated file */
-  LLMC_UNSUPPORTED = 4,      /* other version, CPU, or a program that the artifact lacks */
+  LLMC_UNSUPPORTED = 4,      /* other version, CPU, GPU or driver, or a program that the artifact lacks */
   LLMC_OUT_OF_MEMORY = 5,    /* memory or session slots */
   LLMC_CONTEXT_FULL = 6,
   LLMC_BUSY = 7,
@@ -41,6 +41,7 @@ typedef struct llmc_model_options {
   int64_t context;        /* tokens per session, 0: the model's, at most 4096; rounded up to a multiple of 32 */
   int32_t slots;          /* sessions at once, default 1 */
   int32_t verify_weights; /* not 0: read the whole file once and compare all checksums */
+  const char *libcuda;    /* the CUDA driver's library for an artifact with CUDA code; null: libcuda.so.1 */
 } llmc_model_options;
 
 /* How the next token is drawn. temperature 0 takes the likeliest token and ignores the rest. */

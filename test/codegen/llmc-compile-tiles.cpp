@@ -1,6 +1,7 @@
-// llmc-compile-tiles FILE LEVEL [asm|elf]: the CPU target alone, for tests of its output. Assembly of all kernels goes to the
-// standard output, or the code object with `elf`.
+// llmc-compile-tiles FILE LEVEL [asm|elf]: a target alone, for tests of its output. Assembly of all kernels (PTX for sm_80 and sm_90a) goes to
+// the standard output, or the code object with `elf`; `assemble` runs ptxas on PTX, or says that there is none.
 #include "codegen/cpu/CpuTarget.h"
+#include "codegen/cuda/CudaTarget.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
@@ -10,17 +11,45 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/raw_ostream.h"
 
+/// PTX of the module's kernels for a GPU architecture, as text or through the assembler.
+static int compileForGpu(mlir::ModuleOp module, llvm::StringRef name, llvm::StringRef mode) {
+  auto arch = llmc::CudaArch::parse(name);
+  if (!arch) {
+    llvm::errs() << "error: " << llvm::toString(arch.takeError()) << "\n";
+    return 1;
+  }
+  llmc::CudaOptions options;
+  bool isAssembling = mode == "assemble";
+  options.ptxas = isAssembling ? llmc::findPtxas("") : "none";
+  if (options.ptxas.empty()) {
+    llvm::outs() << "no ptxas on this machine: PTX is not assembled\n";
+    return 0;
+  }
+  auto code = llmc::compileCudaKernels(module, *arch, options);
+  if (!code) {
+    llvm::errs() << "error: " << llvm::toString(code.takeError()) << "\n";
+    return 1;
+  }
+  if (isAssembling)
+    llvm::outs() << "assembled for " << name << "\n";
+  else
+    llvm::outs() << code->bytes.data();
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) {
     llvm::errs() << "usage: llmc-compile-tiles FILE LEVEL [asm|elf]\n";
     return 2;
   }
   mlir::DialectRegistry registry;
-  llmc::registerCpuDialects(registry);
+  llmc::registerCudaDialects(registry);
   mlir::MLIRContext context(registry);
   auto module = mlir::parseSourceFile<mlir::ModuleOp>(argv[1], &context);
   if (!module)
     return 1;
+  if (llvm::StringRef(argv[2]).starts_with("sm_"))
+    return compileForGpu(*module, argv[2], argc > 3 ? argv[3] : "asm");
   llvm::SmallString<128> dump;
   bool isElf = argc > 3 && llvm::StringRef(argv[3]) == "elf";
   if (!isElf && llvm::sys::fs::createUniqueDirectory("llmc-tiles", dump))

@@ -257,6 +257,14 @@ Dispatch &dispatch(Plan &plan, size_t program, size_t step) {
   return std::get<Dispatch>(plan.programs[program].steps[step]);
 }
 
+/// Turns the first code object into one for a GPU, with a launch for each kernel.
+CodeObject &makeCuda(Plan &plan) {
+  CodeObject &object = plan.codeObjects[0];
+  object.target = "cuda";
+  object.launches.assign(plan.kernels.size(), {"k", 64, 0, 0, {{GridOp::symbol, 0}}});
+  return object;
+}
+
 const BadPlan kBadPlans[] = {
     {"metadata: vocab is 0, expected 1 to 16777216", [](Plan &p) { p.metadata.vocab = 0; }},
     {"metadata: max_sequences is 129, expected 1 to 128", [](Plan &p) { p.metadata.maxSequences = 129; }},
@@ -331,6 +339,22 @@ const BadPlan kBadPlans[] = {
        p.programs[0].inputs = {0, 2};
      }},
     {"tokenizer names blob 9 of 4", [](Plan &p) { p.tokenizer.blob = 9; }},
+    {"code object 0 has 1 launches for 4 kernels", [](Plan &p) { makeCuda(p).launches.resize(1); }},
+    {"code object 0 launch 1 has no usable symbol", [](Plan &p) { makeCuda(p).launches[1].symbol = ""; }},
+    {"code object 0 launch 0 has blocks of 48 threads, expected whole warps of 32 up to 1024",
+     [](Plan &p) { makeCuda(p).launches[0].threads = 48; }},
+    {"code object 0 launch 0 has blocks of 2048 threads, expected whole warps of 32 up to 1024",
+     [](Plan &p) { makeCuda(p).launches[0].threads = 2048; }},
+    {"code object 0 launch 2 asks for 2097152 bytes of shared memory and 0 of scratch for a block",
+     [](Plan &p) { makeCuda(p).launches[2].sharedBytes = 2 << 20; }},
+    {"code object 0 launch 0 has a grid that is no program for one number",
+     [](Plan &p) { makeCuda(p).launches[0].grid.clear(); }},
+    {"code object 0 launch 0 has a grid that is no program for one number",
+     [](Plan &p) { makeCuda(p).launches[0].grid.push_back({GridOp::add, 0}); }},
+    {"code object 0 launch 0 has a grid that is no program for one number",
+     [](Plan &p) { makeCuda(p).launches[0].grid[0] = {GridOp::symbol, 5}; }},
+    {"code object 0 launch 0 has a grid that is no program for one number",
+     [](Plan &p) { makeCuda(p).launches[0].grid.assign(kMaxGridDepth + 1, {GridOp::constant, 1}); }},
 };
 
 TEST(VerifyPlan, names_what_is_wrong) {
@@ -344,6 +368,46 @@ TEST(VerifyPlan, names_what_is_wrong) {
     EXPECT_EQ(verifyPlan(plan, blobs, "m").message(),
               std::string("m: ") + bad.message + "; compile the model again");
   }
+}
+
+TEST(Grid, has_the_value_of_its_program) {
+  auto value = [](std::vector<GridTerm> grid, Dims dims = {17, 3, 0, 0, 0}) {
+    EXPECT_TRUE(isGridProgram(grid));
+    return evaluateGrid(grid, dims);
+  };
+  const GridTerm T{GridOp::symbol, 0}, S{GridOp::symbol, 1};
+  auto c = [](int64_t v) { return GridTerm{GridOp::constant, v}; };
+  auto op = [](GridOp o) { return GridTerm{o, 0}; };
+  EXPECT_EQ(value({T, c(8), op(GridOp::ceilDiv), S, op(GridOp::mul)}), 9);
+  EXPECT_EQ(value({T, c(8), op(GridOp::div)}), 2);
+  EXPECT_EQ(value({T, c(8), op(GridOp::rem)}), 1);
+  EXPECT_EQ(value({T, S, op(GridOp::min)}), 3);
+  EXPECT_EQ(value({T, S, op(GridOp::max)}), 17);
+  EXPECT_EQ(value({T, S, op(GridOp::sub), c(1), op(GridOp::add)}), 15);
+  EXPECT_EQ(value({S, T, op(GridOp::sub)}), std::nullopt) << "negative";
+  EXPECT_EQ(value({T, c(0), op(GridOp::div)}), std::nullopt);
+  EXPECT_EQ(value({T, c(INT64_MAX), op(GridOp::mul)}), std::nullopt);
+}
+
+TEST(Inspect, prints_what_gpu_kernels_need) {
+  TemporaryFolder folder;
+  ArtifactContents contents = testModel();
+  KernelLaunch &launch = makeCuda(contents.plan).launches[1];
+  launch.sharedBytes = 4096;
+  launch.registers = 40;
+  launch.spillBytes = 8;
+  ASSERT_TRUE(writeArtifact(folder.file("m.llmc"), contents).ok());
+  FILE *out = fopen(folder.file("text").c_str(), "w");
+  ASSERT_TRUE(inspectResources(folder.file("m.llmc"), out).ok());
+  fclose(out);
+  std::string text = readFile(folder.file("text"));
+  for (const char *expected : {"cuda x86-64-v3 (simulator)",
+                               "accumulate                                   64         40        8      4.0 KiB          0 B",
+                               "sample                                       64          -        -          0 B          0 B"})
+    EXPECT_NE(text.find(expected), std::string::npos) << expected << " in\n" << text;
+  ASSERT_TRUE(writeArtifact(folder.file("m.llmc"), testModel()).ok());
+  EXPECT_EQ(inspectResources(folder.file("m.llmc"), stdout).message(),
+            folder.file("m.llmc") + ": has no code for a GPU; compile the model with --target=cuda");
 }
 
 TEST(Inspect, prints_where_bytes_go) {

@@ -1,6 +1,7 @@
 // The one place that lists llmc's dialects and pass libraries for the tools.
 #pragma once
 #include "codegen/cpu/CpuTarget.h"
+#include "codegen/cuda/CudaTarget.h"
 #include "dialect/llm/LlmDialect.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "passes/Passes.h"
@@ -12,5 +13,6 @@ inline void registerAllPasses() {
   registerLlmcPasses();
   registerPipelines();
   registerCpuTarget();
+  registerCudaTarget();
 }
 } // namespace llmc

@@ -21,6 +21,7 @@ const char *const kUsage =
       --ignore-eos    do not end at end tokens
   -c, --ctx-size C    context in tokens (default: the model's, at most 4096)
   -t, --threads N     threads (default: one per core)
+      --libcuda PATH  the CUDA driver's library, for an artifact with CUDA code (default: libcuda.so.1)
       --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
       --logits FILE   see above
       --verify        compare the checksums of all weights first
@@ -105,6 +106,8 @@ private:
       integer(flag, 1, 1024, options_.threads);
     else if (flag == "-c" || flag == "--ctx-size")
       integer(flag, 1, 1 << 30, options_.context);
+    else if (flag == "--libcuda")
+      text(flag, options_.libcuda);
     else if (flag == "--print-tokens")
       set(flag, options_.isPrintingTokens);
     else if (flag == "--ignore-eos")

@@ -40,6 +40,7 @@ public:
     open.threads = static_cast<int32_t>(options_.threads);
     open.context = options_.context;
     open.verify_weights = options_.isVerifying;
+    open.libcuda = options_.libcuda ? options_.libcuda->c_str() : nullptr;
     llmc_model *model = nullptr;
     if (llmc_model_open(options_.artifact.c_str(), &open, &model) != LLMC_OK)
       return fail();

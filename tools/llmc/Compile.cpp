@@ -1,6 +1,8 @@
 // See Compile.h. The order of the stages is in passes/Pipelines.cpp; here they are run, dumped and joined with the checkpoint.
 #include "tools/llmc/Compile.h"
 #include "codegen/BuildArtifact.h"
+#include "codegen/cpu/CpuTarget.h"
+#include "codegen/cuda/CudaTarget.h"
 #include "frontends/huggingface/Files.h"
 #include "frontends/huggingface/Import.h"
 #include "mlir/IR/DialectRegistry.h"
@@ -189,6 +191,13 @@ absl::Status compile(const CompileCommand &command) {
       return absl::InvalidArgumentError("--cpu: " + llvm::toString(level.takeError()));
     levels.push_back(*level);
   }
+  std::vector<CudaArch> archs;
+  for (const std::string &name : command.archs) {
+    auto arch = CudaArch::parse(name);
+    if (!arch)
+      return absl::InvalidArgumentError("--arch: " + llvm::toString(arch.takeError()));
+    archs.push_back(*arch);
+  }
 
   // import
   ImportedModel imported;
@@ -257,8 +266,11 @@ absl::Status compile(const CompileCommand &command) {
     PassManager pm(&context);
     std::string error;
     llvm::raw_string_ostream stream(error);
-    if (failed(parsePassPipeline("cpu-lower-tiles", pm, stream)))
-      return absl::InternalError("cpu-lower-tiles: " + error);
+    std::string pipeline = command.target == "cuda" ? "cuda-lower-tiles{shared-bytes=" + std::to_string(archs.front().sharedBytes) +
+                                                          (command.isSimulated ? " sim=true}" : "}")
+                                                    : "cpu-lower-tiles";
+    if (failed(parsePassPipeline(pipeline, pm, stream)))
+      return absl::InternalError(pipeline + ": " + error);
     for (auto op : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
       if (!op->hasAttr("llm.kernel"))
         op.erase();
@@ -279,14 +291,27 @@ absl::Status compile(const CompileCommand &command) {
 
   if (absl::Status s = checkWeights(*module, *imported.checkpoint, directory); !s.ok())
     return s;
-  std::vector<CodeObject> code;
-  CompileOptions options;
-  options.dumpDir = command.dumpDir;
-  for (const CpuLevel &level : levels) {
-    auto object = compileKernels(*tilePrograms, level, options);
-    if (!object)
-      return absl::InternalError(llvm::toString(object.takeError()));
-    code.push_back(std::move(*object));
+  std::vector<TargetCode> code;
+  if (command.target == "cuda") {
+    CudaOptions options;
+    options.dumpDir = command.dumpDir;
+    options.ptxas = command.ptxas;
+    options.isSimulated = command.isSimulated;
+    for (const CudaArch &arch : archs) {
+      auto object = compileCudaKernels(*tilePrograms, arch, options);
+      if (!object)
+        return absl::InternalError(llvm::toString(object.takeError()));
+      code.push_back({"cuda", object->arch, std::move(object->bytes), std::move(object->launches)});
+    }
+  } else {
+    CompileOptions options;
+    options.dumpDir = command.dumpDir;
+    for (const CpuLevel &level : levels) {
+      auto object = compileKernels(*tilePrograms, level, options);
+      if (!object)
+        return absl::InternalError(llvm::toString(object.takeError()));
+      code.push_back({"cpu", object->target, std::move(object->elf), {}});
+    }
   }
 
   // artifact

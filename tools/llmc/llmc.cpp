@@ -13,11 +13,12 @@ namespace {
 const char *const kUsage =
     R"(usage:
   llmc compile DIR -o m.llmc [--cpu=native|x86-64-v3|x86-64-v4[,...]] [--dump-dir=D]
+  llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--sim]
   llmc compile DIR|model.mlir --emit=import|graph|chunk|kernel|plan [-o out.mlir]
   llmc compile model.mlir --weights=DIR -o m.llmc
   llmc compile --print-passes
   llmc run DIR -p TEXT [flags of llmc-run]     compiles if needed, then runs llmc-run
-  llmc inspect m.llmc
+  llmc inspect m.llmc [--resources]
 )";
 
 int usageError(const std::string &message) {
@@ -52,17 +53,20 @@ bool takeOption(llvm::ArrayRef<char *> args, size_t &i, llvm::StringRef name, st
 
 int compileMain(llvm::ArrayRef<char *> args) {
   llmc::CompileCommand command;
-  std::string cpu, target = "cpu";
+  std::string cpu, arch;
   for (size_t i = 0; i < args.size(); ++i) {
     llvm::StringRef arg = args[i];
     bool missing = false;
     if (takeOption(args, i, "-o", command.output, missing) || takeOption(args, i, "--cpu", cpu, missing) ||
         takeOption(args, i, "--emit", command.emit, missing) || takeOption(args, i, "--dump-dir", command.dumpDir, missing) ||
-        takeOption(args, i, "--weights", command.weights, missing) || takeOption(args, i, "--target", target, missing)) {
+        takeOption(args, i, "--weights", command.weights, missing) || takeOption(args, i, "--target", command.target, missing) ||
+        takeOption(args, i, "--arch", arch, missing) || takeOption(args, i, "--ptxas", command.ptxas, missing)) {
       if (missing)
         return usageError(arg.str() + " needs a value");
     } else if (arg == "--print-passes") {
       command.printPasses = true;
+    } else if (arg == "--sim") {
+      command.isSimulated = true;
     } else if (arg == "--no-progress") {
       command.progress = false;
     } else if (arg.starts_with("-")) {
@@ -81,20 +85,28 @@ int compileMain(llvm::ArrayRef<char *> args) {
   }
   if (command.input.empty())
     return usageError("compile needs a directory or a .mlir file");
-  if (target != "cpu")
-    return usageError("--target=" + target + ": only cpu is supported");
+  if (command.target != "cpu" && command.target != "cuda")
+    return usageError("--target=" + command.target + ": expects cpu or cuda");
+  if (command.target == "cpu" && (command.isSimulated || !arch.empty() || !command.ptxas.empty()))
+    return usageError("--arch, --ptxas and --sim are for --target=cuda");
+  if (command.target == "cuda" && !cpu.empty())
+    return usageError("--cpu is for --target=cpu");
   const char *const stages[] = {"", "import", "graph", "chunk", "kernel", "plan"};
   if (!llvm::is_contained(stages, command.emit))
     return usageError("--emit=" + command.emit + ": expects import, graph, chunk, kernel or plan");
   if (command.emit.empty() && command.output.empty())
     return usageError("compile needs -o m.llmc (or --emit=STAGE)");
-  if (!cpu.empty()) {
-    command.levels.clear();
-    llvm::SmallVector<llvm::StringRef> names;
-    llvm::StringRef(cpu).split(names, ',');
-    for (llvm::StringRef name : names)
-      command.levels.push_back(name.str());
-  }
+  auto list = [](const std::string &text, std::vector<std::string> &names) {
+    if (text.empty())
+      return;
+    names.clear();
+    llvm::SmallVector<llvm::StringRef> parts;
+    llvm::StringRef(text).split(parts, ',');
+    for (llvm::StringRef part : parts)
+      names.push_back(part.str());
+  };
+  list(cpu, command.levels);
+  list(arch, command.archs);
   return report(llmc::compile(command));
 }
 
@@ -118,6 +130,10 @@ int main(int argc, char **argv) {
   if (verb == "run")
     return llmc::runCommand(args.drop_front());
   if (verb == "inspect") {
+    if (args.size() == 3 && llvm::StringRef(args[1]) == "--resources")
+      return report(llmc::runtime::inspectResources(args[2], stdout));
+    if (args.size() == 3 && llvm::StringRef(args[2]) == "--resources")
+      return report(llmc::runtime::inspectResources(args[1], stdout));
     if (args.size() != 2)
       return usageError("inspect needs one artifact");
     return report(llmc::runtime::inspect(args[1], stdout));

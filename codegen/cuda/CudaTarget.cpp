@@ -1,0 +1,291 @@
+// The CUDA target's pipeline from tile program to the NVVM dialect, and the loop over kernels around it.
+#include "codegen/cuda/CudaTarget.h"
+#include "codegen/cpu/EmitCode.h"
+#include "codegen/cpu/Passes.h"
+#include "codegen/cuda/EmitPtx.h"
+#include "codegen/cuda/Passes.h"
+#include "codegen/sim/Passes.h"
+#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/MemRefToLLVM/MemRefToLLVM.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/IR/Threading.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace llmc {
+namespace {
+
+/// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
+/// multiply-add is an instruction).
+CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
+constexpr StringRef kSimulatorExports[] = {"", ".static_shared"};
+
+/// Tile program to NVVM dialect, one stage a line.
+void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createPrepareTiles());
+  pm.addPass(createCSEPass());
+  pm.addPass(createBufferizeTiles());
+  DistributeTilesOptions distribute;
+  distribute.barriers = hasBarriers;
+  pm.addPass(createDistributeTiles(distribute));
+  LowerBlocksOptions blocks;
+  blocks.sharedBytes = sharedBytes;
+  blocks.declareBuffers = isSimulated;
+  pm.addPass(createLowerBlocks(blocks));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createExpandMath());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createMarkKernels());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  if (isSimulated)
+    pm.addPass(createSimulateThreads());
+}
+
+struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
+  Option<unsigned> sharedBytes{*this, "shared-bytes", llvm::cl::desc("Shared memory that a block may use"),
+                               llvm::cl::init(160 << 10)};
+  Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
+                           llvm::cl::init(false)};
+};
+
+std::string toText(Operation *op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  op->print(os);
+  return text;
+}
+
+/// A module that holds a copy of one kernel under the name that it has in the code object.
+OwningOpRef<ModuleOp> isolate(func::FuncOp kernel, StringRef name) {
+  OwningOpRef<ModuleOp> module = ModuleOp::create(kernel.getLoc());
+  auto copy = cast<func::FuncOp>(kernel->clone());
+  copy.setSymName(name);
+  module->push_back(copy);
+  return module;
+}
+
+/// A name that PTX allows: letters, digits and underscores. `number` keeps changed names apart.
+std::string symbolFor(StringRef kernel, size_t number) {
+  std::string name = kernel.str();
+  for (char &c : name)
+    if (!llvm::isAlnum(c) && c != '_')
+      c = '_';
+  return name == kernel && !llvm::isDigit(name[0]) ? name : "k" + std::to_string(number) + "_" + name;
+}
+
+runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
+  runtime::KernelLaunch launch;
+  auto number = [&](StringRef key) {
+    auto attr = kernel->getAttrOfType<IntegerAttr>(key);
+    return attr ? attr.getInt() : 0;
+  };
+  launch.symbol = kernel.getName().str();
+  launch.threads = number("llm.threads");
+  launch.sharedBytes = number("llm.shared_bytes");
+  launch.scratchBytes = number("llm.scratch_bytes");
+  ArrayRef<int64_t> terms = kernel->getAttrOfType<DenseI64ArrayAttr>("llm.grid").asArrayRef();
+  for (size_t i = 0; i + 1 < terms.size(); i += 2)
+    launch.grid.push_back({runtime::GridOp(terms[i]), terms[i + 1]});
+  return launch;
+}
+
+/// What one kernel becomes: PTX text or an object file of the simulator.
+struct CompiledKernel {
+  runtime::KernelLaunch launch;
+  std::string ptx;
+  ObjectFile object;
+};
+
+llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
+                                             const CudaOptions &options) {
+  OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
+  PassManager pm(module->getContext());
+  buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers);
+  if (failed(pm.run(*module)))
+    return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
+  CompiledKernel result;
+  result.launch = launchOf(module->lookupSymbol<LLVM::LLVMFuncOp>(symbol));
+  if (!isGridProgram(result.launch.grid))
+    return llvm::createStringError(
+        "kernel '" + kernel.getName() +
+        "': the bounds of its scf.forall are too complex for the host; compute them in fewer "
+        "steps");
+  CompileOptions dump;
+  dump.dumpDir = options.dumpDir;
+  CpuLevel level = simulatorLevel(options.isSimulated ? arch.name + ".sim" : arch.name);
+  if (!options.dumpDir.empty())
+    if (llvm::Error error = dumpKernel(dump, symbol, level, "mlir", toText(*module)))
+      return std::move(error);
+  if (options.isSimulated) {
+    auto object = emitObject(*module, symbol, {}, level, dump, kSimulatorExports);
+    if (!object)
+      return object.takeError();
+    result.object = std::move(*object);
+    return result;
+  }
+  auto ptx = emitPtx(*module, symbol, arch, options);
+  if (!ptx)
+    return ptx.takeError();
+  result.ptx = std::move(*ptx);
+  return result;
+}
+
+llvm::Expected<std::vector<char>> linkForSimulator(std::vector<ObjectFile> objects) {
+  auto memory = emitMemoryFunctions(simulatorLevel("sim"));
+  if (!memory)
+    return memory.takeError();
+  objects.push_back(std::move(*memory));
+  return linkObjects(objects, {});
+}
+
+} // namespace
+
+llvm::Expected<CudaArch> CudaArch::parse(llvm::StringRef name) {
+  // The largest blocks' shared memory: 163 KiB and 227 KiB (CUDA programming guide, technical
+  // specifications), less what the system keeps.
+  if (name == "sm_80")
+    return CudaArch{"sm_80", "+ptx70", 160 << 10};
+  if (name == "sm_90a")
+    return CudaArch{"sm_90a", "+ptx80", 224 << 10};
+  return llvm::createStringError("unknown GPU architecture '" + name + "': expects sm_80 or sm_90a");
+}
+
+void registerCudaDialects(DialectRegistry &registry) {
+  registerCpuDialects(registry);
+  registry.insert<NVVM::NVVMDialect>();
+  registerNVVMDialectTranslation(registry);
+}
+
+void registerCudaTarget() {
+  registerCudaPasses();
+  registerSimPasses();
+  static PassPipelineRegistration<LowerTilesOptions> pipeline(
+      "cuda-lower-tiles", "Tile programs to the NVVM dialect",
+      [](OpPassManager &pm, const LowerTilesOptions &options) {
+        buildPipeline(pm, options.sharedBytes, options.isSimulated);
+      });
+}
+
+llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArch &arch,
+                                            const CudaOptions &options) {
+  MLIRContext *context = tilePrograms.getContext();
+  DialectRegistry registry;
+  registerCudaDialects(registry);
+  context->appendDialectRegistry(registry);
+  for (StringRef name : registry.getDialectNames())
+    context->getOrLoadDialect(name);
+
+  // Kernels by their text; equal ones are compiled once and share a symbol.
+  std::map<std::string, size_t> known;
+  std::vector<func::FuncOp> distinct;
+  std::vector<std::pair<std::string, size_t>> kernels;
+  for (auto kernel : tilePrograms.getOps<func::FuncOp>())
+    if (kernel->hasAttr("llm.kernel") && !kernel.isExternal()) {
+      auto [place, isNew] = known.try_emplace(toText(*isolate(kernel, "kernel")), distinct.size());
+      if (isNew)
+        distinct.push_back(kernel);
+      kernels.emplace_back(kernel.getName().str(), place->second);
+    }
+
+  std::vector<CompiledKernel> compiled(distinct.size());
+  std::vector<std::string> failures(distinct.size());
+  ParallelDiagnosticHandler diagnostics(context);
+  parallelFor(context, 0, distinct.size(), [&](size_t i) {
+    diagnostics.setOrderIDForThread(i);
+    auto kernel = compileKernel(distinct[i], symbolFor(distinct[i].getName(), i), arch, options);
+    if (kernel)
+      compiled[i] = std::move(*kernel);
+    else
+      failures[i] = llvm::toString(kernel.takeError());
+    diagnostics.eraseOrderIDForThread();
+  });
+  for (const std::string &failure : failures)
+    if (!failure.empty())
+      return llvm::createStringError(failure);
+
+  CudaCode code;
+  code.arch = arch.name;
+  for (const auto &[name, place] : kernels)
+    code.launches[name] = compiled[place].launch;
+  if (options.isSimulated) {
+    std::vector<ObjectFile> objects;
+    for (CompiledKernel &kernel : compiled)
+      objects.push_back(std::move(kernel.object));
+    auto elf = linkForSimulator(std::move(objects));
+    if (!elf)
+      return elf.takeError();
+    code.bytes = std::move(*elf);
+    return code;
+  }
+  std::vector<std::string> modules;
+  for (CompiledKernel &kernel : compiled)
+    modules.push_back(std::move(kernel.ptx));
+  std::string ptx = joinPtx(modules), ptxas = findPtxas(options.ptxas);
+  if (ptxas.empty()) {
+    code.bytes.assign(ptx.c_str(), ptx.c_str() + ptx.size() + 1);
+    return code;
+  }
+  auto cubin = assemblePtx(ptx, arch, ptxas);
+  if (!cubin)
+    return cubin.takeError();
+  code.bytes = std::move(cubin->bytes);
+  for (auto &entry : code.launches) {
+    const KernelResources &resources = cubin->resources[entry.second.symbol];
+    entry.second.registers = resources.registers;
+    entry.second.spillBytes = resources.spillBytes;
+  }
+  return code;
+}
+
+llvm::Expected<std::vector<char>> compileForSimulator(ModuleOp kernels) {
+  OwningOpRef<ModuleOp> module = cast<ModuleOp>(kernels->clone());
+  std::vector<std::string> names;
+  for (auto function : module->getOps<LLVM::LLVMFuncOp>())
+    if (function->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName()))
+      names.push_back(function.getName().str());
+  PassManager pm(module->getContext());
+  pm.addPass(createSimulateThreads());
+  if (failed(pm.run(*module)))
+    return llvm::createStringError("the kernels cannot be simulated (see the message above)");
+  std::vector<ObjectFile> objects;
+  std::vector<std::string> exportsText;
+  for (const std::string &name : names)
+    for (StringRef suffix : kSimulatorExports)
+      exportsText.push_back(name + suffix.str());
+  std::vector<StringRef> exports(exportsText.begin(), exportsText.end());
+  auto object = emitObject(*module, "", {}, simulatorLevel("sim"), {}, exports);
+  if (!object)
+    return object.takeError();
+  objects.push_back(std::move(*object));
+  return linkForSimulator(std::move(objects));
+}
+
+} // namespace llmc

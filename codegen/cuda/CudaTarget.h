@@ -1,0 +1,64 @@
+// The CUDA target: tile programs in, one code object per GPU architecture out: a cubin where ptxas is at
+// hand, else PTX text, or host code for the simulator. A kernel K with buffers a0, a1, ... has the parameters
+//
+//   K(ptr a0, ptr a1, ..., i64 T, i64 S, i64 SLOTS, i64 CTX, i64 CTXB, ptr scratch, i64 workgroups)
+//
+// a0, ... are dense and row-major, a written one overlaps no other. `scratch` holds gridDim.x * scratchBytes
+// bytes of this launch's own; `workgroups` is the value of the launch's grid program. Any gridDim.x up to
+// `workgroups` is right: blocks walk over the workgroups.
+#pragma once
+#include "mlir/IR/BuiltinOps.h"
+#include "runtime/Plan.h"
+#include "llvm/Support/Error.h"
+#include <map>
+#include <string>
+#include <vector>
+
+namespace llmc {
+
+/// A GPU architecture. Ask these, never compare names elsewhere.
+struct CudaArch {
+  std::string name;     ///< "sm_80", "sm_90a": LLVM's and ptxas' name
+  std::string features; ///< LLVM feature string: the oldest PTX version with what we use
+  unsigned sharedBytes; ///< shared memory that a block may have
+
+  /// The architecture called `name`; an error names those that there are.
+  static llvm::Expected<CudaArch> parse(llvm::StringRef name);
+};
+
+struct CudaOptions {
+  /// Where to write 4-kernel/<kernel>.<arch>.{mlir,ll,ptx}; nothing is written when empty.
+  std::string dumpDir;
+  /// The assembler: a path, "" to look on PATH and in /usr/local/cuda, "none" to store PTX.
+  std::string ptxas;
+  /// Host code for the simulator instead of PTX.
+  bool isSimulated = false;
+  /// False only to test that the simulator finds the races of kernels without barriers.
+  bool hasBarriers = true;
+};
+
+struct CudaCode {
+  std::string arch;
+  std::vector<char> bytes;                               ///< PTX ends with a NUL
+  std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel
+};
+
+/// Compiles every `llm.kernel` function of `tilePrograms` for `arch`; errors as compileKernels'.
+llvm::Expected<CudaCode> compileCudaKernels(mlir::ModuleOp tilePrograms, const CudaArch &arch,
+                                            const CudaOptions &options = {});
+
+/// Compiles one module of kernels in the NVVM dialect to host code for the simulator, as compileCudaKernels
+/// does in the end; for tests of the simulator.
+llvm::Expected<std::vector<char>> compileForSimulator(mlir::ModuleOp kernels);
+
+/// Dialects and external models that compileCudaKernels needs.
+void registerCudaDialects(mlir::DialectRegistry &registry);
+
+/// For llmc-opt: the passes and the pipeline `cuda-lower-tiles` (everything up to the NVVM dialect; with
+/// sim=true on to host code).
+void registerCudaTarget();
+
+/// The assembler that CudaOptions::ptxas names; empty when there is none.
+std::string findPtxas(const std::string &asked);
+
+} // namespace llmc

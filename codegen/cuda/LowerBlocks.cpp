@@ -1,0 +1,418 @@
+// lower-blocks: the kernel ABI of the CUDA target. Kernel K with arguments a0, a1, ... becomes
+//
+//   K(ptr a0, ..., i64 T, ..., i64 CTXB, ptr scratch, i64 workgroups)
+//     for (workgroup = blockIdx; workgroup < workgroups; workgroup += gridDim) { body of the scf.forall;
+//     barrier }
+//
+// with scratch buffers in shared memory, the smallest first while they fit, and the others in the block's own
+// part of `scratch`. All pointers are generic in the IR; LLVM infers address spaces from where they come.
+#include "codegen/cuda/Passes.h"
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "runtime/Plan.h"
+
+namespace llmc {
+#define GEN_PASS_DEF_LOWERBLOCKS
+#define GEN_PASS_DEF_MARKKERNELS
+#include "codegen/cuda/Passes.h.inc"
+
+using namespace mlir;
+using runtime::GridOp;
+
+namespace {
+
+constexpr StringRef kSymbols[] = {"T", "S", "SLOTS", "CTX", "CTXB"};
+constexpr unsigned kNumSymbols = std::size(kSymbols);
+constexpr int64_t kScratchAlignment = 64;
+
+/// A dynamic extent: factor * value of a symbol.
+struct Extent {
+  int64_t factor = 1;
+  unsigned symbol = 0;
+};
+
+std::optional<Extent> parseExtent(StringRef text) {
+  Extent extent;
+  StringRef name = text;
+  if (text.contains('*')) {
+    auto [factor, rest] = text.split('*');
+    if (factor.trim().getAsInteger(10, extent.factor))
+      return std::nullopt;
+    name = rest;
+  }
+  auto found = llvm::find(kSymbols, name.trim());
+  if (found == std::end(kSymbols))
+    return std::nullopt;
+  extent.symbol = found - std::begin(kSymbols);
+  return extent;
+}
+
+/// The number of workgroups as a postfix program over dims (runtime/Plan.h).
+class GridProgram {
+public:
+  void push(GridOp op, int64_t value = 0) {
+    terms.push_back(int64_t(op));
+    terms.push_back(value);
+  }
+  void append(const GridProgram &other) { terms.append(other.terms.begin(), other.terms.end()); }
+  SmallVector<int64_t> terms; ///< op, value, op, value, ...
+};
+
+class BlockLowering {
+public:
+  BlockLowering(func::FuncOp kernel, int64_t sharedLimit, bool declareBuffers)
+      : kernel(kernel), loc(kernel.getLoc()), b(kernel), name(kernel.getName()),
+        pointer(LLVM::LLVMPointerType::get(b.getContext())), sharedLimit(sharedLimit),
+        declareBuffers(declareBuffers) {}
+
+  LogicalResult run() {
+    if (failed(readKernel()) || failed(readGrid()))
+      return failure();
+    emit();
+    kernel.erase();
+    return success();
+  }
+
+private:
+  InFlightDiagnostic error(Operation *op) { return op->emitError() << "kernel '" << name << "': "; }
+
+  LogicalResult readKernel() {
+    for (auto op : kernel.getBody().front().getOps<scf::ForallOp>()) {
+      if (forall)
+        return error(op) << "expects one scf.forall at top level, got a second one";
+      forall = op;
+    }
+    for (BlockArgument arg : kernel.getArguments()) {
+      unsigned number = arg.getArgNumber();
+      auto type = dyn_cast<MemRefType>(arg.getType());
+      if (!type || !type.getLayout().isIdentity())
+        return error(kernel) << "argument " << number << " is not a dense buffer";
+      auto dims = kernel.getArgAttrOfType<ArrayAttr>(number, "llm.dims");
+      unsigned given = dims ? dims.size() : 0;
+      if (given != type.getNumDynamicDims())
+        return error(kernel) << "argument " << number << " has " << type.getNumDynamicDims()
+                             << " dynamic dimensions and llm.dims names " << given;
+      for (unsigned i = 0; i < given; ++i) {
+        auto text = dyn_cast<StringAttr>(dims[i]);
+        std::optional<Extent> extent = text ? parseExtent(text.getValue()) : std::nullopt;
+        if (!extent)
+          return error(kernel)
+                 << "argument " << number
+                 << " has an llm.dims entry that is not SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB)";
+        extents[number].push_back(*extent);
+      }
+    }
+    return success();
+  }
+
+  /// The postfix program of an index value, from constants and dims of arguments.
+  std::optional<GridProgram> programOf(OpFoldResult bound) {
+    GridProgram p;
+    if (auto known = getConstantIntValue(bound)) {
+      p.push(GridOp::constant, *known);
+      return p;
+    }
+    Operation *op = cast<Value>(bound).getDefiningOp();
+    if (!op)
+      return std::nullopt;
+    if (auto dim = dyn_cast<memref::DimOp>(op)) {
+      auto arg = dyn_cast<BlockArgument>(dim.getSource());
+      std::optional<int64_t> position = dim.getConstantIndex();
+      if (!arg || !position || arg.getOwner() != &kernel.getBody().front())
+        return std::nullopt;
+      auto type = cast<MemRefType>(arg.getType());
+      if (!type.isDynamicDim(*position)) {
+        p.push(GridOp::constant, type.getDimSize(*position));
+        return p;
+      }
+      Extent extent = extents[arg.getArgNumber()][type.getDynamicDimIndex(*position)];
+      p.push(GridOp::symbol, extent.symbol);
+      p.push(GridOp::constant, extent.factor);
+      p.push(GridOp::mul);
+      return p;
+    }
+    std::optional<GridOp> code;
+    if (isa<arith::AddIOp>(op))
+      code = GridOp::add;
+    else if (isa<arith::SubIOp>(op))
+      code = GridOp::sub;
+    else if (isa<arith::MulIOp>(op))
+      code = GridOp::mul;
+    else if (isa<arith::DivUIOp, arith::DivSIOp, arith::FloorDivSIOp>(op))
+      code = GridOp::div; // extents are not negative
+    else if (isa<arith::CeilDivUIOp, arith::CeilDivSIOp>(op))
+      code = GridOp::ceilDiv;
+    else if (isa<arith::RemUIOp, arith::RemSIOp>(op))
+      code = GridOp::rem;
+    else if (isa<arith::MinSIOp, arith::MinUIOp>(op))
+      code = GridOp::min;
+    else if (isa<arith::MaxSIOp, arith::MaxUIOp>(op))
+      code = GridOp::max;
+    if (!code)
+      return std::nullopt;
+    for (Value operand : op->getOperands()) {
+      auto part = programOf(operand);
+      if (!part)
+        return std::nullopt;
+      p.append(*part);
+    }
+    p.push(*code);
+    return p;
+  }
+
+  LogicalResult readGrid() {
+    grid.push(GridOp::constant, 1);
+    if (!forall)
+      return success();
+    for (unsigned i = 0; i < forall.getRank(); ++i) {
+      auto upper = programOf(forall.getMixedUpperBound()[i]),
+           lower = programOf(forall.getMixedLowerBound()[i]), step = programOf(forall.getMixedStep()[i]);
+      if (!upper || !lower || !step)
+        return error(forall)
+               << "a bound of the scf.forall is not computed from constants and dims of arguments";
+      grid.append(*upper);
+      grid.append(*lower);
+      grid.push(GridOp::sub);
+      grid.append(*step);
+      grid.push(GridOp::ceilDiv);
+      grid.push(GridOp::mul);
+    }
+    return success();
+  }
+
+  Value i64(int64_t value) {
+    return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value));
+  }
+  Value constant(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
+  Value toIndex(Value value) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
+
+  Value extentOf(unsigned arg, unsigned dim, ArrayRef<Value> symbols) {
+    auto type = cast<MemRefType>(kernel.getArgument(arg).getType());
+    if (!type.isDynamicDim(dim))
+      return i64(type.getDimSize(dim));
+    Extent extent = extents[arg][type.getDynamicDimIndex(dim)];
+    Value value = symbols[extent.symbol];
+    return extent.factor == 1 ? value : LLVM::MulOp::create(b, loc, value, i64(extent.factor)).getResult();
+  }
+
+  /// A memref of type `type` over a raw pointer; `sizes` are its extents.
+  Value makeBuffer(MemRefType type, Value data, ArrayRef<Value> sizes, LLVMTypeConverter &converter) {
+    auto descriptor = MemRefDescriptor::poison(b, loc, converter.convertType(type));
+    descriptor.setAllocatedPtr(b, loc, data);
+    descriptor.setAlignedPtr(b, loc, data);
+    descriptor.setOffset(b, loc, i64(0));
+    Value stride = i64(1);
+    for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
+      descriptor.setSize(b, loc, dim, sizes[dim]);
+      descriptor.setStride(b, loc, dim, stride);
+      if (dim)
+        stride = LLVM::MulOp::create(b, loc, stride, sizes[dim]);
+    }
+    Value value = descriptor;
+    return UnrealizedConversionCastOp::create(b, loc, Type(type), value).getResult(0);
+  }
+
+  static int64_t bytesOf(MemRefType type) {
+    int64_t bits = type.getElementTypeBitWidth();
+    return llvm::alignTo(type.getNumElements() * ((bits + 7) / 8), kScratchAlignment);
+  }
+
+  Value offset(Value base, Value bytes) {
+    return LLVM::GEPOp::create(b, loc, pointer, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
+  }
+
+  /// Homes of the allocas: smallest first in shared memory, so that few buffers leave it.
+  void placeScratch(Value scratch, IRMapping &mapping, LLVMTypeConverter &converter) {
+    std::vector<memref::AllocaOp> buffers;
+    kernel.walk([&](memref::AllocaOp op) { buffers.push_back(op); });
+    std::multimap<int64_t, memref::AllocaOp> bySize; // equal sizes keep their order
+    for (memref::AllocaOp op : buffers)
+      bySize.emplace(bytesOf(op.getType()), op);
+    buffers.clear();
+    for (const auto &entry : bySize)
+      buffers.push_back(entry.second);
+    int64_t sharedBytes = 0, scratchBytes = 0;
+    SmallVector<int64_t> offsets;
+    unsigned numShared = 0;
+    for (memref::AllocaOp op : buffers) {
+      int64_t bytes = bytesOf(op.getType());
+      bool fits = numShared == offsets.size() && sharedBytes + bytes <= sharedLimit;
+      numShared += fits;
+      int64_t &end = fits ? sharedBytes : scratchBytes;
+      offsets.push_back(end);
+      end += bytes;
+    }
+    Value shared, global;
+    if (sharedBytes) {
+      // Its size is given at launch, so that it may exceed what a module can declare.
+      std::string symbol = (name + "_shared").str();
+      {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPoint(kernel);
+        LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
+                               LLVM::Linkage::External, symbol, Attribute(), /*alignment=*/128,
+                               /*addrSpace=*/3);
+      }
+      Value local = LLVM::AddressOfOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), 3), symbol);
+      shared = LLVM::AddrSpaceCastOp::create(b, loc, pointer, local);
+    }
+    if (scratchBytes) {
+      Value block = NVVM::BlockIdXOp::create(b, loc, b.getI32Type());
+      Value wide = LLVM::ZExtOp::create(b, loc, b.getI64Type(), block);
+      global = offset(scratch, LLVM::MulOp::create(b, loc, wide, i64(scratchBytes)));
+      if (declareBuffers)
+        declare(global, i64(scratchBytes), /*isWritten=*/true, /*isScratch=*/true);
+    }
+    for (unsigned i = 0; i < buffers.size(); ++i) {
+      MemRefType type = buffers[i].getType();
+      SmallVector<Value> sizes;
+      for (int64_t size : type.getShape())
+        sizes.push_back(i64(size));
+      mapping.map(
+          buffers[i].getResult(),
+          makeBuffer(type, offset(i < numShared ? shared : global, i64(offsets[i])), sizes, converter));
+    }
+    function->setAttr("llm.shared_bytes", b.getI64IntegerAttr(sharedBytes));
+    function->setAttr("llm.scratch_bytes", b.getI64IntegerAttr(scratchBytes));
+  }
+
+  /// Tells the simulator that `data` has `bytes` bytes. `isScratch`: only this block uses it, and finds
+  /// nothing in it.
+  void declare(Value data, Value bytes, bool isWritten, bool isScratch) {
+    auto module = kernel->getParentOfType<ModuleOp>();
+    constexpr StringRef kSymbol = "llmc.buffer";
+    if (!module.lookupSymbol(kSymbol)) {
+      OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
+      auto type = top.getFunctionType({pointer, top.getI64Type(), top.getI32Type()}, {});
+      func::FuncOp::create(top, loc, kSymbol, type).setPrivate();
+    }
+    Value flags = LLVM::ConstantOp::create(b, loc, b.getI32Type(),
+                                           b.getI32IntegerAttr((isWritten ? 1 : 0) | (isScratch ? 2 : 0)));
+    func::CallOp::create(b, loc, kSymbol, TypeRange(), ValueRange{data, bytes, flags});
+  }
+
+  void emit() {
+    unsigned numArgs = kernel.getNumArguments();
+    SmallVector<Type> inputs(numArgs, pointer);
+    inputs.append(kNumSymbols, b.getI64Type());
+    inputs.append({pointer, b.getI64Type()});
+    b.setInsertionPoint(kernel);
+    // The kernel keeps its name until it is erased; the symbol is free again right after.
+    function = func::FuncOp::create(b, loc, name, b.getFunctionType(inputs, {}));
+    auto threads = kernel->getAttrOfType<IntegerAttr>("llm.threads");
+    function->setAttr("llm.threads", threads);
+    function->setAttr("llm.grid", b.getDenseI64ArrayAttr(grid.terms));
+    for (unsigned i = 0; i < numArgs; ++i) {
+      function.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr());
+      if (!kernel.getArgAttr(i, "llm.written"))
+        function.setArgAttr(i, LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr());
+    }
+    b.setInsertionPointToStart(function.addEntryBlock());
+    SmallVector<Value> symbols(function.getArguments().slice(numArgs, kNumSymbols));
+    LLVMTypeConverter converter(b.getContext());
+    IRMapping mapping;
+    for (unsigned i = 0; i < numArgs; ++i) {
+      auto type = cast<MemRefType>(kernel.getArgument(i).getType());
+      SmallVector<Value> sizes;
+      for (int64_t d = 0; d < type.getRank(); ++d)
+        sizes.push_back(extentOf(i, d, symbols));
+      mapping.map(kernel.getArgument(i), makeBuffer(type, function.getArgument(i), sizes, converter));
+      if (declareBuffers) {
+        Value bytes = i64((type.getElementTypeBitWidth() + 7) / 8);
+        for (Value size : sizes)
+          bytes = LLVM::MulOp::create(b, loc, bytes, size);
+        declare(function.getArgument(i), bytes, kernel.getArgAttr(i, "llm.written") != nullptr,
+                /*isScratch=*/false);
+      }
+    }
+    placeScratch(function.getArgument(numArgs + kNumSymbols), mapping, converter);
+    for (Operation &op : kernel.getBody().front().without_terminator())
+      if ((!forall || &op != forall.getOperation()) && !isa<memref::AllocaOp>(op))
+        b.clone(op, mapping);
+    if (forall)
+      emitWorkgroups(mapping);
+    b.setInsertionPointToEnd(&function.getBody().front());
+    func::ReturnOp::create(b, loc);
+  }
+
+  void emitWorkgroups(IRMapping &mapping) {
+    auto wide = [&](Value v) { return toIndex(LLVM::ZExtOp::create(b, loc, b.getI64Type(), v)); };
+    Value first = wide(NVVM::BlockIdXOp::create(b, loc, b.getI32Type()));
+    Value step = wide(NVVM::GridDimXOp::create(b, loc, b.getI32Type()));
+    auto loop = scf::ForOp::create(b, loc, first, toIndex(function.getArguments().back()), step);
+    b.setInsertionPointToStart(loop.getBody());
+    auto value = [&](OpFoldResult bound) {
+      auto known = getConstantIntValue(bound);
+      return known ? constant(*known) : mapping.lookup(cast<Value>(bound));
+    };
+    Value rest = loop.getInductionVar();
+    for (int i = forall.getRank() - 1; i >= 0; --i) {
+      Value lower = value(forall.getMixedLowerBound()[i]), stride = value(forall.getMixedStep()[i]);
+      Value position = rest;
+      if (i) {
+        Value span = arith::SubIOp::create(b, loc, value(forall.getMixedUpperBound()[i]), lower);
+        Value count = arith::CeilDivUIOp::create(b, loc, span, stride);
+        position = arith::RemUIOp::create(b, loc, rest, count);
+        rest = arith::DivUIOp::create(b, loc, rest, count);
+      }
+      position = arith::MulIOp::create(b, loc, position, stride);
+      mapping.map(forall.getInductionVar(i), arith::AddIOp::create(b, loc, position, lower).getResult());
+    }
+    for (Operation &op : forall.getBody()->without_terminator())
+      b.clone(op, mapping);
+    // The next workgroup uses the same scratch.
+    NVVM::Barrier0Op::create(b, loc);
+  }
+
+  func::FuncOp kernel;
+  Location loc;
+  OpBuilder b;
+  StringRef name; // owned by the context
+  Type pointer;
+  int64_t sharedLimit;
+  bool declareBuffers;
+  func::FuncOp function;
+  scf::ForallOp forall;
+  GridProgram grid;
+  llvm::DenseMap<unsigned, SmallVector<Extent>> extents;
+};
+
+/// NVVM's attributes are legal on llvm.func only, so kernels get them when they have become that.
+struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
+  using MarkKernelsBase::MarkKernelsBase;
+
+  void runOnOperation() override {
+    Builder b(&getContext());
+    for (auto function : getOperation().getOps<LLVM::LLVMFuncOp>())
+      if (auto threads = function->getAttrOfType<IntegerAttr>("llm.threads")) {
+        function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
+        function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(),
+                          b.getDenseI32ArrayAttr({int32_t(threads.getInt())}));
+      }
+  }
+};
+
+struct LowerBlocks : impl::LowerBlocksBase<LowerBlocks> {
+  using LowerBlocksBase::LowerBlocksBase;
+
+  void runOnOperation() override {
+    SmallVector<func::FuncOp> kernels;
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (func->hasAttr("llm.kernel") && !func.isExternal())
+        kernels.push_back(func);
+    for (func::FuncOp kernel : kernels) {
+      if (!kernel->hasAttr("llm.threads")) {
+        kernel->emitError() << "kernel '" << kernel.getName()
+                            << "': expects llm.threads; run distribute-tiles first";
+        return signalPassFailure();
+      }
+      if (failed(BlockLowering(kernel, sharedBytes, declareBuffers).run()))
+        return signalPassFailure();
+    }
+  }
+};
+
+} // namespace
+} // namespace llmc

@@ -1,0 +1,45 @@
+// The CUDA target's own passes, in the order in which they run (CudaTarget.cpp holds the pipeline; prepare-tiles, bufferize-tiles and
+// expand-math are shared with the CPU target).
+#ifndef LLMC_CODEGEN_CUDA_PASSES
+#define LLMC_CODEGEN_CUDA_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def DistributeTiles : Pass<"distribute-tiles", "mlir::ModuleOp"> {
+  let summary = "Spread every linalg.generic over the threads of a block; barriers between dependent ones";
+  let description = [{
+    The whole body of a workgroup is run by all threads of a block: scalar code redundantly, stores of scalars by thread 0, linalg.generic
+    and memref.copy with one thread per output element (neighbouring threads get neighbouring elements), reductions along the contiguous
+    dimension with one warp per output element. A `nvvm.barrier0` lies between two accesses to one buffer of which one writes.
+  }];
+  let options = [
+    Option<"maxThreads", "max-threads", "unsigned", "256", "Largest number of threads of a block (a multiple of 32)">,
+    Option<"barriers", "barriers", "bool", "true", "Insert barriers; off only to test that their absence is found">
+  ];
+  let statistics = [Statistic<"numBarriers", "barriers", "Barriers inserted">];
+  let dependentDialects = ["mlir::NVVM::NVVMDialect", "mlir::scf::SCFDialect", "mlir::arith::ArithDialect",
+                           "mlir::math::MathDialect", "mlir::memref::MemRefDialect", "mlir::affine::AffineDialect"];
+}
+
+def LowerBlocks : Pass<"lower-blocks", "mlir::ModuleOp"> {
+  let summary = "A kernel's scf.forall to a grid of thread blocks";
+  let description = [{
+    Kernel K becomes an `nvvm.kernel` function with the parameters of CudaTarget.h, whose blocks walk over the workgroups. Scratch goes
+    to shared memory while it fits, the rest to the block's part of a global scratch buffer. What the host must know to launch the kernel is left in
+    the attributes llm.threads, llm.shared_bytes, llm.scratch_bytes and llm.grid.
+  }];
+  let options = [
+    Option<"sharedBytes", "shared-bytes", "unsigned", "163840", "Shared memory that a block may use">,
+    Option<"declareBuffers", "declare-buffers", "bool", "false", "Tell the simulator the extents of every buffer">
+  ];
+  let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect", "mlir::func::FuncDialect", "mlir::arith::ArithDialect",
+                           "mlir::scf::SCFDialect"];
+}
+
+def MarkKernels : Pass<"mark-kernels", "mlir::ModuleOp"> {
+  let summary = "llvm.func with llm.threads to nvvm.kernel";
+  let description = "Sets nvvm.kernel and nvvm.maxntid; runs when functions are llvm.func, the only op that may carry them.";
+  let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect"];
+}
+
+#endif

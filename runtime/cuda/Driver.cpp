@@ -1,0 +1,69 @@
+// Loading libcuda: the first entry point that is missing names a driver that is too old.
+#include "runtime/cuda/Driver.h"
+#include <dlfcn.h>
+
+namespace llmc::runtime {
+using namespace llmc::cuda;
+
+std::string CudaDriver::name(Result code) const {
+  const char *text = nullptr;
+  if (cuGetErrorName && cuGetErrorName(code, &text) == kSuccess && text)
+    return text;
+  return "CUDA error " + std::to_string(code);
+}
+
+absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &given) {
+  auto driver = std::make_unique<CudaDriver>();
+  driver->path = given.empty() ? "libcuda.so.1" : given;
+  void *library = dlopen(driver->path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    const char *reason = dlerror();
+    return absl::FailedPreconditionError(
+        "cannot load the CUDA driver " + driver->path + " (" + (reason ? reason : "no reason given") +
+        "); install NVIDIA's driver, name its library with --libcuda, or compile the model for --target=cpu");
+  }
+  const char *missing = nullptr;
+  auto find = [&](auto &function, const char *symbol) {
+    function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(library, symbol));
+    if (!function && !missing)
+      missing = symbol;
+  };
+  find(driver->cuInit, "cuInit");
+  find(driver->cuDriverGetVersion, "cuDriverGetVersion");
+  find(driver->cuDeviceGetCount, "cuDeviceGetCount");
+  find(driver->cuDeviceGet, "cuDeviceGet");
+  find(driver->cuDeviceGetName, "cuDeviceGetName");
+  find(driver->cuDeviceTotalMem, "cuDeviceTotalMem_v2");
+  find(driver->cuDeviceGetAttribute, "cuDeviceGetAttribute");
+  find(driver->cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
+  find(driver->cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2");
+  find(driver->cuCtxSetCurrent, "cuCtxSetCurrent");
+  find(driver->cuModuleLoadData, "cuModuleLoadData");
+  find(driver->cuModuleUnload, "cuModuleUnload");
+  find(driver->cuModuleGetFunction, "cuModuleGetFunction");
+  find(driver->cuFuncSetAttribute, "cuFuncSetAttribute");
+  find(driver->cuMemAlloc, "cuMemAlloc_v2");
+  find(driver->cuMemFree, "cuMemFree_v2");
+  find(driver->cuMemAllocHost, "cuMemAllocHost_v2");
+  find(driver->cuMemFreeHost, "cuMemFreeHost");
+  find(driver->cuMemcpyHtoD, "cuMemcpyHtoD_v2");
+  find(driver->cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
+  find(driver->cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+  find(driver->cuMemsetD8Async, "cuMemsetD8Async");
+  find(driver->cuStreamCreate, "cuStreamCreate");
+  find(driver->cuStreamDestroy, "cuStreamDestroy_v2");
+  find(driver->cuStreamSynchronize, "cuStreamSynchronize");
+  find(driver->cuLaunchKernel, "cuLaunchKernel");
+  find(driver->cuGetErrorName, "cuGetErrorName");
+  if (missing)
+    return absl::FailedPreconditionError("the CUDA driver " + driver->path + " lacks " + missing +
+                                         "; it is no CUDA driver or too old, install a newer one");
+  if (Result r = driver->cuInit(0))
+    return absl::FailedPreconditionError(
+        r == kNoDevice
+            ? "the CUDA driver " + driver->path + " finds no GPU; compile the model for --target=cpu"
+            : "the CUDA driver " + driver->path + " does not start: " + driver->name(r));
+  return driver;
+}
+
+} // namespace llmc::runtime

@@ -1,0 +1,50 @@
+// The CUDA driver, loaded at run time.
+#pragma once
+#include "absl/status/statusor.h"
+#include "runtime/cuda/DriverApi.h"
+#include <memory>
+#include <string>
+
+namespace llmc::runtime {
+
+/// Entry points of a loaded driver; members have cuda.h's names without version suffixes.
+struct CudaDriver {
+  cuda::Result (*cuInit)(unsigned);
+  cuda::Result (*cuDriverGetVersion)(int *);
+  cuda::Result (*cuDeviceGetCount)(int *);
+  cuda::Result (*cuDeviceGet)(int *, int);
+  cuda::Result (*cuDeviceGetName)(char *, int, int);
+  cuda::Result (*cuDeviceTotalMem)(size_t *, int);
+  cuda::Result (*cuDeviceGetAttribute)(int *, int, int);
+  cuda::Result (*cuDevicePrimaryCtxRetain)(cuda::Context *, int);
+  cuda::Result (*cuDevicePrimaryCtxRelease)(int);
+  cuda::Result (*cuCtxSetCurrent)(cuda::Context);
+  cuda::Result (*cuModuleLoadData)(void **, const void *);
+  cuda::Result (*cuModuleUnload)(void *);
+  cuda::Result (*cuModuleGetFunction)(void **, void *, const char *);
+  cuda::Result (*cuFuncSetAttribute)(void *, int, int);
+  cuda::Result (*cuMemAlloc)(cuda::DevicePointer *, size_t);
+  cuda::Result (*cuMemFree)(cuda::DevicePointer);
+  cuda::Result (*cuMemAllocHost)(void **, size_t);
+  cuda::Result (*cuMemFreeHost)(void *);
+  cuda::Result (*cuMemcpyHtoD)(cuda::DevicePointer, const void *, size_t);
+  cuda::Result (*cuMemcpyHtoDAsync)(cuda::DevicePointer, const void *, size_t, cuda::Stream);
+  cuda::Result (*cuMemcpyDtoHAsync)(void *, cuda::DevicePointer, size_t, cuda::Stream);
+  cuda::Result (*cuMemsetD8Async)(cuda::DevicePointer, unsigned char, size_t, cuda::Stream);
+  cuda::Result (*cuStreamCreate)(cuda::Stream *, unsigned);
+  cuda::Result (*cuStreamDestroy)(cuda::Stream);
+  cuda::Result (*cuStreamSynchronize)(cuda::Stream);
+  cuda::Result (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                                 cuda::Stream, void **, void **);
+  cuda::Result (*cuGetErrorName)(cuda::Result, const char **);
+
+  std::string path; ///< as given to load
+
+  /// Loads the library (never unloaded) and initialises it; errors say what to do. An empty path means
+  /// libcuda.so.1.
+  static absl::StatusOr<std::unique_ptr<CudaDriver>> load(const std::string &path);
+  /// "CUDA_ERROR_OUT_OF_MEMORY", or the number.
+  std::string name(cuda::Result code) const;
+};
+
+} // namespace llmc::runtime

@@ -1,0 +1,25 @@
+// A grid of thread blocks on one CPU thread: every simulated thread is a fiber with a stack of its own, which
+// runs until its next barrier or warp operation. Blocks run one after the other.
+#pragma once
+#include "runtime/sim/Shadow.h"
+#include "runtime/sim/SimThread.h"
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace llmc::sim {
+
+struct Launch {
+  std::string kernel;
+  Kernel code = nullptr;
+  void *const *parameters = nullptr;
+  uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
+  uint64_t sharedBytes = 0; ///< static and dynamic
+  /// Whether all of a range of device memory is allocated.
+  std::function<bool(uintptr_t address, uint64_t bytes)> isAllocated;
+};
+
+/// Runs the launch; the text of the first violation, or "".
+std::string run(const Launch &launch);
+
+} // namespace llmc::sim

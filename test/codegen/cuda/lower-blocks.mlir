@@ -1,0 +1,41 @@
+// RUN: llmc-opt %s --distribute-tiles --lower-blocks --split-input-file | FileCheck %s
+// RUN: llmc-opt %s --distribute-tiles --lower-blocks=shared-bytes=128 --split-input-file | FileCheck %s --check-prefix=SMALL
+// RUN: llmc-opt %s --distribute-tiles --lower-blocks=declare-buffers=true --split-input-file | FileCheck %s --check-prefix=SIM
+
+// The grid is 1 * ceil((8*T - 0) / 2) * 3, as terms (op, value): constant 0, symbol 1, sub 3, mul 4, ceilDiv 6.
+// CHECK-LABEL: func.func @walks_over_workgroups(
+// CHECK-SAME: %[[O:.*]]: !llvm.ptr {llvm.noalias}, %[[T:[^:]*]]: i64, {{.*}}, %[[SCRATCH:[^:]*]]: !llvm.ptr, %[[WORKGROUPS:[^:]*]]: i64)
+// CHECK-SAME: llm.grid = array<i64: 0, 1, 1, 0, 0, 8, 4, 0, 0, 0, 3, 0, 0, 2, 6, 0, 4, 0, 0, 3, 0, 0, 3, 0, 0, 1, 6, 0, 4, 0>, llm.scratch_bytes = 0 : i64, llm.shared_bytes = 320 : i64
+// CHECK: %[[SHARED:.*]] = llvm.mlir.addressof @walks_over_workgroups_shared : !llvm.ptr<3>
+// CHECK: llvm.addrspacecast %[[SHARED]]
+// CHECK: %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
+// CHECK: nvvm.read.ptx.sreg.nctaid.x
+// CHECK: scf.for %[[W:.*]] = %{{.*}} to %{{.*}} step %{{.*}} {
+// CHECK:   arith.remui %[[W]]
+// CHECK:   arith.divui %[[W]]
+// CHECK-COUNT-2: nvvm.barrier0
+// CHECK: return
+// CHECK: llvm.mlir.global external @walks_over_workgroups_shared() {addr_space = 3 : i32{{.*}}} : !llvm.array<0 x i8>
+
+// The smaller buffer keeps its place in shared memory.
+// SMALL-LABEL: func.func @walks_over_workgroups(
+// SMALL-SAME: llm.scratch_bytes = 256 : i64, llm.shared_bytes = 64 : i64
+// SMALL: nvvm.read.ptx.sreg.ctaid.x
+// SMALL: llvm.mul
+
+// SIM: func.func private @llmc.buffer(!llvm.ptr, i64, i32)
+// SIM-LABEL: func.func @walks_over_workgroups(
+// SIM: call @llmc.buffer(%arg0
+func.func @walks_over_workgroups(%o: memref<?x64xf32> {llm.written, llm.dims = ["8*T"]}) attributes {llm.kernel} {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %o, %c0 : memref<?x64xf32>
+  %big = memref.alloca() : memref<64xf32>
+  %small = memref.alloca() : memref<4xf32>
+  scf.forall (%i, %j) = (0, 0) to (%n, 3) step (2, 1) {
+    %row = memref.subview %o[%i, 0] [1, 64] [1, 1] : memref<?x64xf32> to memref<64xf32, strided<[1], offset: ?>>
+    %v = memref.load %small[%c0] : memref<4xf32>
+    memref.store %v, %big[%j] : memref<64xf32>
+    memref.copy %big, %row : memref<64xf32> to memref<64xf32, strided<[1], offset: ?>>
+  }
+  return
+}

@@ -1,0 +1,31 @@
+// RUN: llmc-opt %s --simulate-threads | FileCheck %s
+
+// CHECK-NOT: @shared
+llvm.mlir.global internal @shared() {addr_space = 3 : i32} : !llvm.array<64 x f32>
+llvm.mlir.global external @dynamic() {addr_space = 3 : i32} : !llvm.array<0 x i8>
+
+// CHECK-LABEL: llvm.func @k.static_shared() -> i64
+// CHECK: llvm.mlir.constant(256 : i64)
+
+// CHECK-LABEL: llvm.func @k(%arg0: !llvm.ptr, %arg1: !llvm.ptr)
+// CHECK: llvm.getelementptr %arg1[0]
+// CHECK: llvm.getelementptr %arg1[8]
+// CHECK: %[[FUNCTIONS:.*]] = llvm.load %{{.*}} : !llvm.ptr -> !llvm.ptr
+// CHECK: %[[TID:.*]] = llvm.load %{{.*}} : !llvm.ptr -> i32
+// CHECK-NOT: !llvm.ptr<3>
+// CHECK: llvm.call %{{.*}}(%arg0, %[[P:.*]], %{{.*}}) {convergent} : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i64) -> ()
+// CHECK-NEXT: %[[V:.*]] = llvm.load %[[P]]
+// CHECK: llvm.call {{.*}} {convergent}
+// CHECK-NEXT: llvm.store %[[V]]
+// CHECK-NOT: nvvm
+// CHECK: llvm.call %{{.*}}(%arg0, %{{.*}}) {convergent} : !llvm.ptr, (!llvm.ptr, i32) -> ()
+llvm.func @k(%x: !llvm.ptr, %n: i64) attributes {nvvm.kernel, nvvm.maxntid = array<i32: 64>} {
+  %tid = nvvm.read.ptx.sreg.tid.x : i32
+  %s = llvm.mlir.addressof @shared : !llvm.ptr<3>
+  %p = llvm.getelementptr %x[%tid] : (!llvm.ptr, i32) -> !llvm.ptr, f32
+  %v = llvm.load %p : !llvm.ptr -> f32
+  %q = llvm.getelementptr %s[%tid] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, f32
+  llvm.store %v, %q : f32, !llvm.ptr<3>
+  nvvm.barrier0
+  llvm.return
+}
