@@ -42,7 +42,8 @@ absl::StatusOr<runtime::Shape> shapeOf(RankedTensorType type, ArrayAttr dims) {
       else if (factor.getAsInteger(10, dim.multiplier))
         return absl::InternalError("dimension " + factor.str() + " is no number");
       bool found = false;
-      for (auto s : {runtime::Symbol::tokens, runtime::Symbol::sequences, runtime::Symbol::slots, runtime::Symbol::context, runtime::Symbol::contextBlocks})
+      for (auto s : {runtime::Symbol::tokens, runtime::Symbol::sequences, runtime::Symbol::slots,
+                     runtime::Symbol::context, runtime::Symbol::contextBlocks})
         if (symbol == runtime::symbolName(s)) {
           dim.symbol = s;
           found = true;
@@ -55,7 +56,8 @@ absl::StatusOr<runtime::Shape> shapeOf(RankedTensorType type, ArrayAttr dims) {
   return shape;
 }
 
-/// Bytes that one token of the program must move, for benchmarks: weights (of experts the active ones) once, and states by how they grow.
+/// Bytes that one token of the program must move, for benchmarks: weights (of experts the active ones) once,
+/// and states by how they grow.
 void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &metadata) {
   SymbolTable symbols(planned);
   double weights = 0, fixed = 0, perToken = 0;
@@ -81,7 +83,8 @@ void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &me
       }
     }
   }
-  metadata.entries.push_back({program.getSymName().str() + "_weight_bytes", std::to_string((uint64_t)weights)});
+  metadata.entries.push_back(
+      {program.getSymName().str() + "_weight_bytes", std::to_string((uint64_t)weights)});
   if (program.getSymName() != "advance")
     return;
   metadata.entries.push_back({"state_bytes", std::to_string((uint64_t)fixed)});
@@ -90,7 +93,8 @@ void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &me
 
 } // namespace
 
-absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code, TensorSource source, TensorRelease release) {
+absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code,
+                                               TensorSource source, TensorRelease release) {
   ArtifactContents contents;
   runtime::Plan &plan = contents.plan;
   auto number = [&](StringRef key) {
@@ -113,7 +117,8 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
       if (function->hasAttr("llm.kernel") && object.target == "cuda") {
         auto launch = object.launches.find(function.getName().str());
         if (launch == object.launches.end())
-          return absl::InternalError("kernel '" + function.getName().str() + "' has no launch for " + object.level);
+          return absl::InternalError("kernel '" + function.getName().str() + "' has no launch for " +
+                                     object.level);
         entry.launches.push_back(launch->second);
       }
     entry.blob = contents.blobs.size();
@@ -133,7 +138,8 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
       auto shape = shapeOf(type, function.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "llm.dims"));
       if (!element.ok() || !shape.ok())
         return element.ok() ? shape.status() : element.status();
-      kernel.parameters.push_back({*element, *shape, function.getArgAttr(arg.getArgNumber(), "llm.written") != nullptr});
+      kernel.parameters.push_back(
+          {*element, *shape, function.getArgAttr(arg.getArgNumber(), "llm.written") != nullptr});
     }
     kernels[kernel.name] = plan.kernels.size();
     plan.kernels.push_back(std::move(kernel));
@@ -151,7 +157,11 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     buffer.shape = *shape;
     StringRef kind = op.getKind();
     using K = runtime::BufferKind;
-    buffer.kind = kind == "input" ? K::input : kind == "output" ? K::output : kind == "weight" ? K::weight : kind == "state" ? K::state : K::transient;
+    buffer.kind = kind == "input"    ? K::input
+                  : kind == "output" ? K::output
+                  : kind == "weight" ? K::weight
+                  : kind == "state"  ? K::state
+                                     : K::transient;
     if (buffer.kind == K::input || buffer.kind == K::output) // "ingest.tokens" is the program's "tokens"
       buffer.name = op.getSymName().rsplit('.').second.str();
     if (buffer.kind == K::transient)
@@ -176,7 +186,8 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     program.inputs = ids(op.getInputs());
     program.outputs = ids(op.getOutputs());
     for (auto dispatch : op.getBody().front().getOps<plan::DispatchOp>())
-      program.steps.push_back(runtime::Dispatch{kernels.lookup(dispatch.getKernel()), ids(dispatch.getBuffers())});
+      program.steps.push_back(
+          runtime::Dispatch{kernels.lookup(dispatch.getKernel()), ids(dispatch.getBuffers())});
     program.arenaBytes = op.getArenaBytes().value_or(0);
     addTraffic(planned, op, plan.metadata);
     plan.programs.push_back(std::move(program));

@@ -11,7 +11,8 @@ namespace {
 struct Layout {
   std::vector<std::string> names;
   int64_t stack = 0, groups = 1, from = 0, count = -1, panel = 0;
-  std::vector<int64_t> parts; ///< first row and number of rows of each weight; empty: `from` and `count` for all
+  std::vector<int64_t>
+      parts; ///< first row and number of rows of each weight; empty: `from` and `count` for all
   bool packed = false;
   int64_t columns = 0, elementBytes = 0, bytes = 0;
 };
@@ -23,7 +24,8 @@ Layout layoutOf(plan::BufferOp buffer) {
     l.names.push_back(name.str());
   l.elementBytes = type.getElementTypeBitWidth() / 8;
   l.bytes = type.getNumElements() * l.elementBytes;
-  DictionaryAttr attrs = buffer.getLayoutAttr() ? buffer.getLayoutAttr() : DictionaryAttr::get(buffer.getContext());
+  DictionaryAttr attrs =
+      buffer.getLayoutAttr() ? buffer.getLayoutAttr() : DictionaryAttr::get(buffer.getContext());
   auto get = [&](StringRef key, int64_t fallback) {
     auto attr = attrs.getAs<IntegerAttr>(key);
     return attr ? attr.getInt() : fallback;
@@ -46,11 +48,14 @@ std::string partName(const std::string &name, int64_t e) {
 }
 
 absl::Status wrongSize(const std::string &name, size_t found) {
-  return absl::InternalError("tensor \"" + name + "\": has " + std::to_string(found) + " bytes, which is not what the plan expects");
+  return absl::InternalError("tensor \"" + name + "\": has " + std::to_string(found) +
+                             " bytes, which is not what the plan expects");
 }
 
-/// Panel of `rows` stored rows (each of `columns` elements) starting at `source`: element (k, j) = row j, column k; zero beyond the rows.
-void transposePanel(const uint8_t *source, int64_t rows, int64_t columns, int64_t panel, int64_t elementBytes, std::string &out) {
+/// Panel of `rows` stored rows (each of `columns` elements) starting at `source`: element (k, j) = row j,
+/// column k; zero beyond the rows.
+void transposePanel(const uint8_t *source, int64_t rows, int64_t columns, int64_t panel, int64_t elementBytes,
+                    std::string &out) {
   out.assign(columns * panel * elementBytes, 0);
   constexpr int64_t kTile = 64; // columns at a time, so that the panel's rows stay in cache
   auto move = [&](auto element) {
@@ -63,7 +68,8 @@ void transposePanel(const uint8_t *source, int64_t rows, int64_t columns, int64_
   elementBytes == 2 ? move(uint16_t()) : move(uint32_t());
 }
 
-absl::Status writePacked(const Layout &l, const TensorSource &source, const TensorRelease &release, BlobSink &sink) {
+absl::Status writePacked(const Layout &l, const TensorSource &source, const TensorRelease &release,
+                         BlobSink &sink) {
   std::string panel;
   for (int64_t g = 0; g < l.groups; ++g)
     for (size_t i = 0; i < l.names.size(); ++i) {

@@ -1,4 +1,5 @@
-// Stored weights in the order in which kernels read them: what `llm.pack` means, done while the artifact is written.
+// Stored weights in the order in which kernels read them: what `llm.pack` means, done while the artifact is
+// written.
 #pragma once
 #include "codegen/WriteArtifact.h"
 #include "dialect/plan/PlanDialect.h"
@@ -7,7 +8,8 @@
 
 namespace llmc {
 
-/// The stored bytes of a checkpoint's tensor, row-major, maybe unaligned; `release` tells that they will not be read again soon.
+/// The stored bytes of a checkpoint's tensor, row-major, maybe unaligned; `release` tells that they will not
+/// be read again soon.
 struct StoredTensor {
   const uint8_t *data = nullptr;
   size_t bytes = 0;
@@ -15,8 +17,8 @@ struct StoredTensor {
 using TensorSource = std::function<StoredTensor(const std::string &name)>;
 using TensorRelease = std::function<void(const StoredTensor &)>;
 
-/// The blob of a weight buffer of the plan: `bytes` from its type, contents streamed panel by panel from the checkpoint. The source must outlive the
-/// blob's use.
+/// The blob of a weight buffer of the plan: `bytes` from its type, contents streamed panel by panel from the
+/// checkpoint. The source must outlive the blob's use.
 BlobSource packedWeight(plan::BufferOp buffer, TensorSource source, TensorRelease release);
 
 } // namespace llmc

@@ -100,8 +100,8 @@ private:
       terms.emplace_back(term.value, static_cast<fb::GridOp>(term.op));
     auto symbol = b_.CreateString(launch.symbol);
     auto grid = b_.CreateVectorOfStructs(terms);
-    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid, launch.registers,
-                                  launch.spillBytes);
+    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
+                                  launch.registers, launch.spillBytes);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

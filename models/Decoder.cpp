@@ -15,7 +15,8 @@ Decoder readDecoder(const ConfigReader &file, const DecoderDefaults &defaults) {
   if (c.heads % c.kvHeads)
     file.fail("num_key_value_heads", "must divide num_attention_heads (" + std::to_string(c.heads) + ")");
   if (!file.has("head_dim") && !defaults.headWidth && c.hidden % c.heads)
-    file.fail("num_attention_heads", "must divide hidden_size (" + std::to_string(c.hidden) + ") where head_dim is absent");
+    file.fail("num_attention_heads",
+              "must divide hidden_size (" + std::to_string(c.hidden) + ") where head_dim is absent");
   c.headWidth = file.getIntOr("head_dim", defaults.headWidth.value_or(c.hidden / c.heads), {2, 65536});
   c.intermediate = file.getInt("intermediate_size");
   c.context = file.getIntOr("max_position_embeddings", defaults.context, {1, int64_t(1) << 40});
@@ -71,7 +72,9 @@ void attention(LayerBuilder &l, const Decoder &c, int64_t window) {
     q = l.rmsNorm(q, l.weight("self_attn.q_norm.weight", {c.headWidth}), c.eps);
     k = l.rmsNorm(k, l.weight("self_attn.k_norm.weight", {c.headWidth}), c.eps);
   }
-  auto rotate = [&](Value z, int64_t heads) -> Value { return llm::RotaryOp::create(b, l.loc, z.getType(), z, l.shared, b.getI64IntegerAttr(heads)); };
+  auto rotate = [&](Value z, int64_t heads) -> Value {
+    return llm::RotaryOp::create(b, l.loc, z.getType(), z, l.shared, b.getI64IntegerAttr(heads));
+  };
   q = rotate(q, c.heads);
   k = rotate(k, c.kvHeads);
   Value keys = l.state("keys", {any, any, kv, 32}, {"SLOTS", "CTXB"});
@@ -80,8 +83,10 @@ void attention(LayerBuilder &l, const Decoder &c, int64_t window) {
   Value values = l.state("values", {any, any, kv}, {"SLOTS", "CTX"});
   values = llm::AppendOp::create(b, l.loc, values.getType(), v, values, l.sequences, IntegerAttr());
   l.setState("values", values);
-  Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), q, keys, values, l.sequences, b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
-                                     b.getF64FloatAttr(1.0 / std::sqrt((double)c.headWidth)), window ? b.getI64IntegerAttr(window) : IntegerAttr());
+  Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), q, keys, values, l.sequences,
+                                     b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
+                                     b.getF64FloatAttr(1.0 / std::sqrt((double)c.headWidth)),
+                                     window ? b.getI64IntegerAttr(window) : IntegerAttr());
   l.x = l.add(project(o, "o", d, n, c.outputBias), l.x);
 }
 
@@ -115,13 +120,15 @@ void expertFeedForward(LayerBuilder &l, const Decoder &c, Value x, bool joined) 
 
 } // namespace
 
-absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, const WeightType &weightType, const std::string &family) {
+absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, const WeightType &weightType,
+                                        const std::string &family) {
   ModelBuilder builder(&context, weightType);
   builder.setWidths(c.hidden, c.headWidth);
   for (int64_t i = 0; i < c.layers; ++i) {
     std::string prefix = "model.layers." + std::to_string(i) + ".";
     int64_t window = c.windows.empty() ? 0 : c.windows[i];
-    bool experts = !c.experts.layers.empty() && c.experts.layers[i], joined = experts && builder.has(prefix + "mlp.experts.gate_up_proj");
+    bool experts = !c.experts.layers.empty() && c.experts.layers[i],
+         joined = experts && builder.has(prefix + "mlp.experts.gate_up_proj");
     std::string kind = "layer";
     kind += window ? "_window" : "";
     kind += joined ? "_joined_experts" : experts ? "_experts" : "";
@@ -138,7 +145,8 @@ absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, 
   ends.hidden = c.hidden;
   ends.eps = c.eps;
   ends.shared = [&](BlockBuilder &b, Value sequences) -> Value {
-    return llm::RotaryTableOp::create(b.b, b.loc, b.rows(c.headWidth), sequences, b.b.getDenseF32ArrayAttr(c.rope.inverseFrequencies(c.headWidth)),
+    return llm::RotaryTableOp::create(b.b, b.loc, b.rows(c.headWidth), sequences,
+                                      b.b.getDenseF32ArrayAttr(c.rope.inverseFrequencies(c.headWidth)),
                                       b.b.getF64FloatAttr(c.rope.attentionFactor));
   };
   return finishModel(builder, ends, {family, c.vocab, c.context});

@@ -1,5 +1,6 @@
-// The decoder that many families share: pre-norm layers of grouped-query attention with rotary positions and a SwiGLU feed-forward, dense or
-// of experts. Families differ in the fields of `Decoder`; nothing here knows a family.
+// The decoder that many families share: pre-norm layers of grouped-query attention with rotary positions and
+// a SwiGLU feed-forward, dense or of experts. Families differ in the fields of `Decoder`; nothing here knows
+// a family.
 #pragma once
 #include "models/Family.h"
 #include "models/Rope.h"
@@ -17,11 +18,12 @@ struct Decoder {
   bool queryKeyValueBias = false, outputBias = false, feedForwardBias = false;
   /// An RMS norm over each head of q and k, one weight for all heads, before the rotation.
   bool headNorms = false;
-  /// Per layer: attention sees the last that many positions, the own one included; 0: all. Empty: 0 for every layer.
+  /// Per layer: attention sees the last that many positions, the own one included; 0: all. Empty: 0 for every
+  /// layer.
   std::vector<int64_t> windows;
 
-  /// The feed-forward of layers that are in `layers`: a softmax router over all experts and the best `topK`, whose weights are divided by
-  /// their sum if `renormalize`.
+  /// The feed-forward of layers that are in `layers`: a softmax router over all experts and the best `topK`,
+  /// whose weights are divided by their sum if `renormalize`.
   struct Experts {
     int64_t count = 0, topK = 1, width = 1;
     bool renormalize = false;
@@ -35,14 +37,17 @@ struct DecoderDefaults {
   std::optional<int64_t> headWidth; ///< none: hidden / heads
 };
 
-/// Reads the keys that all these families share: sizes, heads, norms, activation, tied embedding, rotary positions.
+/// Reads the keys that all these families share: sizes, heads, norms, activation, tied embedding, rotary
+/// positions.
 Decoder readDecoder(const ConfigReader &file, const DecoderDefaults &defaults);
 
-/// Reads `use_sliding_window`, `sliding_window`, `max_window_layers` and `layer_types`: the window of each layer, for `Decoder::windows`. Without
-/// `layer_types` the layers from `max_window_layers` (absent: 28) on have the window.
+/// Reads `use_sliding_window`, `sliding_window`, `max_window_layers` and `layer_types`: the window of each
+/// layer, for `Decoder::windows`. Without `layer_types` the layers from `max_window_layers` (absent: 28) on
+/// have the window.
 std::vector<int64_t> readWindows(const ConfigReader &file, int64_t layers);
 
 /// The module, with the names of tensors that Hugging Face checkpoints of these families have.
-absl::StatusOr<BuiltModel> buildDecoder(mlir::MLIRContext &context, const Decoder &decoder, const WeightType &weightType, const std::string &family);
+absl::StatusOr<BuiltModel> buildDecoder(mlir::MLIRContext &context, const Decoder &decoder,
+                                        const WeightType &weightType, const std::string &family);
 
 } // namespace llmc

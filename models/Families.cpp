@@ -21,7 +21,8 @@ std::string familyNames() {
   return llvm::join(names, ", ");
 }
 
-absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends, const ModelFacts &facts) {
+absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,
+                                       const ModelFacts &facts) {
   BuiltModel model;
   model.module = builder.finish(ends, facts);
   if (!model.module)
@@ -36,9 +37,11 @@ absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder
         auto [before, after] = llvm::StringRef(w.name).split("{}");
         spec.name = (before + llvm::Twine(e) + after).str();
         std::string first = (before + "0" + after).str();
-        if (builder.has(spec.name) && builder.has(first) && builder.storedType(spec.name) != builder.storedType(first))
-          return absl::UnimplementedError("tensor \"" + spec.name + "\" is not of the type of \"" + first +
-                                          "\": experts of one layer must be stored alike; convert the checkpoint to one type");
+        if (builder.has(spec.name) && builder.has(first) &&
+            builder.storedType(spec.name) != builder.storedType(first))
+          return absl::UnimplementedError(
+              "tensor \"" + spec.name + "\" is not of the type of \"" + first +
+              "\": experts of one layer must be stored alike; convert the checkpoint to one type");
       }
       model.tensors.push_back(spec);
     }

@@ -1,4 +1,5 @@
-// A model family: how a config.json becomes a module of `llm` ops. One .cpp per family; the list is in Families.cpp.
+// A model family: how a config.json becomes a module of `llm` ops. One .cpp per family; the list is in
+// Families.cpp.
 #pragma once
 #include "models/Config.h"
 #include "models/ModelBuilder.h"
@@ -12,17 +13,19 @@ struct BuiltModel {
   ModelFacts facts;
   /// Every tensor of the checkpoint that the module reads; stacked ones one by one.
   std::vector<TensorSpec> tensors;
-  /// Tensors that may be in the checkpoint and are not needed (a copy of a tied head, buffers of older writers).
+  /// Tensors that may be in the checkpoint and are not needed (a copy of a tied head, buffers of older
+  /// writers).
   std::vector<std::string> ignorable;
-  /// For families whose tokenizer is a tiktoken file: the pattern that splits text, which the file does not hold, and how many special ids follow
-  /// the ordinary ones.
+  /// For families whose tokenizer is a tiktoken file: the pattern that splits text, which the file does not
+  /// hold, and how many special ids follow the ordinary ones.
   std::string tiktokenPattern;
   int64_t tiktokenSpecials = 0;
 };
 
 struct Family {
   const char *modelType;
-  absl::StatusOr<BuiltModel> (*build)(mlir::MLIRContext &context, const ConfigReader &config, const WeightType &weightType);
+  absl::StatusOr<BuiltModel> (*build)(mlir::MLIRContext &context, const ConfigReader &config,
+                                      const WeightType &weightType);
 };
 
 /// The family of that `model_type`, or null.
@@ -31,6 +34,7 @@ const Family *findFamily(llvm::StringRef modelType);
 std::string familyNames();
 
 /// Finishes `builder` and lists its tensors.
-absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends, const ModelFacts &facts);
+absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,
+                                       const ModelFacts &facts);
 
 } // namespace llmc

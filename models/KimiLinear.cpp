@@ -1,5 +1,6 @@
-// Kimi Linear: gated delta rule layers (KDA) and latent attention layers (MLA, no positions), dense and expert feed-forwards.
-// Source: the technical report arXiv 2510.26692 and the published checkpoint's config.json.
+// Kimi Linear: gated delta rule layers (KDA) and latent attention layers (MLA, no positions), dense and
+// expert feed-forwards. Source: the technical report arXiv 2510.26692 and the published checkpoint's
+// config.json.
 #include "models/Family.h"
 #include <cmath>
 
@@ -23,7 +24,8 @@ struct Config {
   double routedScale;
 };
 
-/// How published text is split before byte pairs are merged. Han never joins Latin; words end where the case changes.
+/// How published text is split before byte pairs are merged. Han never joins Latin; words end where the case
+/// changes.
 constexpr const char *kSplitPattern =
     R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
@@ -39,11 +41,13 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
   c.layers = file.getInt("num_hidden_layers", {1, 4096});
   c.heads = file.getInt("num_attention_heads", {1, 4096});
   if (file.getIntOr("num_key_value_heads", c.heads) != c.heads)
-    file.fail("num_key_value_heads", "must equal num_attention_heads: latent attention expands one key per head");
+    file.fail("num_key_value_heads",
+              "must equal num_attention_heads: latent attention expands one key per head");
   c.intermediate = file.getInt("intermediate_size");
   c.eps = file.getFloatOr("rms_norm_eps", 1e-6, {0, 1});
   c.tied = file.getBoolOr("tie_word_embeddings", false);
-  c.context = file.getIntOr(file.presentKey({"model_max_length", "max_position_embeddings"}), 1048576, {1, int64_t(1) << 40});
+  c.context = file.getIntOr(file.presentKey({"model_max_length", "max_position_embeddings"}), 1048576,
+                            {1, int64_t(1) << 40});
   if (file.getStringOr("hidden_act", "silu") != "silu")
     file.fail("hidden_act", "only silu is supported for this family");
 
@@ -58,11 +62,13 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
     for (int64_t i : *list) {
       if (i > c.layers || seen[i]++)
         linear.fail(list == &c.kdaLayers ? "kda_layers" : "full_attn_layers",
-                    "layer " + std::to_string(i) + (i > c.layers ? " does not exist" : " is listed twice") + " (numbers start at 1)");
+                    "layer " + std::to_string(i) + (i > c.layers ? " does not exist" : " is listed twice") +
+                        " (numbers start at 1)");
     }
   for (int64_t i = 1; i <= c.layers; ++i)
     if (!seen[i])
-      linear.fail("kda_layers", "layer " + std::to_string(i) + " is in neither kda_layers nor full_attn_layers");
+      linear.fail("kda_layers",
+                  "layer " + std::to_string(i) + " is in neither kda_layers nor full_attn_layers");
 
   c.latent = file.getIntOr("kv_lora_rank", 512);
   c.nope = file.getIntOr("qk_nope_head_dim", 128);
@@ -97,8 +103,9 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
   }
   if (auto next = file.getIntOr("num_nextn_predict_layers", 0, {0, 64}); next != 0)
     file.fail("num_nextn_predict_layers", "next-token prediction layers are not supported");
-  absl::Status status = file.finish({"head_dim", "rope_theta", "rope_scaling", "rope_parameters", "model_max_length",
-                                     "max_position_embeddings", "aux_loss_alpha", "seq_aux", "router_aux_loss_coef"});
+  absl::Status status =
+      file.finish({"head_dim", "rope_theta", "rope_scaling", "rope_parameters", "model_max_length",
+                   "max_position_embeddings", "aux_loss_alpha", "seq_aux", "router_aux_loss_coef"});
   if (!status.ok())
     return status;
   return c;
@@ -136,8 +143,9 @@ void kdaAttention(LayerBuilder &l, const Config &c) {
   Value z = l.linear(zDown, l.weight("self_attn.g_b_proj.weight", {n, k}));
 
   Value state = l.state("kda", {ShapedType::kDynamic, h, k, k}, {"SLOTS"});
-  auto delta = llm::DeltaRuleOp::create(l.b, l.loc, v.getType(), state.getType(), q, key, v, gate, beta, state, l.sequences,
-                                        l.b.getStringAttr("chunk"), l.b.getI64IntegerAttr(16));
+  auto delta =
+      llm::DeltaRuleOp::create(l.b, l.loc, v.getType(), state.getType(), q, key, v, gate, beta, state,
+                               l.sequences, l.b.getStringAttr("chunk"), l.b.getI64IntegerAttr(16));
   l.setState("kda", delta.getUpdated());
   Value o = l.rmsNorm(delta.getResult(), l.weight("self_attn.o_norm.weight", {k}), c.eps, z);
   l.x = l.add(l.linear(o, l.weight("self_attn.o_proj.weight", {d, n})), l.x);
@@ -158,12 +166,14 @@ void latentAttention(LayerBuilder &l, const Config &c) {
   Value latent = l.rmsNorm(l.slice(down, 0, r), l.weight("self_attn.kv_a_layernorm.weight", {r}), kLatentEps);
   Value keyPart = l.slice(down, r, c.rope); // shared by all heads, not normalised, not rotated
   Value cache = l.state("latent", {ShapedType::kDynamic, ShapedType::kDynamic, r + c.rope}, {"SLOTS", "CTX"});
-  cache = llm::AppendOp::create(l.b, l.loc, cache.getType(), ValueRange{latent, keyPart}, cache, l.sequences, IntegerAttr());
+  cache = llm::AppendOp::create(l.b, l.loc, cache.getType(), ValueRange{latent, keyPart}, cache, l.sequences,
+                                IntegerAttr());
   l.setState("latent", cache);
   Value up = l.weight("self_attn.kv_b_proj.weight", {h * (c.nope + c.value), r});
-  Value o = llm::LatentAttentionOp::create(l.b, l.loc, l.rows(h * c.value), q, cache, up, l.sequences, l.b.getI64IntegerAttr(h),
-                                           l.b.getI64IntegerAttr(c.nope), l.b.getI64IntegerAttr(c.rope),
-                                           l.b.getF64FloatAttr(1.0 / std::sqrt((double)qk)), l.b.getStringAttr("absorbed"));
+  Value o = llm::LatentAttentionOp::create(
+      l.b, l.loc, l.rows(h * c.value), q, cache, up, l.sequences, l.b.getI64IntegerAttr(h),
+      l.b.getI64IntegerAttr(c.nope), l.b.getI64IntegerAttr(c.rope),
+      l.b.getF64FloatAttr(1.0 / std::sqrt((double)qk)), l.b.getStringAttr("absorbed"));
   l.x = l.add(l.linear(o, l.weight("self_attn.o_proj.weight", {d, h * c.value})), l.x);
 }
 
@@ -181,9 +191,11 @@ void feedForward(LayerBuilder &l, const Config &c, bool moe) {
 
   const std::string p = "block_sparse_moe.";
   Value logits = l.linear(x, l.weight(p + "gate.weight", {e, d}));
-  BlockBuilder::Routing routing = {k, c.scoring, c.renormalize && k > 1, c.routedScale, c.groups, c.topGroups};
+  BlockBuilder::Routing routing = {k,        c.scoring,  c.renormalize && k > 1, c.routedScale,
+                                   c.groups, c.topGroups};
   routing.bias = l.weight(p + "gate.e_score_correction_bias", {e});
-  Value gate = l.stackedWeight(p + "experts.{}.w1.weight", e, {w, d}), up = l.stackedWeight(p + "experts.{}.w3.weight", e, {w, d});
+  Value gate = l.stackedWeight(p + "experts.{}.w1.weight", e, {w, d}),
+        up = l.stackedWeight(p + "experts.{}.w3.weight", e, {w, d});
   Value down = l.stackedWeight(p + "experts.{}.w2.weight", e, {d, w});
   Value routed = l.experts(x, logits, routing, gate, up, down);
   if (c.sharedExperts)
@@ -191,7 +203,8 @@ void feedForward(LayerBuilder &l, const Config &c, bool moe) {
   l.x = l.add(routed, l.x);
 }
 
-absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file, const WeightType &weightType) {
+absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file,
+                                 const WeightType &weightType) {
   absl::StatusOr<Config> config = readConfig(file);
   if (!config.ok())
     return config.status();
@@ -204,8 +217,8 @@ absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file,
   for (int64_t i = 0; i < c.layers; ++i) {
     bool kda = isKda[i + 1];
     bool moe = c.experts && i >= c.firstDense && i % c.moeFrequency == 0;
-    builder.layer(std::string(kda ? "kda" : "mla") + (moe ? "_experts" : "_dense"), i, "model.layers." + std::to_string(i) + ".",
-                  [&](LayerBuilder &l) {
+    builder.layer(std::string(kda ? "kda" : "mla") + (moe ? "_experts" : "_dense"), i,
+                  "model.layers." + std::to_string(i) + ".", [&](LayerBuilder &l) {
                     kda ? kdaAttention(l, c) : latentAttention(l, c);
                     feedForward(l, c, moe);
                   });

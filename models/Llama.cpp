@@ -3,7 +3,8 @@
 
 namespace llmc {
 
-static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file, const WeightType &weightType) {
+static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file,
+                                        const WeightType &weightType) {
   Decoder c = readDecoder(file, {/*context=*/2048, /*headWidth=*/{}});
   c.queryKeyValueBias = c.outputBias = file.getBoolOr("attention_bias", false);
   c.feedForwardBias = file.getBoolOr("mlp_bias", false);

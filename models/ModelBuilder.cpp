@@ -27,7 +27,8 @@ Value BlockBuilder::rmsNorm(Value x, Value weight, double eps, Value gate) {
 }
 
 Value BlockBuilder::l2Norm(Value x, int64_t heads, double eps, double scale) {
-  return llm::L2NormOp::create(b, loc, x.getType(), x, b.getI64IntegerAttr(heads), b.getF64FloatAttr(eps), b.getF64FloatAttr(scale));
+  return llm::L2NormOp::create(b, loc, x.getType(), x, b.getI64IntegerAttr(heads), b.getF64FloatAttr(eps),
+                               b.getF64FloatAttr(scale));
 }
 
 Value BlockBuilder::slice(Value x, int64_t offset, int64_t columns) {
@@ -46,7 +47,9 @@ Value BlockBuilder::map(ValueRange inputs, function_ref<Value(OpBuilder &, Locat
 }
 
 Value BlockBuilder::add(Value x, Value y) {
-  return map({x, y}, [](OpBuilder &b, Location loc, ValueRange v) -> Value { return arith::AddFOp::create(b, loc, v[0], v[1]); });
+  return map({x, y}, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
+    return arith::AddFOp::create(b, loc, v[0], v[1]);
+  });
 }
 
 /// 1 / (1 + exp(-x)): right for any x, since exp(-x) = inf gives 0.
@@ -70,28 +73,32 @@ Value BlockBuilder::siluMul(Value gate, Value up) {
 Value BlockBuilder::weightRows(Value weight, int64_t groups, int64_t from, int64_t count) {
   auto type = cast<RankedTensorType>(weight.getType());
   auto part = RankedTensorType::get({groups, count, type.getShape().back()}, type.getElementType());
-  return llm::PackOp::create(b, loc, part, weight, b.getI64IntegerAttr(groups), b.getI64IntegerAttr(0), b.getI64IntegerAttr(from),
-                             b.getI64IntegerAttr(count));
+  return llm::PackOp::create(b, loc, part, weight, b.getI64IntegerAttr(groups), b.getI64IntegerAttr(0),
+                             b.getI64IntegerAttr(from), b.getI64IntegerAttr(count));
 }
 
 Value BlockBuilder::experts(Value x, Value logits, const Routing &r, Value gate, Value up, Value down) {
   int64_t any = ShapedType::kDynamic, count = llm::columns(logits);
   auto ids = [&](ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, b.getI32Type()); };
-  auto route = llm::RouteOp::create(b, loc, ids({any, r.topK}), rows(r.topK), logits, r.bias, b.getStringAttr(r.scoring), b.getI64IntegerAttr(r.topK),
-                                    b.getBoolAttr(r.renormalize), b.getF64FloatAttr(r.scale), b.getI64IntegerAttr(r.groups),
-                                    b.getI64IntegerAttr(r.topGroups));
-  auto grouped = llm::DispatchExpertsOp::create(b, loc, ids({any}), ids({any, r.topK}), ids({count, 3}), route.getIds());
+  auto route = llm::RouteOp::create(b, loc, ids({any, r.topK}), rows(r.topK), logits, r.bias,
+                                    b.getStringAttr(r.scoring), b.getI64IntegerAttr(r.topK),
+                                    b.getBoolAttr(r.renormalize), b.getF64FloatAttr(r.scale),
+                                    b.getI64IntegerAttr(r.groups), b.getI64IntegerAttr(r.topGroups));
+  auto grouped =
+      llm::DispatchExpertsOp::create(b, loc, ids({any}), ids({any, r.topK}), ids({count, 3}), route.getIds());
   auto linear = [&](Value in, Value weight, int64_t gather) -> Value {
     int64_t columns = cast<RankedTensorType>(weight.getType()).getDimSize(1);
-    return llm::ExpertLinearOp::create(b, loc, rows(columns), in, grouped.getOrder(), grouped.getGroups(), weight, b.getI64IntegerAttr(gather),
-                                       b.getI64IntegerAttr(r.topK), b.getI64IntegerAttr(1));
+    return llm::ExpertLinearOp::create(b, loc, rows(columns), in, grouped.getOrder(), grouped.getGroups(),
+                                       weight, b.getI64IntegerAttr(gather), b.getI64IntegerAttr(r.topK),
+                                       b.getI64IntegerAttr(1));
   };
   Value gated = linear(x, gate, r.topK), raised = linear(x, up, r.topK);
   Value lowered = linear(siluMul(gated, raised), down, 0);
   return llm::CombineExpertsOp::create(b, loc, x.getType(), lowered, grouped.getPlace(), route.getWeights());
 }
 
-Value LayerBuilder::weight(StringRef name, ArrayRef<int64_t> shape, std::vector<SmallVector<int64_t>> alternatives) {
+Value LayerBuilder::weight(StringRef name, ArrayRef<int64_t> shape,
+                           std::vector<SmallVector<int64_t>> alternatives) {
   weights.push_back({name.str(), SmallVector<int64_t>(shape), 0, std::move(alternatives)});
   Type type = RankedTensorType::get(shape, storedType(prefix + name.str()));
   function.front().addArgument(type, loc);
@@ -129,7 +136,8 @@ void LayerBuilder::setState(StringRef name, Value value) {
       updated[i] = value;
 }
 
-ModelBuilder::ModelBuilder(MLIRContext *context, WeightType type) : builder(context), weightType(std::move(type)) {
+ModelBuilder::ModelBuilder(MLIRContext *context, WeightType type)
+    : builder(context), weightType(std::move(type)) {
   context->loadDialect<llm::LlmDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect>();
   module = ModuleOp::create(builder.getUnknownLoc());
   builder.setInsertionPointToEnd(module->getBody());
@@ -140,7 +148,8 @@ Type ModelBuilder::storedType(StringRef name) {
   return type ? type : builder.getBF16Type();
 }
 
-std::string ModelBuilder::signature(StringRef kind, StringRef prefix, const std::vector<LayerWeight> &weights) {
+std::string ModelBuilder::signature(StringRef kind, StringRef prefix,
+                                    const std::vector<LayerWeight> &weights) {
   std::string key = kind.str();
   llvm::raw_string_ostream out(key);
   for (const LayerWeight &w : weights)
@@ -148,7 +157,8 @@ std::string ModelBuilder::signature(StringRef kind, StringRef prefix, const std:
   return key;
 }
 
-void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix, function_ref<void(LayerBuilder &)> body) {
+void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix,
+                         function_ref<void(LayerBuilder &)> body) {
   // An equal layer that is there already: same kind, same storage types of its weights.
   for (size_t known : kindsByName[kind.str()]) {
     auto found = kindBySignature.find(signature(kind, prefix, kinds[known].weights));
@@ -183,11 +193,12 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix, func
   func::ReturnOp::create(builder, loc, results);
   function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
 
-  // Weights and states arrive in the order of the calls; the call sites follow the same lists, so arguments are put in
-  // the order: x, sequences, shared, then weights and states as they were asked for.
+  // Weights and states arrive in the order of the calls; the call sites follow the same lists, so arguments
+  // are put in the order: x, sequences, shared, then weights and states as they were asked for.
   SmallVector<Attribute> order;
   for (BlockArgument arg : block->getArguments().drop_front(sharedColumns ? 3 : 2))
-    order.push_back(builder.getBoolAttr(llvm::is_contained(cast<RankedTensorType>(arg.getType()).getShape(), ShapedType::kDynamic)));
+    order.push_back(builder.getBoolAttr(
+        llvm::is_contained(cast<RankedTensorType>(arg.getType()).getShape(), ShapedType::kDynamic)));
   function->setAttr("llm.state_args", builder.getArrayAttr(order));
 
   size_t id = kinds.size();
@@ -234,12 +245,15 @@ void ModelBuilder::program(StringRef name, const Ends &ends, const ModelFacts &f
   bool advance = name == "advance", logitsWanted = name != "ingest";
   StringRef rowDim = advance ? "S" : "T";
   int64_t any = ShapedType::kDynamic;
-  Value tokens = argument(RankedTensorType::get({any}, builder.getI32Type()), named("llm.input", "tokens", {rowDim}, facts.vocab));
-  Value sequences = argument(llm::SequencesType::get(builder.getContext()), named("llm.input", "sequences", {}));
+  Value tokens = argument(RankedTensorType::get({any}, builder.getI32Type()),
+                          named("llm.input", "tokens", {rowDim}, facts.vocab));
+  Value sequences =
+      argument(llm::SequencesType::get(builder.getContext()), named("llm.input", "sequences", {}));
   Value sampling, draws;
   if (advance) {
     sampling = argument(b.rows(4), named("llm.input", "sampling", {"S"}));
-    draws = argument(RankedTensorType::get({any, 4}, builder.getI64Type()), named("llm.input", "draws", {"S"}));
+    draws =
+        argument(RankedTensorType::get({any, 4}, builder.getI64Type()), named("llm.input", "draws", {"S"}));
   }
 
   Value table = weightOp(b, "", {ends.embedding, {facts.vocab, ends.hidden}});
@@ -275,11 +289,13 @@ void ModelBuilder::program(StringRef name, const Ends &ends, const ModelFacts &f
 
   SmallVector<Value> results;
   if (logitsWanted) {
-    Value head = ends.head == ends.embedding ? table : weightOp(b, "", {ends.head, {facts.vocab, ends.hidden}});
+    Value head =
+        ends.head == ends.embedding ? table : weightOp(b, "", {ends.head, {facts.vocab, ends.hidden}});
     Value norm = weightOp(b, "", {ends.norm, {ends.hidden}});
     Value logits = b.linear(b.rmsNorm(x, norm, ends.eps), head);
     if (advance) {
-      results.push_back(llm::SampleOp::create(builder, loc, RankedTensorType::get({any, 1}, builder.getI32Type()), logits, sampling, draws));
+      results.push_back(llm::SampleOp::create(
+          builder, loc, RankedTensorType::get({any, 1}, builder.getI32Type()), logits, sampling, draws));
       resultAttrs.push_back(named("llm.output", "next", {}));
     }
     results.push_back(logits);

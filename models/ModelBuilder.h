@@ -1,5 +1,5 @@
-// What a family file builds a model with: layer functions shared by equal layers, weights and states by name, and the three programs.
-// Nothing here knows a family.
+// What a family file builds a model with: layer functions shared by equal layers, weights and states by name,
+// and the three programs. Nothing here knows a family.
 #pragma once
 #include "dialect/llm/LlmDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,7 +17,8 @@ namespace llmc {
 /// The stored element type of a checkpoint's tensor; null if there is no such tensor (or no checkpoint).
 using WeightType = std::function<mlir::Type(llvm::StringRef name)>;
 
-/// A weight that a layer uses: name inside the layer (after the layer's prefix) and shape; `stack` > 0 for stacked expert tensors.
+/// A weight that a layer uses: name inside the layer (after the layer's prefix) and shape; `stack` > 0 for
+/// stacked expert tensors.
 struct LayerWeight {
   std::string name;
   llvm::SmallVector<int64_t> shape;
@@ -25,7 +26,8 @@ struct LayerWeight {
   std::vector<llvm::SmallVector<int64_t>> alternatives = {}; ///< other shapes in which checkpoints store it
 };
 
-/// A state: name inside the layer, shape with dynamic sizes, and the symbols of those ("SLOTS", "CTX", "CTXB").
+/// A state: name inside the layer, shape with dynamic sizes, and the symbols of those ("SLOTS", "CTX",
+/// "CTXB").
 struct LayerState {
   std::string name;
   llvm::SmallVector<int64_t> shape;
@@ -46,7 +48,8 @@ public:
   mlir::Value sigmoid(mlir::Value x);
   /// silu(gate) * up
   mlir::Value siluMul(mlir::Value gate, mlir::Value up);
-  /// Rows `from .. from + count` of each group of a stored weight [groups, R, K] (whatever its rank), as [groups, count, K].
+  /// Rows `from .. from + count` of each group of a stored weight [groups, R, K] (whatever its rank), as
+  /// [groups, count, K].
   mlir::Value weightRows(mlir::Value weight, int64_t groups, int64_t from, int64_t count);
 
   /// How tokens choose experts: see llm.route.
@@ -58,8 +61,10 @@ public:
     int64_t groups = 1, topGroups = 1;
     mlir::Value bias = {}; ///< [E], for the selection only; may be null
   };
-  /// The weighted sum of down(silu(gate x) * up x) over the experts chosen by `logits` [T, E]; gate and up [E, I, D], down [E, D, I].
-  mlir::Value experts(mlir::Value x, mlir::Value logits, const Routing &routing, mlir::Value gate, mlir::Value up, mlir::Value down);
+  /// The weighted sum of down(silu(gate x) * up x) over the experts chosen by `logits` [T, E]; gate and up
+  /// [E, I, D], down [E, D, I].
+  mlir::Value experts(mlir::Value x, mlir::Value logits, const Routing &routing, mlir::Value gate,
+                      mlir::Value up, mlir::Value down);
   /// The scalar function `body` at every element.
   mlir::Value map(mlir::ValueRange inputs,
                   llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)> body);
@@ -86,7 +91,8 @@ public:
   /// `stack` tensors named with `{}` in the place of 0 .. stack-1, as [stack, shape...].
   mlir::Value stackedWeight(llvm::StringRef name, int64_t stack, llvm::ArrayRef<int64_t> shape);
   /// Declares a state; `setState` gives its new value.
-  mlir::Value state(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<llvm::StringRef> dims);
+  mlir::Value state(llvm::StringRef name, llvm::ArrayRef<int64_t> shape,
+                    llvm::ArrayRef<llvm::StringRef> dims);
   void setState(llvm::StringRef name, mlir::Value updated);
 
 private:
@@ -111,15 +117,16 @@ class ModelBuilder {
 public:
   ModelBuilder(mlir::MLIRContext *context, WeightType weightType);
 
-  /// Adds layer `index`: `kind` names the structure; layers of one kind whose weights have equal types share one function.
-  /// `prefix` is put before the names of its weights ("model.layers.3.").
-  void layer(llvm::StringRef kind, int64_t index, std::string prefix, llvm::function_ref<void(LayerBuilder &)> body);
+  /// Adds layer `index`: `kind` names the structure; layers of one kind whose weights have equal types share
+  /// one function. `prefix` is put before the names of its weights ("model.layers.3.").
+  void layer(llvm::StringRef kind, int64_t index, std::string prefix,
+             llvm::function_ref<void(LayerBuilder &)> body);
 
   /// Names and how to enter and leave the stack of layers.
   struct Ends {
-    std::string embedding;             ///< table [vocab, D]
-    std::string norm;                  ///< final norm [D]
-    std::string head;                  ///< [vocab, D]; equal to `embedding` when tied
+    std::string embedding; ///< table [vocab, D]
+    std::string norm;      ///< final norm [D]
+    std::string head;      ///< [vocab, D]; equal to `embedding` when tied
     int64_t hidden = 0;
     double eps = 1e-5;
     /// Makes the value that layers share (rotary table); may be empty.
@@ -129,7 +136,8 @@ public:
   /// Emits `ingest`, `advance` and `score` and returns the verified module, or null after a diagnostic.
   mlir::OwningOpRef<mlir::ModuleOp> finish(const Ends &ends, const ModelFacts &facts);
 
-  /// Every tensor that the model reads, in the order of first use: name (with `{}` if stacked), shape of one, stack count.
+  /// Every tensor that the model reads, in the order of first use: name (with `{}` if stacked), shape of one,
+  /// stack count.
   const std::vector<LayerWeight> &tensors() const { return tensorList; }
   /// Whether the checkpoint has that tensor, and its stored element type (bf16 if not).
   bool has(llvm::StringRef name) const { return weightType(name) != mlir::Type(); }
@@ -146,7 +154,8 @@ private:
     int64_t index;
     std::string prefix;
   };
-  std::string signature(llvm::StringRef kind, llvm::StringRef prefix, const std::vector<LayerWeight> &weights);
+  std::string signature(llvm::StringRef kind, llvm::StringRef prefix,
+                        const std::vector<LayerWeight> &weights);
   mlir::Value weightOp(BlockBuilder &b, const std::string &prefix, const LayerWeight &weight);
   void program(llvm::StringRef name, const Ends &ends, const ModelFacts &facts);
 

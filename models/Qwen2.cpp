@@ -3,7 +3,8 @@
 
 namespace llmc {
 
-static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file, const WeightType &weightType) {
+static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file,
+                                        const WeightType &weightType) {
   Decoder c = readDecoder(file, {/*context=*/32768, /*headWidth=*/{}});
   c.queryKeyValueBias = true;
   c.windows = readWindows(file, c.layers);

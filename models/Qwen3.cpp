@@ -3,7 +3,8 @@
 
 namespace llmc {
 
-static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file, const WeightType &weightType) {
+static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file,
+                                        const WeightType &weightType) {
   Decoder c = readDecoder(file, {/*context=*/32768, /*headWidth=*/128});
   c.headNorms = true;
   c.queryKeyValueBias = c.outputBias = file.getBoolOr("attention_bias", false);

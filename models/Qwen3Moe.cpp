@@ -1,5 +1,5 @@
-// Qwen3-MoE (Tongyi-DeepResearch is one): Qwen3's attention; all or some of the feed-forwards are experts behind a softmax router without
-// bias, groups or scale.
+// Qwen3-MoE (Tongyi-DeepResearch is one): Qwen3's attention; all or some of the feed-forwards are experts
+// behind a softmax router without bias, groups or scale.
 #include "models/Decoder.h"
 
 namespace llmc {
@@ -24,17 +24,19 @@ static Decoder::Experts readExperts(const ConfigReader &file, int64_t layers) {
   return e;
 }
 
-static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file, const WeightType &weightType) {
+static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const ConfigReader &file,
+                                        const WeightType &weightType) {
   Decoder c = readDecoder(file, {/*context=*/32768, /*headWidth=*/{}});
   c.headNorms = true;
   c.queryKeyValueBias = c.outputBias = file.getBoolOr("attention_bias", false);
   c.experts = readExperts(file, c.layers);
-  // Where a window is used, transformers 4 gives it to the layers from max_window_layers on and transformers 5 to all: only what both agree
-  // on is accepted. The published files use none.
+  // Where a window is used, transformers 4 gives it to the layers from max_window_layers on and transformers
+  // 5 to all: only what both agree on is accepted. The published files use none.
   c.windows = readWindows(file, c.layers);
   if (file.getBoolOr("use_sliding_window", false) && llvm::is_contained(c.windows, 0))
     file.fail(file.presentKey({"layer_types", "max_window_layers"}),
-              "a window in some of the layers only is not defined for this family; max_window_layers 0 gives it to all");
+              "a window in some of the layers only is not defined for this family; max_window_layers 0 gives "
+              "it to all");
   if (absl::Status status = file.finish(); !status.ok())
     return status;
   return buildDecoder(context, c, weightType, "qwen3_moe");

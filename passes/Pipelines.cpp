@@ -8,9 +8,10 @@ using namespace mlir;
 namespace llmc {
 
 void addGraphStage(OpPassManager &pm) {
-  pm.addPass(createCSEPass());                             // equal norms of one value become one
-  pm.addNestedPass<func::FuncOp>(createFuseLinears());     // before dispatches exist, so that a dispatch has all weights
-  pm.addPass(createSpecializePrograms());                  // after fusion, so that both forms share the linears' kernels
+  pm.addPass(createCSEPass()); // equal norms of one value become one
+  pm.addNestedPass<func::FuncOp>(
+      createFuseLinears());               // before dispatches exist, so that a dispatch has all weights
+  pm.addPass(createSpecializePrograms()); // after fusion, so that both forms share the linears' kernels
   pm.addNestedPass<func::FuncOp>(createFormDispatches());
 }
 

@@ -1,4 +1,5 @@
-// Time per dispatch, recorded when asked for: dispatches then run one at a time, so the sum is a little above an unprofiled run.
+// Time per dispatch, recorded when asked for: dispatches then run one at a time, so the sum is a little above
+// an unprofiled run.
 #pragma once
 #include "absl/status/status.h"
 #include "runtime/Plan.h"

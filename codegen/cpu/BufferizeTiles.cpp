@@ -1,4 +1,5 @@
-// bufferize-tiles: one-shot bufferization of a tile program, then a static home for every buffer that is left.
+// bufferize-tiles: one-shot bufferization of a tile program, then a static home for every buffer that is
+// left.
 #include "codegen/cpu/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/BufferizableOpInterface.h"
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
@@ -49,8 +50,8 @@ Value skipPrefixes(Value value) {
   return value;
 }
 
-/// Whether a copy from `a` to `b`, which have the same extents, changes nothing. Workgroups run at the same time: such
-/// a copy must go, it could write back what another one has just changed.
+/// Whether a copy from `a` to `b`, which have the same extents, changes nothing. Workgroups run at the same
+/// time: such a copy must go, it could write back what another one has just changed.
 bool areSameElements(Value a, Value b) {
   a = skipPrefixes(a);
   b = skipPrefixes(b);
@@ -74,8 +75,8 @@ Value entryAlloca(func::FuncOp kernel, Location loc, MemRefType type) {
   return memref::AllocaOp::create(b, loc, plain, b.getI64IntegerAttr(64));
 }
 
-/// A loop that hands a new buffer to its next iteration would need one buffer per iteration. Gives the carried
-/// value one home instead, and copies the yielded buffer into it:
+/// A loop that hands a new buffer to its next iteration would need one buffer per iteration. Gives the
+/// carried value one home instead, and copies the yielded buffer into it:
 ///
 ///   scf.for iter_args(%m = %init)          memref.copy %init, %home
 ///     ...                           ->     scf.for
@@ -93,8 +94,10 @@ LogicalResult giveLoopBuffersHomes(scf::ForOp loop, func::FuncOp kernel) {
   for (unsigned i : moving) {
     auto type = cast<MemRefType>(loop.getRegionIterArg(i).getType());
     if (!type.hasStaticShape())
-      return kernelError(loop) << "iteration argument " << i << " of a loop does not bufferize in place and has the "
-                               << "dynamic shape " << type << "; update it with insert_slice into the argument itself";
+      return kernelError(loop) << "iteration argument " << i
+                               << " of a loop does not bufferize in place and has the "
+                               << "dynamic shape " << type
+                               << "; update it with insert_slice into the argument itself";
     Value home = entryAlloca(kernel, loc, type);
     OpBuilder before(loop);
     memref::CopyOp::create(before, loc, loop.getInitArgs()[i], home);
@@ -179,7 +182,8 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
       if (auto loop = dyn_cast<scf::ForOp>(op))
         result = giveLoopBuffersHomes(loop, kernel);
       else if (isa<scf::WhileOp>(op) && llvm::any_of(op->getOperandTypes(), llvm::IsaPred<MemRefType>))
-        result = kernelError(op) << "scf.while carries a tensor; only scalars may be carried, use scf.for for tensors";
+        result = kernelError(op)
+                 << "scf.while carries a tensor; only scalars may be carried, use scf.for for tensors";
     });
     if (failed(result))
       return result;
@@ -187,17 +191,20 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
     kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
     for (memref::AllocOp alloc : allocs) {
       // Outside the forall every workgroup would make the copy, while others write what it reads.
-      bool isCopyOfAll = !alloc->getParentOfType<scf::ForallOp>() && llvm::any_of(alloc->getUsers(), [&](Operation *user) {
-        auto copy = dyn_cast<memref::CopyOp>(user);
-        return copy && copy.getTarget() == alloc.getResult() && isa<BlockArgument>(viewedBuffer(copy.getSource()));
-      });
+      bool isCopyOfAll =
+          !alloc->getParentOfType<scf::ForallOp>() && llvm::any_of(alloc->getUsers(), [&](Operation *user) {
+            auto copy = dyn_cast<memref::CopyOp>(user);
+            return copy && copy.getTarget() == alloc.getResult() &&
+                   isa<BlockArgument>(viewedBuffer(copy.getSource()));
+          });
       if (isCopyOfAll || !alloc.getType().hasStaticShape()) {
         for (BlockArgument arg : kernel.getArguments())
           if (kernel.getArgAttr(arg.getArgNumber(), "llm.written") && arg.getType() == alloc.getType())
-            return kernelError(alloc) << "needs a copy of a buffer of type " << alloc.getType()
-                                      << ", as it would for written argument " << arg.getArgNumber()
-                                      << "; inside scf.forall read a written argument only through its shared_outs, "
-                                         "and insert into what was extracted";
+            return kernelError(alloc)
+                   << "needs a copy of a buffer of type " << alloc.getType()
+                   << ", as it would for written argument " << arg.getArgNumber()
+                   << "; inside scf.forall read a written argument only through its shared_outs, "
+                      "and insert into what was extracted";
         return kernelError(alloc) << "needs a scratch buffer of the dynamic shape " << alloc.getType()
                                   << "; tile it to a static shape, or update the destination in place";
       }
@@ -207,11 +214,12 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
     kernel.walk([](memref::DeallocOp dealloc) { dealloc.erase(); });
     int64_t bytes = 0;
     kernel.walk([&](memref::AllocaOp scratch) {
-      bytes += llvm::alignTo((scratch.getType().getNumElements() * scratch.getType().getElementTypeBitWidth() + 7) / 8, 64);
+      bytes += llvm::alignTo(
+          (scratch.getType().getNumElements() * scratch.getType().getElementTypeBitWidth() + 7) / 8, 64);
     });
     if (bytes > kMaxScratchBytes)
-      return kernelError(kernel) << "needs " << bytes << " bytes of scratch, and a workgroup has " << kMaxScratchBytes
-                                 << "; use smaller tiles";
+      return kernelError(kernel) << "needs " << bytes << " bytes of scratch, and a workgroup has "
+                                 << kMaxScratchBytes << "; use smaller tiles";
     return success();
   }
 
@@ -223,8 +231,8 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
         written.push_back(arg);
     auto terminator = cast<func::ReturnOp>(kernel.getBody().front().getTerminator());
     if (terminator.getNumOperands() != written.size())
-      return kernelError(kernel) << "returns " << terminator.getNumOperands() << " values, and " << written.size()
-                                 << " arguments are marked llm.written";
+      return kernelError(kernel) << "returns " << terminator.getNumOperands() << " values, and "
+                                 << written.size() << " arguments are marked llm.written";
     for (auto [i, value] : llvm::enumerate(terminator.getOperands()))
       if (skipCasts(value) != written[i])
         return kernelError(kernel) << "result " << i << " does not bufferize to written argument "

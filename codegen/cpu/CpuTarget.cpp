@@ -118,15 +118,17 @@ llvm::Expected<CpuLevel> CpuLevel::parse(llvm::StringRef name) {
   if (name == "x86-64-v4")
     return CpuLevel{"x86-64-v4", "x86-64-v4", "", 512};
   if (name != "native")
-    return llvm::createStringError("unknown CPU level '" + name + "': expects x86-64-v3, x86-64-v4 or native");
-  // The highest level that this machine executes: an artifact then says what it needs in one word, and differs from one for a named level
-  // by nothing.
+    return llvm::createStringError("unknown CPU level '" + name +
+                                   "': expects x86-64-v3, x86-64-v4 or native");
+  // The highest level that this machine executes: an artifact then says what it needs in one word, and
+  // differs from one for a named level by nothing.
   for (const char *level : {"x86-64-v4", "x86-64-v3"}) {
     llvm::Expected<CpuLevel> found = parse(level);
     if (found && found->runsHere())
       return found;
   }
-  return llvm::createStringError("CPU level 'native': this machine has no AVX2; compile for x86-64-v3 on another one");
+  return llvm::createStringError(
+      "CPU level 'native': this machine has no AVX2; compile for x86-64-v3 on another one");
 }
 
 bool CpuLevel::runsHere() const {
@@ -140,9 +142,10 @@ bool CpuLevel::runsHere() const {
 }
 
 void registerCpuDialects(DialectRegistry &registry) {
-  registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect, cf::ControlFlowDialect,
-                  func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
-                  scf::SCFDialect, tensor::TensorDialect, ub::UBDialect, vector::VectorDialect>();
+  registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect,
+                  cf::ControlFlowDialect, func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect,
+                  ub::UBDialect, vector::VectorDialect>();
   arith::registerBufferizableOpInterfaceExternalModels(registry);
   bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
   linalg::registerBufferizableOpInterfaceExternalModels(registry);
@@ -163,7 +166,8 @@ void registerCpuTarget() {
       [](OpPassManager &pm, const LowerTilesOptions &options) { buildPipeline(pm, options.vectorBits); });
 }
 
-llvm::Expected<CodeObject> compileKernels(ModuleOp tilePrograms, const CpuLevel &level, const CompileOptions &options) {
+llvm::Expected<CodeObject> compileKernels(ModuleOp tilePrograms, const CpuLevel &level,
+                                          const CompileOptions &options) {
   MLIRContext *context = tilePrograms.getContext();
   DialectRegistry registry;
   registerCpuDialects(registry);

@@ -3,8 +3,9 @@
 //   void    K(void *const *buffers, const int64_t *dims, int64_t workgroup);
 //   int64_t K.grid(const int64_t *dims);
 //
-// buffers[i] is argument i of kernel K (64-byte aligned, dense, row-major); a written buffer overlaps no other one.
-// dims = {T, S, SLOTS, CTX, CTXB}. The object has no undefined symbols, constructors or relocations that need symbols.
+// buffers[i] is argument i of kernel K (64-byte aligned, dense, row-major); a written buffer overlaps no
+// other one. dims = {T, S, SLOTS, CTX, CTXB}. The object has no undefined symbols, constructors or
+// relocations that need symbols.
 #pragma once
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
@@ -38,16 +39,17 @@ struct CodeObject {
   std::vector<char> elf; ///< a complete ET_DYN image
 };
 
-/// Compiles every `llm.kernel` function of `tilePrograms` for `level`. Kernels with equal bodies are compiled once and get
-/// one symbol each. The module is not changed; its context's threads are used. What is wrong with a kernel is reported as MLIR diagnostics; the error says
-/// which kernel and stage failed.
+/// Compiles every `llm.kernel` function of `tilePrograms` for `level`. Kernels with equal bodies are compiled
+/// once and get one symbol each. The module is not changed; its context's threads are used. What is wrong
+/// with a kernel is reported as MLIR diagnostics; the error says which kernel and stage failed.
 llvm::Expected<CodeObject> compileKernels(mlir::ModuleOp tilePrograms, const CpuLevel &level,
                                           const CompileOptions &options = {});
 
 /// Dialects and external models that compileKernels needs in the module's context.
 void registerCpuDialects(mlir::DialectRegistry &registry);
 
-/// For llmc-opt: registers the passes of Passes.td and the pipeline `cpu-lower-tiles` (everything up to the LLVM dialect).
+/// For llmc-opt: registers the passes of Passes.td and the pipeline `cpu-lower-tiles` (everything up to the
+/// LLVM dialect).
 void registerCpuTarget();
 
 } // namespace llmc

@@ -27,7 +27,8 @@ namespace {
 
 constexpr const char *kTriple = "x86_64-unknown-linux-gnu";
 
-/// Plain loops: the blocks that LLVM copies by call are large or of unknown size, and `rep` forms are fast for both.
+/// Plain loops: the blocks that LLVM copies by call are large or of unknown size, and `rep` forms are fast
+/// for both.
 constexpr const char *kMemoryFunctions = R"(
 define hidden ptr @memcpy(ptr %to, ptr %from, i64 %n) nounwind {
   call { ptr, ptr, i64 } asm sideeffect "rep movsb", "={di},={si},={cx},0,1,2,~{memory},~{dirflag},~{fpsr},~{flags}"(ptr %to, ptr %from, i64 %n)
@@ -81,8 +82,9 @@ Expected<std::unique_ptr<TargetMachine>> makeTargetMachine(const CpuLevel &level
   options.AllowFPOpFusion = FPOpFusion::Strict; // only the explicit fma is fused
   options.FunctionSections = true;
   options.DataSections = true;
-  std::unique_ptr<TargetMachine> machine(target->createTargetMachine(triple, level.cpu, level.features, options, Reloc::PIC_,
-                                                                     CodeModel::Small, CodeGenOptLevel::Aggressive));
+  std::unique_ptr<TargetMachine> machine(target->createTargetMachine(triple, level.cpu, level.features,
+                                                                     options, Reloc::PIC_, CodeModel::Small,
+                                                                     CodeGenOptLevel::Aggressive));
   if (!machine)
     return createStringError("no code generator for " + level.name);
   return std::move(machine);
@@ -187,7 +189,8 @@ Error dumpKernel(const CompileOptions &options, StringRef kernel, const CpuLevel
 }
 
 Expected<ObjectFile> emitObject(mlir::ModuleOp module, StringRef kernel, ArrayRef<std::string> aliases,
-                                const CpuLevel &level, const CompileOptions &options, ArrayRef<StringRef> exports) {
+                                const CpuLevel &level, const CompileOptions &options,
+                                ArrayRef<StringRef> exports) {
   Expected<std::unique_ptr<TargetMachine>> machine = makeTargetMachine(level);
   if (!machine)
     return machine.takeError();
@@ -207,7 +210,8 @@ Expected<ObjectFile> emitObject(mlir::ModuleOp module, StringRef kernel, ArrayRe
     function.addFnAttr("prefer-vector-width", std::to_string(level.vectorBits));
     function.addFnAttr("min-legal-vector-width", std::to_string(level.vectorBits));
     function.addFnAttr("no-builtins");
-    bool isExported = any_of(exports, [&](StringRef suffix) { return function.getName() == entry + suffix.str(); });
+    bool isExported =
+        any_of(exports, [&](StringRef suffix) { return function.getName() == entry + suffix.str(); });
     if (isExported) {
       function.setVisibility(GlobalValue::ProtectedVisibility);
       function.setDSOLocal(true);
@@ -266,13 +270,27 @@ Expected<std::vector<char>> linkObjects(ArrayRef<ObjectFile> objects, const Comp
     list += file.path.str().str() + "\n";
   }
   TemporaryFile response, output, messages;
-  for (auto [file, suffix] : {std::pair(&response, "rsp"), std::pair(&output, "so"), std::pair(&messages, "txt")})
-    if (Error error = file->create(suffix, file == &response ? ArrayRef<char>(list.data(), list.size()) : ArrayRef<char>()))
+  for (auto [file, suffix] :
+       {std::pair(&response, "rsp"), std::pair(&output, "so"), std::pair(&messages, "txt")})
+    if (Error error = file->create(suffix, file == &response ? ArrayRef<char>(list.data(), list.size())
+                                                             : ArrayRef<char>()))
       return std::move(error);
   std::string inputList = ("@" + response.path).str();
-  std::vector<StringRef> arguments = {*linker,       "-shared",     "--no-undefined", "-Bsymbolic", "--build-id=none",
-                                      "--gc-sections", "-s",        "-z",             "now",        "-z",
-                                      "noexecstack", "--hash-style=both", "-o",       output.path,  inputList};
+  std::vector<StringRef> arguments = {*linker,
+                                      "-shared",
+                                      "--no-undefined",
+                                      "-Bsymbolic",
+                                      "--build-id=none",
+                                      "--gc-sections",
+                                      "-s",
+                                      "-z",
+                                      "now",
+                                      "-z",
+                                      "noexecstack",
+                                      "--hash-style=both",
+                                      "-o",
+                                      output.path,
+                                      inputList};
   std::string failure;
   std::optional<StringRef> redirects[] = {StringRef(""), messages.path.str(), messages.path.str()};
   int code = sys::ExecuteAndWait(*linker, arguments, std::nullopt, redirects, 0, 0, &failure);

@@ -7,17 +7,19 @@ namespace llmc {
 
 using ObjectFile = llvm::SmallVector<char, 0>;
 
-/// Optimises the LLVM-dialect `module` of kernel `kernel` and emits its object, which exports the functions named `kernel` + suffix for each
-/// of `exports`. `aliases` are further names of the kernel.
+/// Optimises the LLVM-dialect `module` of kernel `kernel` and emits its object, which exports the functions
+/// named `kernel` + suffix for each of `exports`. `aliases` are further names of the kernel.
 llvm::Expected<ObjectFile> emitObject(mlir::ModuleOp module, llvm::StringRef kernel,
                                       llvm::ArrayRef<std::string> aliases, const CpuLevel &level,
-                                      const CompileOptions &options, llvm::ArrayRef<llvm::StringRef> exports = {"", ".grid"});
+                                      const CompileOptions &options,
+                                      llvm::ArrayRef<llvm::StringRef> exports = {"", ".grid"});
 
 /// Object with the memory functions that LLVM may call.
 llvm::Expected<ObjectFile> emitMemoryFunctions(const CpuLevel &level);
 
 /// Links in the given order; equal inputs give equal bytes.
-llvm::Expected<std::vector<char>> linkObjects(llvm::ArrayRef<ObjectFile> objects, const CompileOptions &options);
+llvm::Expected<std::vector<char>> linkObjects(llvm::ArrayRef<ObjectFile> objects,
+                                              const CompileOptions &options);
 
 /// Writes `text` to dumpDir/4-kernel/<kernel>.<level>.<extension>.
 llvm::Error dumpKernel(const CompileOptions &options, llvm::StringRef kernel, const CpuLevel &level,

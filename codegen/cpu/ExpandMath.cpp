@@ -1,10 +1,10 @@
 // expand-math: transcendental functions as polynomials in straight-line code, for scalars and vectors alike.
 //
-// f32 exp, exp2 and tanh have f32 code (about 2 ulp); the other f32 functions extend to f64 and round, which makes them
-// correct to one ulp without a second set of polynomials. Sources: Cephes (expf, tanhf), fdlibm (log, sin, cos),
-// Numerical Recipes 3 section 6.2.2 (erfc), Kahan's identities (log1p, expm1).
-// Rounding to an integer adds and subtracts 1.5 * 2^mantissa, whose low bits then hold the integer: unlike a conversion it
-// is defined for NaN and costs one addition.
+// f32 exp, exp2 and tanh have f32 code (about 2 ulp); the other f32 functions extend to f64 and round, which
+// makes them correct to one ulp without a second set of polynomials. Sources: Cephes (expf, tanhf), fdlibm
+// (log, sin, cos), Numerical Recipes 3 section 6.2.2 (erfc), Kahan's identities (log1p, expm1). Rounding to
+// an integer adds and subtracts 1.5 * 2^mantissa, whose low bits then hold the integer: unlike a conversion
+// it is defined for NaN and costs one addition.
 #include "codegen/cpu/Passes.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -42,9 +42,10 @@ public:
     kFloat = select(tiny, sub(kFloat, 54.0), kFloat);
     Value s = div(f, add(f, 2.0));
     Value z = mul(s, s);
-    Value r = mul(z, polynomial(z, {1.479819860511658591e-01, 1.531383769920937332e-01, 1.818357216161805012e-01,
-                                    2.222219843214978396e-01, 2.857142874366239149e-01, 3.999999999940941908e-01,
-                                    6.666666666666735130e-01}));
+    Value r =
+        mul(z, polynomial(z, {1.479819860511658591e-01, 1.531383769920937332e-01, 1.818357216161805012e-01,
+                              2.222219843214978396e-01, 2.857142874366239149e-01, 3.999999999940941908e-01,
+                              6.666666666666735130e-01}));
     Value halfSquare = mul(mul(f, f), 0.5);
     Value low = fma(s, add(halfSquare, r), mul(kFloat, 1.90821492927058770002e-10));
     Value result = sub(mul(kFloat, 6.93147180369123816490e-01), sub(sub(halfSquare, low), f));
@@ -77,7 +78,8 @@ public:
       return math::CopySignOp::create(b, loc, div(e, add(e, 2.0)), x);
     }
     Value z = mul(x, x);
-    Value small = polynomial(z, {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1});
+    Value small = polynomial(
+        z, {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1});
     small = fma(mul(small, z), x, x);
     Value large = sub(splat(x, 1.0), div(splat(x, 2.0), add(expF32(mul(size, 2.0)), 1.0)));
     return select(less(size, 0.625), small, math::CopySignOp::create(b, loc, large, x));
@@ -91,28 +93,52 @@ public:
     Value r = fma(negated, splat(x, 1.5707963267948966), x);
     r = fma(negated, splat(x, 6.123233995736766e-17), r);
     Value z = mul(r, r);
-    Value sin = polynomial(z, {1.58969099521155010221e-10, -2.50507602534068634195e-08, 2.75573137070700676789e-06,
-                               -1.98412698298579493134e-04, 8.33333333332248946124e-03, -1.66666666666666324348e-01});
+    Value sin =
+        polynomial(z, {1.58969099521155010221e-10, -2.50507602534068634195e-08, 2.75573137070700676789e-06,
+                       -1.98412698298579493134e-04, 8.33333333332248946124e-03, -1.66666666666666324348e-01});
     sin = fma(mul(sin, z), r, r);
-    Value cos = polynomial(z, {-1.13596475577881948265e-11, 2.08757232129817482790e-09, -2.75573143513906633035e-07,
-                               2.48015872894767294178e-05, -1.38888888888741095749e-03, 4.16666666666666019037e-02});
+    Value cos =
+        polynomial(z, {-1.13596475577881948265e-11, 2.08757232129817482790e-09, -2.75573143513906633035e-07,
+                       2.48015872894767294178e-05, -1.38888888888741095749e-03, 4.16666666666666019037e-02});
     cos = fma(mul(cos, z), z, fma(z, splat(z, -0.5), splat(z, 1.0)));
     Value quadrant = add(bitsOf(shifted), quarterTurns);
     Value zero = integer(quadrant, 0);
     auto isSet = [&](int64_t bit) {
-      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, andBits(quadrant, bit), zero).getResult();
+      return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, andBits(quadrant, bit), zero)
+          .getResult();
     };
     Value result = select(isSet(1), cos, sin);
     return select(isSet(2), arith::NegFOp::create(b, loc, result), result);
   }
   Value erfc(Value x) {
-    static const double coefficients[] = {
-        -1.3026537197817094, 6.4196979235649026e-1, 1.9476473204185836e-2, -9.561514786808631e-3, -9.46595344482036e-4,
-        3.66839497852761e-4, 4.2523324806907e-5,    -2.0278578112534e-5,   -1.624290004647e-6,    1.303655835580e-6,
-        1.5626441722e-8,     -8.5238095915e-8,      6.529054439e-9,        5.059343495e-9,        -9.91364156e-10,
-        -2.27365122e-10,     9.6467911e-11,         2.394038e-12,          -6.886027e-12,         8.94487e-13,
-        3.13092e-13,         -1.12708e-13,          3.81e-16,              7.106e-15,             -1.523e-15,
-        -9.4e-17,            1.21e-16,              -2.8e-17};
+    static const double coefficients[] = {-1.3026537197817094,
+                                          6.4196979235649026e-1,
+                                          1.9476473204185836e-2,
+                                          -9.561514786808631e-3,
+                                          -9.46595344482036e-4,
+                                          3.66839497852761e-4,
+                                          4.2523324806907e-5,
+                                          -2.0278578112534e-5,
+                                          -1.624290004647e-6,
+                                          1.303655835580e-6,
+                                          1.5626441722e-8,
+                                          -8.5238095915e-8,
+                                          6.529054439e-9,
+                                          5.059343495e-9,
+                                          -9.91364156e-10,
+                                          -2.27365122e-10,
+                                          9.6467911e-11,
+                                          2.394038e-12,
+                                          -6.886027e-12,
+                                          8.94487e-13,
+                                          3.13092e-13,
+                                          -1.12708e-13,
+                                          3.81e-16,
+                                          7.106e-15,
+                                          -1.523e-15,
+                                          -9.4e-17,
+                                          1.21e-16,
+                                          -2.8e-17};
     Value z = clamp(magnitude(x), 0.0, 40.0);
     Value t = div(splat(x, 2.0), add(z, 2.0));
     Value ty = sub(mul(t, 4.0), 2.0);
@@ -168,7 +194,8 @@ private:
     return scale(expPolynomialF32(r), shifted);
   }
   Value expPolynomialF32(Value r) {
-    Value p = polynomial(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1});
+    Value p = polynomial(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2,
+                             1.6666665459e-1, 5.0000001201e-1});
     return add(fma(mul(r, r), p, r), 1.0);
   }
   Value expF64(Value x) {
@@ -188,7 +215,8 @@ private:
     return polynomial(r, series);
   }
 
-  /// value * 2^k, k in the low bits of `shifted`. Two factors, so that denormal results round once and k = 128 overflows.
+  /// value * 2^k, k in the low bits of `shifted`. Two factors, so that denormal results round once and k =
+  /// 128 overflows.
   Value scale(Value value, Value shifted) {
     bool isSingle = isF32(value);
     int64_t bias = isSingle ? 127 : 1023, mantissaBits = isSingle ? 23 : 52;
@@ -242,7 +270,8 @@ private:
   }
   Value floatOf(Value bits) {
     bool isSingle = getElementTypeOrSelf(bits.getType()).isInteger(32);
-    return arith::BitcastOp::create(b, loc, like(isSingle ? Type(b.getF32Type()) : Type(b.getF64Type()), bits.getType()), bits);
+    return arith::BitcastOp::create(
+        b, loc, like(isSingle ? Type(b.getF32Type()) : Type(b.getF64Type()), bits.getType()), bits);
   }
   Value shiftRight(Value x, int64_t n) { return arith::ShRUIOp::create(b, loc, x, integer(x, n)); }
   Value andBits(Value x, int64_t mask) { return arith::AndIOp::create(b, loc, x, integer(x, mask)); }
@@ -279,16 +308,17 @@ Value expand(Operation *op, Formula &formula, ArrayRef<Value> x) {
 }
 
 bool isExpanded(Operation *op) {
-  return isa<math::ExpOp, math::Exp2Op, math::ExpM1Op, math::LogOp, math::Log2Op, math::Log10Op, math::Log1pOp,
-             math::TanhOp, math::SinOp, math::CosOp, math::ErfOp, math::ErfcOp, math::RsqrtOp, math::PowFOp>(op);
+  return isa<math::ExpOp, math::Exp2Op, math::ExpM1Op, math::LogOp, math::Log2Op, math::Log10Op,
+             math::Log1pOp, math::TanhOp, math::SinOp, math::CosOp, math::ErfOp, math::ErfcOp, math::RsqrtOp,
+             math::PowFOp>(op);
 }
 
 /// What x86 has instructions for, or what lowers to integer code.
 bool isNative(Operation *op) {
-  return isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::FloorOp, math::RoundEvenOp, math::RoundOp, math::TruncOp,
-             math::CopySignOp, math::SqrtOp, math::FmaOp, math::CtPopOp, math::CountLeadingZerosOp,
-             math::CountTrailingZerosOp, math::IsNaNOp, math::IsInfOp, math::IsFiniteOp, math::IsNormalOp,
-             math::ClampFOp>(op);
+  return isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::FloorOp, math::RoundEvenOp, math::RoundOp,
+             math::TruncOp, math::CopySignOp, math::SqrtOp, math::FmaOp, math::CtPopOp,
+             math::CountLeadingZerosOp, math::CountTrailingZerosOp, math::IsNaNOp, math::IsInfOp,
+             math::IsFiniteOp, math::IsNormalOp, math::ClampFOp>(op);
 }
 
 LogicalResult expandOp(Operation *op) {
@@ -328,8 +358,8 @@ Type widened(Type type) {
   return vector ? Type(vector.clone(single)) : single;
 }
 
-/// There are no bf16 instructions in the levels, and LLVM would call library functions to round: arithmetic on bf16
-/// goes through f32, and f64 is rounded to a 16-bit type by way of f32.
+/// There are no bf16 instructions in the levels, and LLVM would call library functions to round: arithmetic
+/// on bf16 goes through f32, and f64 is rounded to a 16-bit type by way of f32.
 void avoidNarrowArithmetic(Operation *op) {
   OpBuilder b(op);
   Location loc = op->getLoc();

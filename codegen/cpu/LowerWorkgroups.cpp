@@ -1,8 +1,9 @@
 // lower-workgroups: the kernel ABI. Kernel K with arguments a0, a1, ... becomes
 //
 //   void K(ptr buffers, ptr dims, i64 workgroup)   loads the pointers and the dims, calls K.body
-//   void K.body(ptr noalias a0, ..., i64 T, ..., i64 workgroup)   descriptors, then the body of the scf.forall
-//   i64  K.grid(ptr dims)                          product of the forall's trip counts; 1 when there is no forall
+//   void K.body(ptr noalias a0, ..., i64 T, ..., i64 workgroup)   descriptors, then the body of the
+//   scf.forall i64  K.grid(ptr dims)                          product of the forall's trip counts; 1 when
+//   there is no forall
 //
 // A written buffer overlaps no other argument of the call; that is what makes `noalias` true.
 #include "codegen/cpu/Passes.h"
@@ -48,7 +49,8 @@ std::optional<Extent> parseExtent(StringRef text) {
 class WorkgroupLowering {
 public:
   explicit WorkgroupLowering(func::FuncOp kernel)
-      : kernel(kernel), loc(kernel.getLoc()), b(kernel), name(kernel.getName()), pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
+      : kernel(kernel), loc(kernel.getLoc()), b(kernel), name(kernel.getName()),
+        pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
 
   LogicalResult run() {
     if (failed(readKernel()))
@@ -79,21 +81,25 @@ private:
       auto dims = kernel.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(), "llm.dims");
       unsigned given = dims ? dims.size() : 0;
       if (given != type.getNumDynamicDims())
-        return error(kernel, "argument " + Twine(arg.getArgNumber()) + " has " + Twine(type.getNumDynamicDims()) +
-                                 " dynamic dimensions and llm.dims names " + Twine(given));
+        return error(kernel, "argument " + Twine(arg.getArgNumber()) + " has " +
+                                 Twine(type.getNumDynamicDims()) + " dynamic dimensions and llm.dims names " +
+                                 Twine(given));
       for (unsigned i = 0; i < given; ++i) {
         auto text = dyn_cast<StringAttr>(dims[i]);
         std::optional<Extent> extent = text ? parseExtent(text.getValue()) : std::nullopt;
         if (!extent)
-          return error(kernel, "argument " + Twine(arg.getArgNumber()) +
-                                   " has an llm.dims entry that is not SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB)");
+          return error(kernel,
+                       "argument " + Twine(arg.getArgNumber()) +
+                           " has an llm.dims entry that is not SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB)");
         extents[arg.getArgNumber()].push_back(*extent);
       }
     }
     return success();
   }
 
-  Value i64(int64_t value) { return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value)); }
+  Value i64(int64_t value) {
+    return LLVM::ConstantOp::create(b, loc, b.getI64Type(), b.getI64IntegerAttr(value));
+  }
   Value toIndex(Value value) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), value); }
   Value constant(int64_t value) { return arith::ConstantIndexOp::create(b, loc, value); }
 
@@ -133,7 +139,8 @@ private:
         return constant(*known);
       return mapping.lookup(cast<Value>(bound));
     };
-    auto lower = getConstantIntValue(forall.getMixedLowerBound()[i]), step = getConstantIntValue(forall.getMixedStep()[i]);
+    auto lower = getConstantIntValue(forall.getMixedLowerBound()[i]),
+         step = getConstantIntValue(forall.getMixedStep()[i]);
     Value span = mapped(forall.getMixedUpperBound()[i]);
     if (lower != 0)
       span = arith::SubIOp::create(b, loc, span, mapped(forall.getMixedLowerBound()[i]));
@@ -189,7 +196,8 @@ private:
   SmallVector<Value> loadSymbols(Value dims) {
     SmallVector<Value> symbols;
     for (unsigned i = 0; i < kNumSymbols; ++i) {
-      Value address = LLVM::GEPOp::create(b, loc, pointer, b.getI64Type(), dims, ArrayRef<LLVM::GEPArg>{int32_t(i)});
+      Value address =
+          LLVM::GEPOp::create(b, loc, pointer, b.getI64Type(), dims, ArrayRef<LLVM::GEPArg>{int32_t(i)});
       symbols.push_back(LLVM::LoadOp::create(b, loc, b.getI64Type(), address, /*alignment=*/8));
     }
     return symbols;
@@ -197,7 +205,8 @@ private:
 
   LogicalResult emitGrid() {
     b.setInsertionPoint(kernel);
-    auto grid = func::FuncOp::create(b, loc, (name + ".grid").str(), b.getFunctionType({pointer}, {b.getI64Type()}));
+    auto grid =
+        func::FuncOp::create(b, loc, (name + ".grid").str(), b.getFunctionType({pointer}, {b.getI64Type()}));
     b.setInsertionPointToStart(grid.addEntryBlock());
     SmallVector<Value> symbols = loadSymbols(grid.getArgument(0));
     IRMapping mapping;
@@ -211,7 +220,8 @@ private:
           mapping.map(dim.getResult(), toIndex(extentOf(arg.getArgNumber(), *position, symbols)));
         continue;
       }
-      bool known = isPure(&op) && llvm::all_of(op.getOperands(), [&](Value v) { return mapping.contains(v); });
+      bool known =
+          isPure(&op) && llvm::all_of(op.getOperands(), [&](Value v) { return mapping.contains(v); });
       if (known && llvm::none_of(op.getResultTypes(), llvm::IsaPred<MemRefType>))
         b.clone(op, mapping);
     }
@@ -219,8 +229,10 @@ private:
     if (forall)
       for (auto bounds : {forall.getMixedUpperBound(), forall.getMixedLowerBound(), forall.getMixedStep()})
         for (OpFoldResult bound : bounds)
-          if (auto value = dyn_cast<Value>(bound); value && !mapping.contains(value) && !getConstantIntValue(bound))
-            return error(forall, "a bound of the scf.forall is not computed from constants and dims of arguments");
+          if (auto value = dyn_cast<Value>(bound);
+              value && !mapping.contains(value) && !getConstantIntValue(bound))
+            return error(forall,
+                         "a bound of the scf.forall is not computed from constants and dims of arguments");
     Value total = constant(1);
     for (unsigned i = 0; i < rank; ++i)
       total = arith::MulIOp::create(b, loc, total, tripCount(i, mapping));
@@ -232,12 +244,13 @@ private:
   void emitEntry() {
     b.setInsertionPoint(kernel);
     // The kernel keeps its name until it is erased; the symbol is free again right after.
-    auto entry = func::FuncOp::create(b, loc, name, b.getFunctionType({pointer, pointer, b.getI64Type()}, {}));
+    auto entry =
+        func::FuncOp::create(b, loc, name, b.getFunctionType({pointer, pointer, b.getI64Type()}, {}));
     b.setInsertionPointToStart(entry.addEntryBlock());
     SmallVector<Value> operands;
     for (unsigned i = 0; i < kernel.getNumArguments(); ++i) {
-      Value address =
-          LLVM::GEPOp::create(b, loc, pointer, pointer, entry.getArgument(0), ArrayRef<LLVM::GEPArg>{int32_t(i)});
+      Value address = LLVM::GEPOp::create(b, loc, pointer, pointer, entry.getArgument(0),
+                                          ArrayRef<LLVM::GEPArg>{int32_t(i)});
       operands.push_back(LLVM::LoadOp::create(b, loc, pointer, address, /*alignment=*/8));
     }
     operands.append(loadSymbols(entry.getArgument(1)));

@@ -1,4 +1,5 @@
-// prepare-tiles: everything a tile program computes on tensors becomes linalg.generic; elementwise chains are fused.
+// prepare-tiles: everything a tile program computes on tensors becomes linalg.generic; elementwise chains are
+// fused.
 #include "codegen/cpu/Passes.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 
@@ -10,8 +11,9 @@ using namespace mlir;
 
 namespace {
 
-/// Fusion must not repeat work: the producer has one use, every iteration of the consumer reads another element of it, and
-/// it reads at most a handful of operands. Contractions keep their operands in memory, where blocking reuses them.
+/// Fusion must not repeat work: the producer has one use, every iteration of the consumer reads another
+/// element of it, and it reads at most a handful of operands. Contractions keep their operands in memory,
+/// where blocking reuses them.
 bool shouldFuse(OpOperand *operand) {
   auto producer = operand->get().getDefiningOp<linalg::GenericOp>();
   auto consumer = dyn_cast<linalg::GenericOp>(operand->getOwner());

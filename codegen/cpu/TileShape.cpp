@@ -160,8 +160,9 @@ void TileShape::chooseRowDim() {
       rowDim = d;
     }
   }
-  // Accumulators take half of the registers (32 of 512 bits, 16 of 256 bits); the rest holds operands. Few rows leave
-  // room for more lanes: the additions of one element wait for each other, those of others need not.
+  // Accumulators take half of the registers (32 of 512 bits, 16 of 256 bits); the rest holds operands. Few
+  // rows leave room for more lanes: the additions of one element wait for each other, those of others need
+  // not.
   int64_t accumulators = vectorBits >= 512 ? 16 : 8;
   if (laneDim >= 0 && !isLaneReduction() && ranges[laneDim] != kUnknown) {
     int64_t rows = rowDim < 0 ? 1 : ranges[rowDim] == kUnknown ? 8 : std::min<int64_t>(ranges[rowDim], 8);

@@ -6,8 +6,8 @@ namespace llmc {
 
 constexpr int64_t kUnknown = mlir::ShapedType::kDynamic;
 
-/// Lanes and rows of one linalg.generic. `laneDim` is the loop whose iterations share a vector, or -1 for scalars;
-/// `rowDim` the parallel loop of which up to `maxRows` iterations are in registers at a time, or -1.
+/// Lanes and rows of one linalg.generic. `laneDim` is the loop whose iterations share a vector, or -1 for
+/// scalars; `rowDim` the parallel loop of which up to `maxRows` iterations are in registers at a time, or -1.
 class TileShape {
 public:
   TileShape(mlir::linalg::GenericOp op, unsigned vectorBits);
@@ -18,8 +18,8 @@ public:
   unsigned numInputs() { return op.getNumDpsInputs(); }
   unsigned numOutputs() { return op.getNumDpsInits(); }
 
-  /// Distance in elements between two neighbours of operand `operand` along loop `dim`; 0 when it does not move,
-  /// kUnknown when it cannot be a vector load.
+  /// Distance in elements between two neighbours of operand `operand` along loop `dim`; 0 when it does not
+  /// move, kUnknown when it cannot be a vector load.
   int64_t stride(unsigned operand, unsigned dim) const;
   /// The op that combines the partial results of output `i`, when the body is such a reduction; else null.
   mlir::Operation *combiner(unsigned i);
@@ -37,7 +37,8 @@ private:
   void chooseLaneDim();
   /// Rows share the loads that do not depend on the row, and give independent chains of additions.
   void chooseRowDim();
-  /// What lanes along `dim` cost: unit strides are vector loads, no stride is a broadcast, all else is lane by lane.
+  /// What lanes along `dim` cost: unit strides are vector loads, no stride is a broadcast, all else is lane
+  /// by lane.
   std::optional<int> laneScore(unsigned dim);
   /// Whether every op whose value differs between lanes has a vector form.
   bool bodyFitsLanes(unsigned dim);

@@ -1,12 +1,15 @@
 // vectorize-tiles: linalg.generic on memrefs to loops over vectors, with register blocking for reductions.
 //
 // One dimension becomes the lanes, chosen by the strides of the operands (TileShape):
-//   parallel lanes   out[m,n] += a[m,k] * b[k,n]: lanes along n, up to 8 rows of m in registers, k sequential with one
-//                    fused multiply-add per element and step. An element's sum does not depend on the tile it is in.
-//   reduction lanes  out[m] += a[m,k] * b[k]: lanes along k, a fixed number of partial sums that are added pairwise at
+//   parallel lanes   out[m,n] += a[m,k] * b[k,n]: lanes along n, up to 8 rows of m in registers, k sequential
+//   with one
+//                    fused multiply-add per element and step. An element's sum does not depend on the tile it
+//                    is in.
+//   reduction lanes  out[m] += a[m,k] * b[k]: lanes along k, a fixed number of partial sums that are added
+//   pairwise at
 //                    the end; the order depends on the extent of k and on the register width only.
-// A remainder of the lane dimension takes narrower vectors (16, 8, 4, 2) and a scalar. Bodies that cannot be put on
-// vectors (loads in the body, regions) run with one lane.
+// A remainder of the lane dimension takes narrower vectors (16, 8, 4, 2) and a scalar. Bodies that cannot be
+// put on vectors (loads in the body, regions) run with one lane.
 #include "codegen/cpu/Passes.h"
 #include "codegen/cpu/TileShape.h"
 #include "mlir/Dialect/Affine/Utils.h"
@@ -22,9 +25,9 @@ using namespace mlir;
 
 namespace {
 
-/// Measured with test/bench/linear-kernel on one core of a Xeon of model 207 (thread time, the other core busy), K = N = 2048,
-/// AVX-512, bf16 weights from memory: one row goes from 8.5 to 12.9 GB/s (a plain read makes 14.5), 8 rows from 53 to
-/// 88 GFLOP/s; 1 KiB ahead gives 10.5 GB/s, 8 KiB 12.3.
+/// Measured with test/bench/linear-kernel on one core of a Xeon of model 207 (thread time, the other core
+/// busy), K = N = 2048, AVX-512, bf16 weights from memory: one row goes from 8.5 to 12.9 GB/s (a plain read
+/// makes 14.5), 8 rows from 53 to 88 GFLOP/s; 1 KiB ahead gives 10.5 GB/s, 8 KiB 12.3.
 constexpr int64_t kPrefetchBytes = 4096;
 constexpr int64_t kMinStreamBytes = 16384;
 
@@ -106,7 +109,8 @@ private:
   }
 
   /// Calls `inner(begin, width)` over the pieces of [0, size): full ones in a loop, then narrower ones.
-  void overPieces(OpFoldResult size, int64_t width, bool halve, llvm::function_ref<void(Value, int64_t)> inner) {
+  void overPieces(OpFoldResult size, int64_t width, bool halve,
+                  llvm::function_ref<void(Value, int64_t)> inner) {
     OpFoldResult end = roundDown(size, width);
     loop(0, end, width, {}, [&](Value iv, ValueRange) -> SmallVector<Value> {
       inner(iv, width);
@@ -203,7 +207,8 @@ private:
       // A loop can carry only values; an output that the body never reads starts from what it holds.
       for (unsigned i = 0; i < numOutputs(); ++i)
         for (int64_t row = 0; row < rows; ++row)
-          if (Value &value = accumulators[i * rows + row]; !value || (lanes > 1 && !isa<VectorType>(value.getType())))
+          if (Value &value = accumulators[i * rows + row];
+              !value || (lanes > 1 && !isa<VectorType>(value.getType())))
             value = toLanes(value ? value : load(numInputs() + i, row, lanes), lanes);
       int64_t chains = rows * std::max<int64_t>(1, lanes * 32 / vectorBits);
       int64_t unroll = chains >= 16 ? 1 : chains >= 8 ? 2 : 4;
@@ -220,8 +225,9 @@ private:
         store(accumulators[i * rows + row], numInputs() + i, row, lanes);
   }
 
-  /// Asks for what the innermost reduction loop streams, kPrefetchBytes ahead. Only for operands that do not fit the
-  /// first-level cache and that all rows share. The address may lie behind the operand: that is the next panel.
+  /// Asks for what the innermost reduction loop streams, kPrefetchBytes ahead. Only for operands that do not
+  /// fit the first-level cache and that all rows share. The address may lie behind the operand: that is the
+  /// next panel.
   void prefetchStreams(int64_t lanes) {
     unsigned dim = sequentialDims().back();
     for (unsigned i = 0; i < numInputs(); ++i) {
@@ -264,10 +270,11 @@ private:
         }
         return current;
       }
-      return loop(cast<Value>(mainEnd), cast<Value>(sizes[laneDim]), 1, current, [&](Value iv, ValueRange args) {
-        index[laneDim] = iv;
-        return reducePiece(rows, 1, args);
-      });
+      return loop(cast<Value>(mainEnd), cast<Value>(sizes[laneDim]), 1, current,
+                  [&](Value iv, ValueRange args) {
+                    index[laneDim] = iv;
+                    return reducePiece(rows, 1, args);
+                  });
     });
     for (unsigned i = 0; i < numOutputs(); ++i)
       for (int64_t row = 0; row < rows; ++row) {
@@ -301,8 +308,8 @@ private:
   Value slice(Value value, int64_t begin, int64_t lanes) {
     if (cast<VectorType>(value.getType()).getNumElements() == lanes)
       return value;
-    return vector::ExtractStridedSliceOp::create(b, loc, value, ArrayRef<int64_t>{begin}, ArrayRef<int64_t>{lanes},
-                                                 ArrayRef<int64_t>{1});
+    return vector::ExtractStridedSliceOp::create(b, loc, value, ArrayRef<int64_t>{begin},
+                                                 ArrayRef<int64_t>{lanes}, ArrayRef<int64_t>{1});
   }
 
   Value combineTwo(Operation *combine, Value lhs, Value rhs) {
@@ -410,7 +417,8 @@ private:
     }
   }
 
-  /// The values that the body yields for the current indices; `outputs` are its output arguments (null where unused).
+  /// The values that the body yields for the current indices; `outputs` are its output arguments (null where
+  /// unused).
   SmallVector<Value> evaluate(int64_t rows, int64_t lanes, ValueRange outputs) {
     SmallVector<Value> copy = llvm::to_vector(outputs);
     return evaluate(rows, lanes, ArrayRef<Value>(copy));
@@ -457,7 +465,8 @@ private:
       if (dim == laneDim && lanes > 1) {
         SmallVector<int64_t> steps = llvm::to_vector(llvm::seq<int64_t>(0, lanes));
         auto type = VectorType::get({lanes}, b.getIndexType());
-        Value iota = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(steps)));
+        Value iota =
+            arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, ArrayRef<int64_t>(steps)));
         value = arith::AddIOp::create(b, loc, toLanes(value, lanes), iota);
       }
       mapping.map(indexOp.getResult(), value);
@@ -468,11 +477,13 @@ private:
       arith::MulFOp product = fma->second;
       Value addend = inner.getOperand(inner.getOperand(0) == product.getResult() ? 1 : 0);
       SmallVector<Value> operands = {mapping.lookupOrDefault(product.getLhs()),
-                                     mapping.lookupOrDefault(product.getRhs()), mapping.lookupOrDefault(addend)};
+                                     mapping.lookupOrDefault(product.getRhs()),
+                                     mapping.lookupOrDefault(addend)};
       bool onVectors = llvm::any_of(operands, [](Value v) { return isa<VectorType>(v.getType()); });
       for (Value &operand : operands)
         operand = toLanes(operand, onVectors ? lanes : 1);
-      mapping.map(inner.getResult(0), math::FmaOp::create(b, loc, operands[0], operands[1], operands[2]).getResult());
+      mapping.map(inner.getResult(0),
+                  math::FmaOp::create(b, loc, operands[0], operands[1], operands[2]).getResult());
       return;
     }
     bool onVectors = false;
@@ -501,7 +512,8 @@ private:
   DenseSet<Value> rowValues;
 };
 
-/// memref.copy to a generic of its own. Bufferization makes them from insert_slice and from loop-carried tensors.
+/// memref.copy to a generic of its own. Bufferization makes them from insert_slice and from loop-carried
+/// tensors.
 void generalizeCopy(memref::CopyOp copy) {
   OpBuilder b(copy);
   auto type = cast<MemRefType>(copy.getSource().getType());

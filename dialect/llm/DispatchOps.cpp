@@ -17,7 +17,8 @@ LogicalResult DispatchOp::verify() {
   if (getTied().size() != getNumResults())
     return emitOpError("expects one entry of 'tied' per result");
   for (auto [i, operand] : llvm::enumerate(getTied()))
-    if (operand >= (int64_t)getInputs().size() || (operand >= 0 && getInputs()[operand].getType() != getResult(i).getType()))
+    if (operand >= (int64_t)getInputs().size() ||
+        (operand >= 0 && getInputs()[operand].getType() != getResult(i).getType()))
       return emitOpError("expects result ") << i << " to be tied to an operand of its type";
   return success();
 }

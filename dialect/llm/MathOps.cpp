@@ -20,7 +20,8 @@ LogicalResult WeightOp::verify() {
 
 LogicalResult EmbedOp::verify() {
   if (shape(getTable()).size() != 2 || columns(getTable()) != columns(getResult()))
-    return emitOpError("expects a table [V, D] and a result [T, D], got ") << getTable().getType() << " and " << getResult().getType();
+    return emitOpError("expects a table [V, D] and a result [T, D], got ")
+           << getTable().getType() << " and " << getResult().getType();
   return success();
 }
 
@@ -45,19 +46,23 @@ LogicalResult PackOp::verify() {
     int64_t rows = elements(w) / groups / shape(w).back();
     int64_t count = getCount() ? (int64_t)*getCount() : rows;
     if (shape(w).back() != k || elements(w) % (groups * k) || (int64_t)getFrom() + count > rows)
-      return emitOpError("expects weights of ") << groups << " groups with " << k << " columns, got " << w.getType();
+      return emitOpError("expects weights of ")
+             << groups << " groups with " << k << " columns, got " << w.getType();
     if (cast<RankedTensorType>(w.getType()).getElementType() != result.getElementType())
       return emitOpError("expects one element type");
     units += panel ? llvm::divideCeil(count, panel) : count;
   }
-  if (panel ? result.getShape() != ArrayRef<int64_t>({groups, units, k, panel}) : result.getShape() != ArrayRef<int64_t>({groups, units, k}))
-    return emitOpError("expects ") << units << (panel ? " panels" : " rows") << " per group in its result, got " << result;
+  if (panel ? result.getShape() != ArrayRef<int64_t>({groups, units, k, panel})
+            : result.getShape() != ArrayRef<int64_t>({groups, units, k}))
+    return emitOpError("expects ") << units << (panel ? " panels" : " rows")
+                                   << " per group in its result, got " << result;
   return success();
 }
 
 LogicalResult SliceOp::verify() {
   if ((int64_t)getOffset() + columns(getResult()) > columns(getX()))
-    return emitOpError("expects columns within ") << columns(getX()) << ", got " << getOffset() << " + " << columns(getResult());
+    return emitOpError("expects columns within ")
+           << columns(getX()) << ", got " << getOffset() << " + " << columns(getResult());
   return success();
 }
 

@@ -14,7 +14,8 @@ LogicalResult AppendOp::verify() {
   for (Value v : getInputs())
     n += columns(v);
   auto cache = shape(getCache());
-  if (getKeyBlock() ? cache.size() != 4 || cache[2] != n || cache[3] != (int64_t)*getKeyBlock() : cache.size() != 3 || cache[2] != n)
+  if (getKeyBlock() ? cache.size() != 4 || cache[2] != n || cache[3] != (int64_t)*getKeyBlock()
+                    : cache.size() != 3 || cache[2] != n)
     return emitOpError("expects a cache of ") << n << " columns, got " << getCache().getType();
   if (getCache().getType() != getUpdated().getType())
     return emitOpError("expects the updated cache to keep its type");
@@ -43,9 +44,11 @@ LogicalResult LatentAttentionOp::verify() {
   if (shape(getUp()).size() != 2 || shape(getUp())[0] % heads != 0 || getValueWidth() <= 0)
     return emitOpError("expects up [heads * (nope + v), r], got ") << getUp().getType();
   if (columns(getCache()) != getLatent() + (int64_t)getRope())
-    return emitOpError("expects a cache of ") << getLatent() + (int64_t)getRope() << " columns, got " << getCache().getType();
+    return emitOpError("expects a cache of ")
+           << getLatent() + (int64_t)getRope() << " columns, got " << getCache().getType();
   if (columns(getResult()) != heads * getValueWidth())
-    return emitOpError("expects a result of ") << heads * getValueWidth() << " columns, got " << getResult().getType();
+    return emitOpError("expects a result of ")
+           << heads * getValueWidth() << " columns, got " << getResult().getType();
   if (getForm() != "absorbed" && getForm() != "expanded")
     return emitOpError("expects form absorbed or expanded, got ") << getForm();
   return success();
@@ -53,9 +56,10 @@ LogicalResult LatentAttentionOp::verify() {
 
 LogicalResult ShortConvOp::verify() {
   auto weight = shape(getWeight()), tail = shape(getTail());
-  if (weight.front() != columns(getX()) || tail.size() != 3 || tail[1] != weight.back() - 1 || tail[2] != columns(getX()))
-    return emitOpError("expects weight [N, 1, W] and tail [B, W-1, N] for N = ") << columns(getX()) << ", got " << getWeight().getType()
-                                                                                 << " and " << getTail().getType();
+  if (weight.front() != columns(getX()) || tail.size() != 3 || tail[1] != weight.back() - 1 ||
+      tail[2] != columns(getX()))
+    return emitOpError("expects weight [N, 1, W] and tail [B, W-1, N] for N = ")
+           << columns(getX()) << ", got " << getWeight().getType() << " and " << getTail().getType();
   return success();
 }
 
@@ -70,8 +74,8 @@ LogicalResult DeltaRuleOp::verify() {
   if (state.size() != 4)
     return emitOpError("expects a state [B, H, K, V], got ") << getState().getType();
   int64_t h = state[1], k = state[2], v = state[3];
-  if (columns(getQ()) != h * k || columns(getK()) != h * k || columns(getG()) != h * k || columns(getV()) != h * v ||
-      columns(getBeta()) != h || columns(getResult()) != h * v)
+  if (columns(getQ()) != h * k || columns(getK()) != h * k || columns(getG()) != h * k ||
+      columns(getV()) != h * v || columns(getBeta()) != h || columns(getResult()) != h * v)
     return emitOpError("expects columns that match the state ") << getState().getType();
   if (getForm() != "chunk" && getForm() != "step")
     return emitOpError("expects form chunk or step, got ") << getForm();

@@ -9,7 +9,8 @@ namespace llmc::llm {
 
 LogicalResult RmsNormOp::verify() {
   if (columns(getX()) % elements(getWeight()) != 0)
-    return emitOpError("expects a weight length that divides ") << columns(getX()) << ", got " << getWeight().getType();
+    return emitOpError("expects a weight length that divides ")
+           << columns(getX()) << ", got " << getWeight().getType();
   if (getX().getType() != getResult().getType() || (getGate() && getGate().getType() != getX().getType()))
     return emitOpError("expects input, gate and result of one type");
   return success();
@@ -29,7 +30,8 @@ LogicalResult RotaryTableOp::verify() {
 
 LogicalResult RotaryOp::verify() {
   if (columns(getX()) != columns(getTable()) * (int64_t)getHeads())
-    return emitOpError("expects ") << getHeads() << " heads of " << columns(getTable()) << " columns, got " << columns(getX());
+    return emitOpError("expects ") << getHeads() << " heads of " << columns(getTable()) << " columns, got "
+                                   << columns(getX());
   return success();
 }
 

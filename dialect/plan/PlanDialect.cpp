@@ -28,9 +28,12 @@ LogicalResult BufferOp::verify() {
     return emitOpError("expects a name for each of ") << dynamic << " dynamic dimensions, got " << named;
   if ((getKind() == "weight") != getWeights().has_value())
     return emitOpError("expects the tensors it holds exactly if it is a weight");
-  if (auto parts = getLayoutAttr() ? getLayoutAttr().getAs<DenseI64ArrayAttr>("parts") : DenseI64ArrayAttr()) {
-    if (!getWeights() || parts.size() != 2 * (int64_t)getWeights()->size() || llvm::any_of(parts.asArrayRef(), [](int64_t n) { return n < 0; }))
-      return emitOpError("expects parts to have a first row and a number of rows for each tensor, got ") << parts;
+  if (auto parts =
+          getLayoutAttr() ? getLayoutAttr().getAs<DenseI64ArrayAttr>("parts") : DenseI64ArrayAttr()) {
+    if (!getWeights() || parts.size() != 2 * (int64_t)getWeights()->size() ||
+        llvm::any_of(parts.asArrayRef(), [](int64_t n) { return n < 0; }))
+      return emitOpError("expects parts to have a first row and a number of rows for each tensor, got ")
+             << parts;
   }
   return success();
 }
@@ -59,7 +62,8 @@ LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!kernel)
     return emitOpError("expects a kernel of the module, got ") << getKernelAttr();
   if (kernel.getNumArguments() != getBuffers().size())
-    return emitOpError("expects ") << kernel.getNumArguments() << " buffers, one per argument of " << getKernelAttr() << ", got " << getBuffers().size();
+    return emitOpError("expects ") << kernel.getNumArguments() << " buffers, one per argument of "
+                                   << getKernelAttr() << ", got " << getBuffers().size();
   for (auto name : getBuffers().getAsRange<FlatSymbolRefAttr>())
     if (!symbols.lookupNearestSymbolFrom<BufferOp>(*this, name))
       return emitOpError("expects buffers of the module, got ") << name;

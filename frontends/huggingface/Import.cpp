@@ -8,14 +8,16 @@ using namespace mlir;
 namespace llmc {
 namespace {
 
-/// What tokenizer_config.json adds: the chat template if it has no file of its own, and the names of a tiktoken vocabulary's special ids.
+/// What tokenizer_config.json adds: the chat template if it has no file of its own, and the names of a
+/// tiktoken vocabulary's special ids.
 absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &model) {
   TokenizerFiles &files = model.tokenizer;
   JsonValue config;
   if (files.tokenizerConfig) {
     absl::StatusOr<JsonValue> parsed = parseJsonTree(*files.tokenizerConfig, 64);
     if (!parsed.ok())
-      return absl::InvalidArgumentError(directory + "/tokenizer_config.json: " + std::string(parsed.status().message()));
+      return absl::InvalidArgumentError(directory +
+                                        "/tokenizer_config.json: " + std::string(parsed.status().message()));
     config = std::move(*parsed);
   }
   const JsonValue *chat = config.find("chat_template");
@@ -23,7 +25,8 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
     if (chat->kind == JsonKind::String)
       files.chatTemplate = chat->text;
     for (const JsonValue &item : chat->items) // a list of named ones
-      if (const JsonValue *name = item.find("name"), *text = item.find("template"); name && text && name->text == "default")
+      if (const JsonValue *name = item.find("name"), *text = item.find("template");
+          name && text && name->text == "default")
         files.chatTemplate = text->text;
   }
   if (!files.tiktokenModel || model.model.tiktokenPattern.empty())
@@ -44,7 +47,8 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
 
 } // namespace
 
-absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std::string &directory, bool weights) {
+absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std::string &directory,
+                                                bool weights) {
   absl::StatusOr<ConfigReader> config = readConfig(directory);
   if (!config.ok())
     return config.status();
@@ -53,10 +57,12 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
     return status;
   const Family *family = findFamily(modelType);
   if (!family)
-    return absl::UnimplementedError(config->fileName() + ": key \"model_type\" is \"" + modelType + "\", a family that llmc does not know; it knows " +
-                                    familyNames());
+    return absl::UnimplementedError(config->fileName() + ": key \"model_type\" is \"" + modelType +
+                                    "\", a family that llmc does not know; it knows " + familyNames());
   if (config->has("quantization_config"))
-    return absl::UnimplementedError(config->fileName() + ": key \"quantization_config\": quantized checkpoints are not supported; use the BF16 or F32 one");
+    return absl::UnimplementedError(
+        config->fileName() +
+        ": key \"quantization_config\": quantized checkpoints are not supported; use the BF16 or F32 one");
 
   ImportedModel result;
   if (weights) {

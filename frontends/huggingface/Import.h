@@ -19,8 +19,10 @@ struct ImportedModel {
   std::vector<SpecialToken> tiktokenSpecials; ///< of a tiktoken tokenizer, all ids after the ordinary ones
 };
 
-/// Reads config.json, finds the family, builds the module and compares the checkpoint's tensors with what the module reads. With `weights`
-/// false only config.json is needed and weights are bf16. Errors name file, key or tensor.
-absl::StatusOr<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &directory, bool weights = true);
+/// Reads config.json, finds the family, builds the module and compares the checkpoint's tensors with what the
+/// module reads. With `weights` false only config.json is needed and weights are bf16. Errors name file, key
+/// or tensor.
+absl::StatusOr<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &directory,
+                                                bool weights = true);
 
 } // namespace llmc

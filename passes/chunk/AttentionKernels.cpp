@@ -6,8 +6,9 @@
 //     l   = a l + sum p                acc = a acc + p v_j
 //   o = acc / l
 //
-// Blocks start at multiples of 32 of the position in the sequence, and a block that a row does not see changes none of its values (a = 1,
-// p = 0), so a row's result depends neither on the rows beside it nor on the pieces in which a prompt came.
+// Blocks start at multiples of 32 of the position in the sequence, and a block that a row does not see
+// changes none of its values (a = 1, p = 0), so a row's result depends neither on the rows beside it nor on
+// the pieces in which a prompt came.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -17,7 +18,8 @@ namespace {
 constexpr int64_t kBlock = 32;
 constexpr double kMinus = -1e30; // below any score; finite, so that exp(m - m') of nothing seen yet is exp(0)
 
-/// What attention over one block needs: query rows [M, d]; rows' positions are `position` (+ row index if `ascending`).
+/// What attention over one block needs: query rows [M, d]; rows' positions are `position` (+ row index if
+/// `ascending`).
 struct Queries {
   Value rows;
   int64_t count;
@@ -25,43 +27,56 @@ struct Queries {
   bool ascending;
 };
 
-/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values [32, dv].
-SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, std::optional<int64_t> window, Value j, Value keys, Value values,
-                               ValueRange carried) {
+/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values
+/// [32, dv].
+SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, std::optional<int64_t> window,
+                               Value j, Value keys, Value values, ValueRange carried) {
   int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
   Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0));
-  Value offset = arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), t.sub(q.position, t.mul(j, kBlock)));
-  Value scores = t.mapWithColumn({m, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
-    auto i32 = [&](Value index) -> Value { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); };
-    Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32(row)).getResult() : v[1];
-    Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32(column), position);
-    if (window) {
-      Value first = arith::SubIOp::create(t.b, t.loc, position, t.i32(*window));
-      Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32(column), first);
-      visible = arith::AndIOp::create(t.b, t.loc, visible, near);
-    }
-    Value scaled = t.mulf(v[0], t.f32(scale));
-    return arith::SelectOp::create(t.b, t.loc, visible, scaled, t.f32(-INFINITY)).getResult();
-  });
+  Value offset =
+      arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), t.sub(q.position, t.mul(j, kBlock)));
+  Value scores = t.mapWithColumn(
+      {m, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
+        auto i32 = [&](Value index) -> Value {
+          return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index);
+        };
+        Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32(row)).getResult() : v[1];
+        Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32(column), position);
+        if (window) {
+          Value first = arith::SubIOp::create(t.b, t.loc, position, t.i32(*window));
+          Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32(column), first);
+          visible = arith::AndIOp::create(t.b, t.loc, visible, near);
+        }
+        Value scaled = t.mulf(v[0], t.f32(scale));
+        return arith::SelectOp::create(t.b, t.loc, visible, scaled, t.f32(-INFINITY)).getResult();
+      });
   Value oldMax = carried[0];
-  Value newMax = t.reduce(scores, t.map({oldMax}, [](TileBuilder &, ValueRange v) { return v[0]; }), /*maximum=*/true);
-  Value fade = t.map({oldMax, newMax}, [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
-  Value p = t.map({m, kBlock}, {scores, newMax}, {{0, 1}, {0}}, [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
+  Value newMax =
+      t.reduce(scores, t.map({oldMax}, [](TileBuilder &, ValueRange v) { return v[0]; }), /*maximum=*/true);
+  Value fade =
+      t.map({oldMax, newMax}, [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
+  Value p = t.map({m, kBlock}, {scores, newMax}, {{0, 1}, {0}},
+                  [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
   Value sum = t.reduce(p, t.full({m}, 0));
-  Value total = t.map({carried[1], fade, sum}, [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(v[0], v[1]), v[2]); });
-  Value faded = t.map({m, valueWidth}, {fade}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried[2]);
+  Value total = t.map({carried[1], fade, sum},
+                      [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(v[0], v[1]), v[2]); });
+  Value faded = t.map(
+      {m, valueWidth}, {fade}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); },
+      carried[2]);
   return {newMax, total, t.contract(p, values, faded)};
 }
 
 /// acc / sum
 Value normalised(TileBuilder &t, Value acc, Value sum) {
   auto shape = TileBuilder::shapeOf(acc);
-  return t.map({shape[0], shape[1]}, {acc, sum}, {{0, 1}, {0}}, [](TileBuilder &t, ValueRange v) { return t.divf(v[0], v[1]); });
+  return t.map({shape[0], shape[1]}, {acc, sum}, {{0, 1}, {0}},
+               [](TileBuilder &t, ValueRange v) { return t.divf(v[0], v[1]); });
 }
 
 /// Attends to all visible blocks. `keys(j)` gives [d, 32], `values(j)` [32, dv]. Returns [M, dv].
-Value attend(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale, std::optional<int64_t> window,
-             function_ref<Value(TileBuilder &, Value block)> keys, function_ref<Value(TileBuilder &, Value block)> values) {
+Value attend(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale,
+             std::optional<int64_t> window, function_ref<Value(TileBuilder &, Value block)> keys,
+             function_ref<Value(TileBuilder &, Value block)> values) {
   int64_t m = q.count;
   Value last = q.ascending ? t.add(q.position, m - 1) : q.position;
   Value blocks = t.add(t.floorDiv(last, kBlock), 1);
@@ -69,9 +84,10 @@ Value attend(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale,
   if (window) // blocks before the first row's window are not visible to any row
     from = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*window)), t.index(0)), kBlock);
   Value lowest = t.full({m}, kMinus), zero = t.full({m}, 0), nothing = t.full({m, valueWidth}, 0);
-  auto result = t.loop(from, blocks, 1, {lowest, zero, nothing}, [&](TileBuilder &t, Value j, ValueRange carried) {
-    return attendBlock(t, q, scale, window, j, keys(t, j), values(t, j), carried);
-  });
+  auto result =
+      t.loop(from, blocks, 1, {lowest, zero, nothing}, [&](TileBuilder &t, Value j, ValueRange carried) {
+        return attendBlock(t, q, scale, window, j, keys(t, j), values(t, j), carried);
+      });
   return normalised(t, result[2], result[1]);
 }
 
@@ -88,8 +104,12 @@ void emitAppend(TileEmitter &e, TileBuilder &t, llm::AppendOp op) {
       int64_t n = llm::columns(input);
       Value row = e.tile(t, input, {at[0], 1, t.index(0), n});
       if (auto block = op.getKeyBlock()) {
-        Value column = t.map({n}, {t.load(row, {t.index(0), t.index(0)}, {1, n}, {n})}, {}, [](TileBuilder &, ValueRange v) { return v[0]; });
-        pieces.push_back({column, 0, {slot, t.floorDiv(position, *block), t.index(offset), t.mod(position, *block)}, {1, 1, n, 1}});
+        Value column = t.map({n}, {t.load(row, {t.index(0), t.index(0)}, {1, n}, {n})}, {},
+                             [](TileBuilder &, ValueRange v) { return v[0]; });
+        pieces.push_back({column,
+                          0,
+                          {slot, t.floorDiv(position, *block), t.index(offset), t.mod(position, *block)},
+                          {1, 1, n, 1}});
       } else {
         pieces.push_back({row, 0, {slot, position, t.index(offset)}, {1, 1, n}});
       }
@@ -100,148 +120,194 @@ void emitAppend(TileEmitter &e, TileBuilder &t, llm::AppendOp op) {
 }
 
 void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
-  // One workgroup per sequence and key head; its query heads share the keys and values that the workgroup reads.
+  // One workgroup per sequence and key head; its query heads share the keys and values that the workgroup
+  // reads.
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), group = heads / kvHeads;
   int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / kvHeads;
   double scale = op.getScale().convertToDouble();
   Value keys = e.argument(op.getKeys()), values = e.argument(op.getValues());
-  forAll(e, t, {e.sequences(t), t.index(kvHeads)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
-    SequenceValues seq = e.sequence(t, at[0]);
-    Value column = t.mul(at[1], group * dv);
-    Value share = t.load(destinations[0], {seq.first, column}, {-1, group * dv}, {-1, group * dv}, {seq.length});
-    auto done = byRows(t, seq.length, share, [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) {
-      return t.loop(t.index(0), t.index(group), 1, carried, [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
-        Value head = t.add(t.mul(at[1], group), g);
-        Value q = e.tile(t, op.getQ(), {t.add(seq.first, row), rows, t.mul(head, d), d});
-        Value o = attend(
-            t, {q, rows, t.add(seq.past, row), true}, dv, scale, op.getWindow(),
-            [&](TileBuilder &t, Value j) {
-              return t.load(keys, {seq.slot, j, t.mul(at[1], d), t.index(0)}, {1, 1, d, kBlock}, {d, kBlock});
-            },
-            [&](TileBuilder &t, Value j) {
-              return t.load(values, {seq.slot, t.mul(j, kBlock), t.mul(at[1], dv)}, {1, kBlock, dv}, {kBlock, dv});
-            });
-        return {t.store(o, carried[0], {row, t.mul(g, dv)}, {rows, dv})};
-      });
-    });
-    return {{done[0], 0, {seq.first, column}, {-1, group * dv}, {seq.length}}};
-  });
+  forAll(e, t, {e.sequences(t), t.index(kvHeads)},
+         [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           SequenceValues seq = e.sequence(t, at[0]);
+           Value column = t.mul(at[1], group * dv);
+           Value share =
+               t.load(destinations[0], {seq.first, column}, {-1, group * dv}, {-1, group * dv}, {seq.length});
+           auto done =
+               byRows(t, seq.length, share, [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) {
+                 return t.loop(t.index(0), t.index(group), 1, carried,
+                               [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                                 Value head = t.add(t.mul(at[1], group), g);
+                                 Value q =
+                                     e.tile(t, op.getQ(), {t.add(seq.first, row), rows, t.mul(head, d), d});
+                                 Value o = attend(
+                                     t, {q, rows, t.add(seq.past, row), true}, dv, scale, op.getWindow(),
+                                     [&](TileBuilder &t, Value j) {
+                                       return t.load(keys, {seq.slot, j, t.mul(at[1], d), t.index(0)},
+                                                     {1, 1, d, kBlock}, {d, kBlock});
+                                     },
+                                     [&](TileBuilder &t, Value j) {
+                                       return t.load(values, {seq.slot, t.mul(j, kBlock), t.mul(at[1], dv)},
+                                                     {1, kBlock, dv}, {kBlock, dv});
+                                     });
+                                 return {t.store(o, carried[0], {row, t.mul(g, dv)}, {rows, dv})};
+                               });
+               });
+           return {{done[0], 0, {seq.first, column}, {-1, group * dv}, {seq.length}}};
+         });
 }
 
-/// Expanded form: keys and values of each block of positions are made from its latents, once for up to kRows rows of the call.
+/// Expanded form: keys and values of each block of positions are made from its latents, once for up to kRows
+/// rows of the call.
 static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
   //          block j of 32 positions      for rows 0 .. kRows of the call:
-  //   latents [32, r] ─► k [nope+rope, 32], v [32, dv] ─► rows 8 by 8: (max, sum, acc) ◄─ kept for all rows across the blocks
+  //   latents [32, r] ─► k [nope+rope, 32], v [32, dv] ─► rows 8 by 8: (max, sum, acc) ◄─ kept for all rows
+  //   across the blocks
   constexpr int64_t kRows = 256, kStep = 8;
-  int64_t nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), dv = op.getValueWidth(), width = nope + rope;
+  int64_t nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), dv = op.getValueWidth(),
+          width = nope + rope;
   double scale = op.getScale().convertToDouble();
   Value cache = e.argument(op.getCache()), uk = e.argument(op.getUp()), uv = e.transposedArgument(op.getUp());
-  forAll(e, t, {e.sequences(t), t.index(op.getHeads())}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
-    SequenceValues seq = e.sequence(t, at[0]);
-    Value column = t.mul(at[1], dv), zero = t.index(0);
-    Value share = t.load(destinations[0], {seq.first, column}, {-1, dv}, {-1, dv}, {seq.length});
-    auto done = t.loop(zero, seq.length, kRows, share, [&](TileBuilder &t, Value start, ValueRange carried) -> SmallVector<Value> {
-      Value count = t.min(t.sub(seq.length, start), t.index(kRows)), position = t.add(seq.past, start);
-      Value blocks = t.add(t.floorDiv(t.sub(t.add(position, count), t.index(1)), kBlock), 1);
-      auto sums = t.loop(zero, blocks, 1, {t.full({kRows}, kMinus), t.full({kRows}, 0), t.full({kRows, dv}, 0)},
-                         [&](TileBuilder &t, Value j, ValueRange carried) {
-        Value base = t.mul(j, kBlock);
-        Value latents = t.load(cache, {seq.slot, base, t.index(0)}, {1, kBlock, r}, {kBlock, r});
-        Value shared = t.load(cache, {seq.slot, base, t.index(r)}, {1, kBlock, rope}, {kBlock, rope});
-        Value up = t.load(uk, {at[1], t.index(0), t.index(0)}, {1, nope, r}, {nope, r});
-        Value down = t.load(uv, {at[1], t.index(0), t.index(0), t.index(0)}, {1, 1, r, dv}, {r, dv});
-        Value own = t.contract(up, t.transpose(latents), t.full({nope, kBlock}, 0));
-        Value keys = t.store(own, t.empty({width, kBlock}), {t.index(0), t.index(0)}, {nope, kBlock});
-        keys = t.store(t.transpose(shared), keys, {t.index(nope), t.index(0)}, {rope, kBlock});
-        Value values = t.contract(latents, down, t.full({kBlock, dv}, 0));
-        auto rows = [&](TileBuilder &t, Value row, int64_t n, ValueRange carried) -> SmallVector<Value> {
-          Value q = e.tile(t, op.getQ(), {t.add(seq.first, t.add(start, row)), n, t.mul(at[1], width), width});
-          SmallVector<Value> old{t.load(carried[0], {row}, {n}, {n}), t.load(carried[1], {row}, {n}, {n}),
-                                 t.load(carried[2], {row, t.index(0)}, {n, dv}, {n, dv})};
-          auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, std::nullopt, j, keys, values, old);
-          return {t.store(fresh[0], carried[0], {row}, {n}), t.store(fresh[1], carried[1], {row}, {n}),
-                  t.store(fresh[2], carried[2], {row, t.index(0)}, {n, dv})};
-        };
-        // Rows before the block see nothing of it. Eight at a time where eight are left, then one by one.
-        Value firstRow = t.max(t.sub(base, position), t.index(0));
-        Value whole = t.sub(count, t.mod(count, kStep));
-        Value fromRow = t.min(t.sub(firstRow, t.mod(firstRow, kStep)), whole);
-        auto eights = t.loop(fromRow, whole, kStep, carried, [&](TileBuilder &t, Value row, ValueRange c) { return rows(t, row, kStep, c); });
-        return t.loop(t.max(whole, firstRow), count, 1, eights, [&](TileBuilder &t, Value row, ValueRange c) { return rows(t, row, 1, c); });
+  forAll(
+      e, t, {e.sequences(t), t.index(op.getHeads())},
+      [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+        SequenceValues seq = e.sequence(t, at[0]);
+        Value column = t.mul(at[1], dv), zero = t.index(0);
+        Value share = t.load(destinations[0], {seq.first, column}, {-1, dv}, {-1, dv}, {seq.length});
+        auto done = t.loop(
+            zero, seq.length, kRows, share,
+            [&](TileBuilder &t, Value start, ValueRange carried) -> SmallVector<Value> {
+              Value count = t.min(t.sub(seq.length, start), t.index(kRows)),
+                    position = t.add(seq.past, start);
+              Value blocks = t.add(t.floorDiv(t.sub(t.add(position, count), t.index(1)), kBlock), 1);
+              auto sums = t.loop(
+                  zero, blocks, 1, {t.full({kRows}, kMinus), t.full({kRows}, 0), t.full({kRows, dv}, 0)},
+                  [&](TileBuilder &t, Value j, ValueRange carried) {
+                    Value base = t.mul(j, kBlock);
+                    Value latents = t.load(cache, {seq.slot, base, t.index(0)}, {1, kBlock, r}, {kBlock, r});
+                    Value shared =
+                        t.load(cache, {seq.slot, base, t.index(r)}, {1, kBlock, rope}, {kBlock, rope});
+                    Value up = t.load(uk, {at[1], t.index(0), t.index(0)}, {1, nope, r}, {nope, r});
+                    Value down =
+                        t.load(uv, {at[1], t.index(0), t.index(0), t.index(0)}, {1, 1, r, dv}, {r, dv});
+                    Value own = t.contract(up, t.transpose(latents), t.full({nope, kBlock}, 0));
+                    Value keys =
+                        t.store(own, t.empty({width, kBlock}), {t.index(0), t.index(0)}, {nope, kBlock});
+                    keys = t.store(t.transpose(shared), keys, {t.index(nope), t.index(0)}, {rope, kBlock});
+                    Value values = t.contract(latents, down, t.full({kBlock, dv}, 0));
+                    auto rows = [&](TileBuilder &t, Value row, int64_t n,
+                                    ValueRange carried) -> SmallVector<Value> {
+                      Value q = e.tile(t, op.getQ(),
+                                       {t.add(seq.first, t.add(start, row)), n, t.mul(at[1], width), width});
+                      SmallVector<Value> old{t.load(carried[0], {row}, {n}, {n}),
+                                             t.load(carried[1], {row}, {n}, {n}),
+                                             t.load(carried[2], {row, t.index(0)}, {n, dv}, {n, dv})};
+                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, std::nullopt, j,
+                                               keys, values, old);
+                      return {t.store(fresh[0], carried[0], {row}, {n}),
+                              t.store(fresh[1], carried[1], {row}, {n}),
+                              t.store(fresh[2], carried[2], {row, t.index(0)}, {n, dv})};
+                    };
+                    // Rows before the block see nothing of it. Eight at a time where eight are left, then one
+                    // by one.
+                    Value firstRow = t.max(t.sub(base, position), t.index(0));
+                    Value whole = t.sub(count, t.mod(count, kStep));
+                    Value fromRow = t.min(t.sub(firstRow, t.mod(firstRow, kStep)), whole);
+                    auto eights =
+                        t.loop(fromRow, whole, kStep, carried, [&](TileBuilder &t, Value row, ValueRange c) {
+                          return rows(t, row, kStep, c);
+                        });
+                    return t.loop(
+                        t.max(whole, firstRow), count, 1, eights,
+                        [&](TileBuilder &t, Value row, ValueRange c) { return rows(t, row, 1, c); });
+                  });
+              return {t.loop(zero, count, 1, carried,
+                             [&](TileBuilder &t, Value row, ValueRange c) -> SmallVector<Value> {
+                               Value acc = t.load(sums[2], {row, t.index(0)}, {1, dv}, {1, dv}),
+                                     sum = t.load(sums[1], {row}, {1}, {1});
+                               return {t.store(normalised(t, acc, sum), c[0], {t.add(start, row), t.index(0)},
+                                               {1, dv})};
+                             })[0]};
+            });
+        return {{done[0], 0, {seq.first, column}, {-1, dv}, {seq.length}}};
       });
-      return {t.loop(zero, count, 1, carried, [&](TileBuilder &t, Value row, ValueRange c) -> SmallVector<Value> {
-        Value acc = t.load(sums[2], {row, t.index(0)}, {1, dv}, {1, dv}), sum = t.load(sums[1], {row}, {1}, {1});
-        return {t.store(normalised(t, acc, sum), c[0], {t.add(start, row), t.index(0)}, {1, dv})};
-      })[0]};
-    });
-    return {{done[0], 0, {seq.first, column}, {-1, dv}, {seq.length}}};
-  });
 }
 
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
   if (op.getForm() == "expanded")
     return emitExpandedAttention(e, t, op);
-  // Absorbed form: q_n times UK gives a query on latents, shared cache blocks serve as keys (all columns) and values (the latent part).
-  // UK packed [H, nope, r], UV packed [H, 1, r, v].
-  int64_t heads = op.getHeads(), nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), dv = op.getValueWidth();
+  // Absorbed form: q_n times UK gives a query on latents, shared cache blocks serve as keys (all columns) and
+  // values (the latent part). UK packed [H, nope, r], UV packed [H, 1, r, v].
+  int64_t heads = op.getHeads(), nope = op.getNope(), rope = op.getRope(), r = op.getLatent(),
+          dv = op.getValueWidth();
   int64_t width = r + rope;
   Value cache = e.argument(op.getCache()), uk = e.argument(op.getUp()), uv = e.transposedArgument(op.getUp());
-  // Heads side by side in one workgroup share the transposed block; a few of them are enough, and leave work for many threads.
+  // Heads side by side in one workgroup share the transposed block; a few of them are enough, and leave work
+  // for many threads.
   int64_t together = 1;
   for (int64_t g : {2, 3, 4, 5, 6, 7, 8})
     if (heads % g == 0)
       together = g;
-  forAll(e, t, {e.sequences(t), t.index(heads / together)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
-    SequenceValues seq = e.sequence(t, at[0]);
-    Value firstHead = t.mul(at[1], together), column = t.mul(firstHead, dv);
-    Value share = t.load(destinations[0], {seq.first, column}, {-1, together * dv}, {-1, together * dv}, {seq.length});
-    // Queries [rows, r + rope] of one head.
-    auto query = [&](TileBuilder &t, Value row, int64_t rows, Value head) {
-      Value q = t.mul(head, nope + rope);
-      Value qn = e.tile(t, op.getQ(), {row, rows, q, nope});
-      Value up = t.load(uk, {head, t.index(0), t.index(0)}, {1, nope, r}, {nope, r});
-      Value onLatent = t.contract(qn, up, t.full({rows, r}, 0));
-      Value both = t.store(onLatent, t.empty({rows, width}), {t.index(0), t.index(0)}, {rows, r});
-      Value qr = e.tile(t, op.getQ(), {row, rows, t.add(q, nope), rope});
-      return t.store(qr, both, {t.index(0), t.index(r)}, {rows, rope});
-    };
-    auto attendLatents = [&](TileBuilder &t, const Queries &q) {
-      auto block = [&](TileBuilder &t, Value j, int64_t columns) {
-        return t.load(cache, {seq.slot, t.mul(j, kBlock), t.index(0)}, {1, kBlock, columns}, {kBlock, columns});
-      };
-      return attend(
-          t, q, r, op.getScale().convertToDouble(), std::nullopt, [&](TileBuilder &t, Value j) { return t.transpose(block(t, j, width)); },
-          [&](TileBuilder &t, Value j) { return block(t, j, r); });
-    };
-    auto lift = [&](TileBuilder &t, Value latents, int64_t rows, Value head) {
-      Value down = t.load(uv, {head, t.index(0), t.index(0), t.index(0)}, {1, 1, r, dv}, {r, dv});
-      return t.contract(latents, down, t.full({rows, dv}, 0));
-    };
-    // Blocks of 8 rows head by head; rows left over with the heads of the workgroup side by side.
-    constexpr int64_t kRows = 8;
-    Value whole = t.sub(seq.length, t.mod(seq.length, kRows));
-    auto blocks = t.loop(t.index(0), whole, kRows, share, [&](TileBuilder &t, Value row, ValueRange carried) {
-      return t.loop(t.index(0), t.index(together), 1, carried, [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
-        Value head = t.add(firstHead, g);
-        Value q = query(t, t.add(seq.first, row), kRows, head);
-        Value latents = attendLatents(t, {q, kRows, t.add(seq.past, row), true});
-        return {t.store(lift(t, latents, kRows, head), carried[0], {row, t.mul(g, dv)}, {kRows, dv})};
-      });
-    });
-    auto done = t.loop(whole, seq.length, 1, blocks, [&](TileBuilder &t, Value row, ValueRange carried) {
-      Value q = t.loop(t.index(0), t.index(together), 1, t.empty({together, width}),
-                       [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
-                         Value one = query(t, t.add(seq.first, row), 1, t.add(firstHead, g));
-                         return {t.store(one, carried[0], {g, t.index(0)}, {1, width})};
-                       })[0];
-      Value latents = attendLatents(t, {q, together, t.add(seq.past, row), false});
-      return t.loop(t.index(0), t.index(together), 1, carried, [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
-        Value one = t.load(latents, {g, t.index(0)}, {1, r}, {1, r});
-        return {t.store(lift(t, one, 1, t.add(firstHead, g)), carried[0], {row, t.mul(g, dv)}, {1, dv})};
-      });
-    });
-    return {{done[0], 0, {seq.first, column}, {-1, together * dv}, {seq.length}}};
-  });
+  forAll(e, t, {e.sequences(t), t.index(heads / together)},
+         [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           SequenceValues seq = e.sequence(t, at[0]);
+           Value firstHead = t.mul(at[1], together), column = t.mul(firstHead, dv);
+           Value share = t.load(destinations[0], {seq.first, column}, {-1, together * dv},
+                                {-1, together * dv}, {seq.length});
+           // Queries [rows, r + rope] of one head.
+           auto query = [&](TileBuilder &t, Value row, int64_t rows, Value head) {
+             Value q = t.mul(head, nope + rope);
+             Value qn = e.tile(t, op.getQ(), {row, rows, q, nope});
+             Value up = t.load(uk, {head, t.index(0), t.index(0)}, {1, nope, r}, {nope, r});
+             Value onLatent = t.contract(qn, up, t.full({rows, r}, 0));
+             Value both = t.store(onLatent, t.empty({rows, width}), {t.index(0), t.index(0)}, {rows, r});
+             Value qr = e.tile(t, op.getQ(), {row, rows, t.add(q, nope), rope});
+             return t.store(qr, both, {t.index(0), t.index(r)}, {rows, rope});
+           };
+           auto attendLatents = [&](TileBuilder &t, const Queries &q) {
+             auto block = [&](TileBuilder &t, Value j, int64_t columns) {
+               return t.load(cache, {seq.slot, t.mul(j, kBlock), t.index(0)}, {1, kBlock, columns},
+                             {kBlock, columns});
+             };
+             return attend(
+                 t, q, r, op.getScale().convertToDouble(), std::nullopt,
+                 [&](TileBuilder &t, Value j) { return t.transpose(block(t, j, width)); },
+                 [&](TileBuilder &t, Value j) { return block(t, j, r); });
+           };
+           auto lift = [&](TileBuilder &t, Value latents, int64_t rows, Value head) {
+             Value down = t.load(uv, {head, t.index(0), t.index(0), t.index(0)}, {1, 1, r, dv}, {r, dv});
+             return t.contract(latents, down, t.full({rows, dv}, 0));
+           };
+           // Blocks of 8 rows head by head; rows left over with the heads of the workgroup side by side.
+           constexpr int64_t kRows = 8;
+           Value whole = t.sub(seq.length, t.mod(seq.length, kRows));
+           auto blocks =
+               t.loop(t.index(0), whole, kRows, share, [&](TileBuilder &t, Value row, ValueRange carried) {
+                 return t.loop(t.index(0), t.index(together), 1, carried,
+                               [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                                 Value head = t.add(firstHead, g);
+                                 Value q = query(t, t.add(seq.first, row), kRows, head);
+                                 Value latents = attendLatents(t, {q, kRows, t.add(seq.past, row), true});
+                                 return {t.store(lift(t, latents, kRows, head), carried[0],
+                                                 {row, t.mul(g, dv)}, {kRows, dv})};
+                               });
+               });
+           auto done =
+               t.loop(whole, seq.length, 1, blocks, [&](TileBuilder &t, Value row, ValueRange carried) {
+                 Value q = t.loop(t.index(0), t.index(together), 1, t.empty({together, width}),
+                                  [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                                    Value one = query(t, t.add(seq.first, row), 1, t.add(firstHead, g));
+                                    return {t.store(one, carried[0], {g, t.index(0)}, {1, width})};
+                                  })[0];
+                 Value latents = attendLatents(t, {q, together, t.add(seq.past, row), false});
+                 return t.loop(t.index(0), t.index(together), 1, carried,
+                               [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                                 Value one = t.load(latents, {g, t.index(0)}, {1, r}, {1, r});
+                                 return {t.store(lift(t, one, 1, t.add(firstHead, g)), carried[0],
+                                                 {row, t.mul(g, dv)}, {1, dv})};
+                               });
+               });
+           return {{done[0], 0, {seq.first, column}, {-1, together * dv}, {seq.length}}};
+         });
 }
 
 } // namespace llmc

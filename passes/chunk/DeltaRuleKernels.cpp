@@ -1,6 +1,7 @@
 // Kernels of the gated delta rule: token by token ("step"), and over chunks of C tokens ("chunk").
 //
-// Per head, with S [K, V] the state before the chunk, g_i the log decays of its tokens (all <= 0) and rows i = 0 .. C-1:
+// Per head, with S [K, V] the state before the chunk, g_i the log decays of its tokens (all <= 0) and rows i
+// = 0 .. C-1:
 //
 //   P_i = g_0 + .. + g_i            inclusive prefix: decay from before the chunk to row i
 //   R_j = g_{j+1} + .. + g_{C-1}    exclusive suffix: decay from row j to the end of the chunk
@@ -9,12 +10,15 @@
 //   o_i = (e^{P_i} * q_i) S + sum_{j<=i} b_ij u_j
 //   S'  = diag(e^{P_{C-1}}) S + sum_j (e^{R_j} * k_j) u_j^T
 //
-// Every exponent is a sum of gates, never a difference of cumulative sums: no exponential overflows however strong the decay, nothing
-// cancels, and no row depends on a later one. The products over a pair's gates are formed by multiplying decays while going down a column. C = 16 keeps
-// the pairwise part small against the three products with S; counting full tiles, 121,856 operations a token and head at K = V = 128, against 182,272 for C = 64.
+// Every exponent is a sum of gates, never a difference of cumulative sums: no exponential overflows however
+// strong the decay, nothing cancels, and no row depends on a later one. The products over a pair's gates are
+// formed by multiplying decays while going down a column. C = 16 keeps the pairwise part small against the
+// three products with S; counting full tiles, 121,856 operations a token and head at K = V = 128, against
+// 182,272 for C = 64.
 //
-// One workgroup per sequence and head does the whole sequence, so that the head's state stays in the core's cache, and the short convolutions, norms,
-// gates and the gated head norm around the rule are computed on the rows as they pass.
+// One workgroup per sequence and head does the whole sequence, so that the head's state stays in the core's
+// cache, and the short convolutions, norms, gates and the gated head norm around the rule are computed on the
+// rows as they pass.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -24,7 +28,7 @@ namespace {
 struct Head {
   llm::DeltaRuleOp op;
   int64_t k, v;
-  Value head;                ///< index
+  Value head; ///< index
   SequenceValues sequence;
 };
 
@@ -37,7 +41,8 @@ Row loadRow(TileEmitter &e, TileBuilder &t, const Head &h, Value row) {
   auto part = [&](Value v, int64_t width) { return e.tile(t, v, {row, 1, t.mul(h.head, width), width}); };
   Value beta = e.tile(t, const_cast<llm::DeltaRuleOp &>(h.op).getBeta(), {row, 1, h.head, 1});
   llm::DeltaRuleOp op = h.op;
-  return {part(op.getQ(), h.k), part(op.getK(), h.k), part(op.getG(), h.k), part(op.getV(), h.v), t.extract(beta, {t.index(0), t.index(0)})};
+  return {part(op.getQ(), h.k), part(op.getK(), h.k), part(op.getG(), h.k), part(op.getV(), h.v),
+          t.extract(beta, {t.index(0), t.index(0)})};
 }
 
 Value expOf(TileBuilder &t, Value tile) {
@@ -54,39 +59,53 @@ Value finishRow(TileEmitter &e, TileBuilder &t, const Head &h, Value out, Value 
 }
 
 /// Token by token; carries (output rows, state).
-SmallVector<Value> emitStep(TileEmitter &e, TileBuilder &t, const Head &h, Value out, Value share, Value state) {
-  return t.loop(t.index(0), h.sequence.length, 1, {share, state}, [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-    Value row = t.add(h.sequence.first, i);
-    Row in = loadRow(e, t, h, row);
-    Value decay = t.load(expOf(t, in.g), {t.index(0), t.index(0)}, {1, h.k}, {h.k});
-    Value s = t.map({h.k, h.v}, {decay}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried[1]);
-    Value seen = t.contract(in.k, s, t.full({1, h.v}, 0));
-    Value y = t.map({1, h.v}, {in.v, seen, in.beta}, {{0, 1}, {0, 1}, {}},
-                    [](TileBuilder &t, ValueRange v) { return t.mulf(v[2], t.subf(v[0], v[1])); });
-    Value kColumn = t.load(in.k, {t.index(0), t.index(0)}, {1, h.k}, {h.k});
-    Value yRow = t.load(y, {t.index(0), t.index(0)}, {1, h.v}, {h.v});
-    s = t.map({h.k, h.v}, {kColumn, yRow}, {{0}, {1}}, [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, s);
-    Value o = t.contract(in.q, s, t.full({1, h.v}, 0));
-    Value tile = finishRow(e, t, h, out, row, o);
-    return {t.store(tile, carried[0], {i, t.index(0)}, {1, h.v}), s};
-  });
+SmallVector<Value> emitStep(TileEmitter &e, TileBuilder &t, const Head &h, Value out, Value share,
+                            Value state) {
+  return t.loop(t.index(0), h.sequence.length, 1, {share, state},
+                [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                  Value row = t.add(h.sequence.first, i);
+                  Row in = loadRow(e, t, h, row);
+                  Value decay = t.load(expOf(t, in.g), {t.index(0), t.index(0)}, {1, h.k}, {h.k});
+                  Value s = t.map(
+                      {h.k, h.v}, {decay}, {{0}},
+                      [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried[1]);
+                  Value seen = t.contract(in.k, s, t.full({1, h.v}, 0));
+                  Value y =
+                      t.map({1, h.v}, {in.v, seen, in.beta}, {{0, 1}, {0, 1}, {}},
+                            [](TileBuilder &t, ValueRange v) { return t.mulf(v[2], t.subf(v[0], v[1])); });
+                  Value kColumn = t.load(in.k, {t.index(0), t.index(0)}, {1, h.k}, {h.k});
+                  Value yRow = t.load(y, {t.index(0), t.index(0)}, {1, h.v}, {h.v});
+                  s = t.map(
+                      {h.k, h.v}, {kColumn, yRow}, {{0}, {1}},
+                      [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, s);
+                  Value o = t.contract(in.q, s, t.full({1, h.v}, 0));
+                  Value tile = finishRow(e, t, h, out, row, o);
+                  return {t.store(tile, carried[0], {i, t.index(0)}, {1, h.v}), s};
+                });
 }
 
 /// One chunk of up to C rows starting at local row `start`; carries (output rows, state).
-SmallVector<Value> emitChunk(TileEmitter &e, TileBuilder &t, const Head &h, int64_t c, Value out, Value start, ValueRange carried) {
+SmallVector<Value> emitChunk(TileEmitter &e, TileBuilder &t, const Head &h, int64_t c, Value out, Value start,
+                             ValueRange carried) {
   Value valid = t.min(t.sub(h.sequence.length, start), t.index(c));
   Value zero = t.index(0);
-  auto rowOf = [&](TileBuilder &t, Value tile, Value i, int64_t n) { return t.load(tile, {i, t.index(0)}, {1, n}, {1, n}); };
-  auto setRow = [&](TileBuilder &t, Value row, Value tile, Value i, int64_t n) { return t.store(row, tile, {i, t.index(0)}, {1, n}); };
+  auto rowOf = [&](TileBuilder &t, Value tile, Value i, int64_t n) {
+    return t.load(tile, {i, t.index(0)}, {1, n}, {1, n});
+  };
+  auto setRow = [&](TileBuilder &t, Value row, Value tile, Value i, int64_t n) {
+    return t.store(row, tile, {i, t.index(0)}, {1, n});
+  };
 
   // Rows beyond the end stay zero: q = k = v = beta = 0 and g = 0 leave the state as it is.
-  auto in = t.loop(zero, valid, 1,
-                   {t.full({c, h.k}, 0), t.full({c, h.k}, 0), t.full({c, h.k}, 0), t.full({c, h.v}, 0), t.full({c}, 0)},
-                   [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-                     Row r = loadRow(e, t, h, t.add(h.sequence.first, t.add(start, i)));
-                     return {setRow(t, r.q, carried[0], i, h.k), setRow(t, r.k, carried[1], i, h.k), setRow(t, r.g, carried[2], i, h.k),
-                             setRow(t, r.v, carried[3], i, h.v), t.insert(r.beta, carried[4], i)};
-                   });
+  auto in = t.loop(
+      zero, valid, 1,
+      {t.full({c, h.k}, 0), t.full({c, h.k}, 0), t.full({c, h.k}, 0), t.full({c, h.v}, 0), t.full({c}, 0)},
+      [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+        Row r = loadRow(e, t, h, t.add(h.sequence.first, t.add(start, i)));
+        return {setRow(t, r.q, carried[0], i, h.k), setRow(t, r.k, carried[1], i, h.k),
+                setRow(t, r.g, carried[2], i, h.k), setRow(t, r.v, carried[3], i, h.v),
+                t.insert(r.beta, carried[4], i)};
+      });
   Value q = in[0], k = in[1], g = in[2], v = in[3], beta = in[4];
 
   auto plus = [](TileBuilder &t, Value x, Value y) {
@@ -113,45 +132,57 @@ SmallVector<Value> emitChunk(TileEmitter &e, TileBuilder &t, const Head &h, int6
     Value sum = t.reduce(times(t, x, y), t.full({1}, 0));
     return t.extract(sum, t.index(0));
   };
-  auto scores = t.loop(zero, valid, 1, {t.full({c, c}, 0), t.full({c, c}, 0)}, [&](TileBuilder &t, Value j, ValueRange carried) {
-    Value z = rowOf(t, k, j, h.k);
-    Value diagonal = t.insert(dot(t, rowOf(t, q, j, h.k), z), carried[1], {j, j});
-    auto column = t.loop(t.add(j, 1), valid, 1, {carried[0], diagonal, t.map({z}, [](TileBuilder &, ValueRange v) { return v[0]; })},
-                         [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-                           Value z = t.map({1, h.k}, {rowOf(t, decay, i, h.k)}, {}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); },
-                                           carried[2]);
-                           Value a = t.insert(dot(t, rowOf(t, k, i, h.k), z), carried[0], {i, j});
-                           Value b = t.insert(dot(t, rowOf(t, q, i, h.k), z), carried[1], {i, j});
-                           return {a, b, z};
-                         });
-    return SmallVector<Value>{column[0], column[1]};
-  });
+  auto scores =
+      t.loop(zero, valid, 1, {t.full({c, c}, 0), t.full({c, c}, 0)},
+             [&](TileBuilder &t, Value j, ValueRange carried) {
+               Value z = rowOf(t, k, j, h.k);
+               Value diagonal = t.insert(dot(t, rowOf(t, q, j, h.k), z), carried[1], {j, j});
+               auto column = t.loop(
+                   t.add(j, 1), valid, 1,
+                   {carried[0], diagonal, t.map({z}, [](TileBuilder &, ValueRange v) { return v[0]; })},
+                   [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                     Value z = t.map(
+                         {1, h.k}, {rowOf(t, decay, i, h.k)}, {},
+                         [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried[2]);
+                     Value a = t.insert(dot(t, rowOf(t, k, i, h.k), z), carried[0], {i, j});
+                     Value b = t.insert(dot(t, rowOf(t, q, i, h.k), z), carried[1], {i, j});
+                     return {a, b, z};
+                   });
+               return SmallVector<Value>{column[0], column[1]};
+             });
   Value a = scores[0], b = scores[1];
 
   // The unit lower triangular system, by forward substitution.
   Value state = carried[1];
   Value seen = t.contract(times(t, fromStart, k), state, t.full({c, h.v}, 0));
-  Value u = t.loop(zero, valid, 1, t.full({c, h.v}, 0), [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-    Value rest = t.map({rowOf(t, v, i, h.v), rowOf(t, seen, i, h.v)}, [](TileBuilder &t, ValueRange v) { return t.subf(v[0], v[1]); });
-    rest = t.loop(zero, i, 1, rest, [&](TileBuilder &t, Value j, ValueRange inner) -> SmallVector<Value> {
-      return {t.map({1, h.v}, {rowOf(t, carried[0], j, h.v), t.extract(a, {i, j})}, {{0, 1}, {}},
-                    [](TileBuilder &t, ValueRange v) { return t.subf(v[2], t.mulf(v[0], v[1])); }, inner[0])};
-    })[0];
-    Value scaled = t.map({1, h.v}, {rest, t.extract(beta, i)}, {{0, 1}, {}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[1]); });
-    return {setRow(t, scaled, carried[0], i, h.v)};
-  })[0];
+  Value u = t.loop(
+      zero, valid, 1, t.full({c, h.v}, 0),
+      [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+        Value rest = t.map({rowOf(t, v, i, h.v), rowOf(t, seen, i, h.v)},
+                           [](TileBuilder &t, ValueRange v) { return t.subf(v[0], v[1]); });
+        rest = t.loop(zero, i, 1, rest, [&](TileBuilder &t, Value j, ValueRange inner) -> SmallVector<Value> {
+          return {t.map(
+              {1, h.v}, {rowOf(t, carried[0], j, h.v), t.extract(a, {i, j})}, {{0, 1}, {}},
+              [](TileBuilder &t, ValueRange v) { return t.subf(v[2], t.mulf(v[0], v[1])); }, inner[0])};
+        })[0];
+        Value scaled = t.map({1, h.v}, {rest, t.extract(beta, i)}, {{0, 1}, {}},
+                             [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[1]); });
+        return {setRow(t, scaled, carried[0], i, h.v)};
+      })[0];
 
   Value o = t.contract(times(t, fromStart, q), state, t.full({c, h.v}, 0));
   o = t.contract(b, u, o);
   Value all = t.load(fromStart, {t.index(c - 1), zero}, {1, h.k}, {h.k});
-  Value s = t.map({h.k, h.v}, {all}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, state);
+  Value s =
+      t.map({h.k, h.v}, {all}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, state);
   s = t.contract(times(t, toEnd, k), u, s, /*aTransposed=*/true);
 
-  Value share = t.loop(zero, valid, 1, carried[0], [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-    Value local = t.add(start, i);
-    Value tile = finishRow(e, t, h, out, t.add(h.sequence.first, local), rowOf(t, o, i, h.v));
-    return {t.store(tile, carried[0], {local, t.index(0)}, {1, h.v})};
-  })[0];
+  Value share = t.loop(
+      zero, valid, 1, carried[0], [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+        Value local = t.add(start, i);
+        Value tile = finishRow(e, t, h, out, t.add(h.sequence.first, local), rowOf(t, o, i, h.v));
+        return {t.store(tile, carried[0], {local, t.index(0)}, {1, h.v})};
+      })[0];
   return {share, s};
 }
 
@@ -159,24 +190,28 @@ SmallVector<Value> emitChunk(TileEmitter &e, TileBuilder &t, const Head &h, int6
 Value newTail(TileEmitter &e, TileBuilder &t, llm::ShortConvOp conv, const Head &h, Value column, int64_t n) {
   int64_t kept = cast<RankedTensorType>(conv.getTail().getType()).getDimSize(1);
   const SequenceValues &s = h.sequence;
-  return t.loop(t.index(0), t.index(kept), 1, t.empty({kept, n}), [&](TileBuilder &t, Value w, ValueRange carried) -> SmallVector<Value> {
-    Value local = t.sub(t.add(s.length, w), t.index(kept)); // of this call's rows; negative: still in the old tail
-    Value row = t.select(
-        t.less(local, t.index(0)),
-        [&](TileBuilder &t) -> SmallVector<Value> {
-          Value old = t.load(e.argument(conv.getTail()), {s.slot, t.add(local, kept), column}, {1, 1, n}, {1, n});
-          return {t.map({old}, [](TileBuilder &, ValueRange v) { return v[0]; })};
-        },
-        [&](TileBuilder &t) -> SmallVector<Value> {
-          Value x = e.tile(t, conv.getX(), {t.add(s.first, local), 1, column, n});
-          return {t.map({x}, [](TileBuilder &, ValueRange v) { return v[0]; })};
-        })[0];
-    return {t.store(row, carried[0], {w, t.index(0)}, {1, n})};
-  })[0];
+  return t.loop(t.index(0), t.index(kept), 1, t.empty({kept, n}),
+                [&](TileBuilder &t, Value w, ValueRange carried) -> SmallVector<Value> {
+                  Value local = t.sub(t.add(s.length, w),
+                                      t.index(kept)); // of this call's rows; negative: still in the old tail
+                  Value row = t.select(
+                      t.less(local, t.index(0)),
+                      [&](TileBuilder &t) -> SmallVector<Value> {
+                        Value old = t.load(e.argument(conv.getTail()), {s.slot, t.add(local, kept), column},
+                                           {1, 1, n}, {1, n});
+                        return {t.map({old}, [](TileBuilder &, ValueRange v) { return v[0]; })};
+                      },
+                      [&](TileBuilder &t) -> SmallVector<Value> {
+                        Value x = e.tile(t, conv.getX(), {t.add(s.first, local), 1, column, n});
+                        return {t.map({x}, [](TileBuilder &, ValueRange v) { return v[0]; })};
+                      })[0];
+                  return {t.store(row, carried[0], {w, t.index(0)}, {1, n})};
+                })[0];
 }
 
-/// Whether a slice lies between the convolution and the rule. A head's workgroup writes the head's columns of the new tail while others read
-/// theirs of the old one, which is safe only where the columns that a head reads are those that it writes.
+/// Whether a slice lies between the convolution and the rule. A head's workgroup writes the head's columns of
+/// the new tail while others read theirs of the old one, which is safe only where the columns that a head
+/// reads are those that it writes.
 bool isSliced(llm::ShortConvOp conv) {
   SmallVector<Operation *> work(conv.getResult().getUsers());
   while (!work.empty()) {
@@ -208,7 +243,8 @@ void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
   }
   for (auto [result, conv] : tails)
     if (isSliced(conv) || llm::columns(conv.getX()) % heads) {
-      e.fail(t, conv, {t.index(0), 1, t.index(0), llm::columns(conv.getX()) / heads}, "its columns are not split by heads; give q, k and v a convolution each");
+      e.fail(t, conv, {t.index(0), 1, t.index(0), llm::columns(conv.getX()) / heads},
+             "its columns are not split by heads; give q, k and v a convolution each");
       func::ReturnOp::create(t.b, t.loc, e.destinations);
       return;
     }
@@ -217,22 +253,27 @@ void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
     Head h{op, k, v, at[1], e.sequence(t, at[0])};
     e.current = h.sequence;
     Value column = t.mul(at[1], v);
-    Value share = t.load(destinations[outResult], {h.sequence.first, column}, {-1, v}, {-1, v}, {h.sequence.length});
-    Value state = t.load(destinations[stateResult], {h.sequence.slot, at[1], t.index(0), t.index(0)}, {1, 1, k, v}, {k, v});
+    Value share =
+        t.load(destinations[outResult], {h.sequence.first, column}, {-1, v}, {-1, v}, {h.sequence.length});
+    Value state = t.load(destinations[stateResult], {h.sequence.slot, at[1], t.index(0), t.index(0)},
+                         {1, 1, k, v}, {k, v});
     SmallVector<Value> done;
     if (op.getForm() == "step")
       done = emitStep(e, t, h, out, share, state);
     else
-      done = t.loop(t.index(0), h.sequence.length, op.getChunk(), {share, state}, [&](TileBuilder &t, Value start, ValueRange carried) {
-        return emitChunk(e, t, h, op.getChunk(), out, start, carried);
-      });
-    SmallVector<Piece> pieces{{done[0], outResult, {h.sequence.first, column}, {-1, v}, {h.sequence.length}},
-                              {done[1], stateResult, {h.sequence.slot, at[1], t.index(0), t.index(0)}, {1, 1, k, v}}};
+      done = t.loop(t.index(0), h.sequence.length, op.getChunk(), {share, state},
+                    [&](TileBuilder &t, Value start, ValueRange carried) {
+                      return emitChunk(e, t, h, op.getChunk(), out, start, carried);
+                    });
+    SmallVector<Piece> pieces{
+        {done[0], outResult, {h.sequence.first, column}, {-1, v}, {h.sequence.length}},
+        {done[1], stateResult, {h.sequence.slot, at[1], t.index(0), t.index(0)}, {1, 1, k, v}}};
     for (auto [result, conv] : tails) {
       int64_t n = llm::columns(conv.getX()) / heads;
       Value from = t.mul(at[1], n);
       Value tail = newTail(e, t, conv, h, from, n);
-      pieces.push_back({tail, result, {h.sequence.slot, t.index(0), from}, {1, TileBuilder::shapeOf(tail)[0], n}});
+      pieces.push_back(
+          {tail, result, {h.sequence.slot, t.index(0), from}, {1, TileBuilder::shapeOf(tail)[0], n}});
     }
     return pieces;
   });

@@ -1,4 +1,5 @@
-// form-kernels: dispatches become launches of kernels, each of which is a tile program. The skeletons are in *Kernels.cpp.
+// form-kernels: dispatches become launches of kernels, each of which is a tile program. The skeletons are in
+// *Kernels.cpp.
 #include "passes/chunk/TileEmitter.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -14,8 +15,9 @@ Operation *rootOf(llm::DispatchOp dispatch) {
   Operation *root = nullptr, *last = nullptr;
   for (Operation &op : dispatch.getBody().front().without_terminator()) {
     last = &op;
-    if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp, llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp,
-            llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op))
+    if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
+            llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
+            llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op))
       root = &op;
   }
   return root ? root : last;
@@ -29,7 +31,8 @@ std::string keyOf(llm::DispatchOp dispatch, TypeRange operandTypes) {
     out << type << ",";
   for (int64_t tied : dispatch.getTied())
     out << tied << ",";
-  // Values are numbered in order of appearance, so a clone in an empty function prints the same whatever surrounded it.
+  // Values are numbered in order of appearance, so a clone in an empty function prints the same whatever
+  // surrounded it.
   OwningOpRef<Operation *> alone(dispatch->cloneWithoutRegions());
   IRMapping map;
   Region region;
@@ -61,7 +64,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   };
   llvm::StringMap<func::FuncOp> known;
 
-  /// "T", "8*T", "SLOTS", ...: the symbols of a value's dynamic dimensions, from what the dispatch does with it.
+  /// "T", "8*T", "SLOTS", ...: the symbols of a value's dynamic dimensions, from what the dispatch does with
+  /// it.
   SmallVector<StringRef> symbolsOf(OpBuilder &b, Value v) {
     auto type = cast<RankedTensorType>(v.getType());
     if (type.hasStaticShape())
@@ -88,12 +92,14 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return {"T"};
   }
 
-  /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the experts.
+  /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the
+  /// experts.
   std::optional<double> readShare(Value v) {
     for (Operation *user : v.getUsers()) {
       if (auto embed = dyn_cast<llm::EmbedOp>(user); embed && embed.getTable() == v)
         return 1.0 / cast<RankedTensorType>(v.getType()).getDimSize(0);
-      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user); linear && llvm::is_contained(linear.getWeights(), v))
+      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user);
+          linear && llvm::is_contained(linear.getWeights(), v))
         return double(linear.getTopK()) / cast<RankedTensorType>(v.getType()).getDimSize(0);
     }
     return std::nullopt;
@@ -121,24 +127,28 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   }
 
   /// A packed weight for `v` in front of the launch.
-  Value pack(OpBuilder &b, Location loc, ValueRange weights, int64_t groups, int64_t panel, int64_t from = 0, std::optional<int64_t> count = {},
-             std::optional<int64_t> columns = {}) {
+  Value pack(OpBuilder &b, Location loc, ValueRange weights, int64_t groups, int64_t panel, int64_t from = 0,
+             std::optional<int64_t> count = {}, std::optional<int64_t> columns = {}) {
     auto type = cast<RankedTensorType>(weights.front().getType());
     int64_t k = columns.value_or(type.getShape().back()), units = 0;
     for (Value w : weights) {
       int64_t rows = count.value_or(llm::elements(w) / groups / k);
       units += panel ? llvm::divideCeil(rows, panel) : rows;
     }
-    SmallVector<int64_t> shape = panel ? SmallVector<int64_t>{groups, units, k, panel} : SmallVector<int64_t>{groups, units, k};
-    return llm::PackOp::create(b, loc, RankedTensorType::get(shape, type.getElementType()), weights, b.getI64IntegerAttr(groups), b.getI64IntegerAttr(panel),
-                               b.getI64IntegerAttr(from), count ? b.getI64IntegerAttr(*count) : IntegerAttr());
+    SmallVector<int64_t> shape =
+        panel ? SmallVector<int64_t>{groups, units, k, panel} : SmallVector<int64_t>{groups, units, k};
+    return llm::PackOp::create(b, loc, RankedTensorType::get(shape, type.getElementType()), weights,
+                               b.getI64IntegerAttr(groups), b.getI64IntegerAttr(panel),
+                               b.getI64IntegerAttr(from),
+                               count ? b.getI64IntegerAttr(*count) : IntegerAttr());
   }
 
   /// Whether a linear in any program reads the weight (a tied embedding): then it is stored in panels only.
   bool hasLinearUser(Value weight) {
     if (auto stored = weight.getDefiningOp<llm::WeightOp>()) {
       auto found = getOperation().walk([&](llm::WeightOp same) {
-        return same.getName() == stored.getName() && readByLinear(same.getResult()) ? WalkResult::interrupt() : WalkResult::advance();
+        return same.getName() == stored.getName() && readByLinear(same.getResult()) ? WalkResult::interrupt()
+                                                                                    : WalkResult::advance();
       });
       return found.wasInterrupted();
     }
@@ -190,9 +200,11 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
           }
           return result;
         };
-        if (auto linear = dyn_cast<llm::LinearOp>(user); linear && llvm::is_contained(linear.getWeights(), inner)) {
+        if (auto linear = dyn_cast<llm::LinearOp>(user);
+            linear && llvm::is_contained(linear.getWeights(), inner)) {
           value = pack(b, loc, outer(linear.getWeights()), 1, 32);
-        } else if (auto linear = dyn_cast<llm::ExpertLinearOp>(user); linear && llvm::is_contained(linear.getWeights(), inner)) {
+        } else if (auto linear = dyn_cast<llm::ExpertLinearOp>(user);
+                   linear && llvm::is_contained(linear.getWeights(), inner)) {
           int64_t experts = cast<RankedTensorType>(inner.getType()).getDimSize(0);
           value = pack(b, loc, outer(linear.getWeights()), experts, 32);
         } else if (auto conv = dyn_cast<llm::ShortConvOp>(user); conv && conv.getWeight() == inner) {
@@ -203,7 +215,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
           value = pack(b, loc, operand, latent.getHeads(), 0, 0, latent.getNope());
           passed.push_back(value);
           roles.push_back({inner, Role::Plain});
-          value = pack(b, loc, operand, latent.getHeads(), latent.getValueWidth(), latent.getNope(), latent.getValueWidth());
+          value = pack(b, loc, operand, latent.getHeads(), latent.getValueWidth(), latent.getNope(),
+                       latent.getValueWidth());
           passed.push_back(value);
           roles.push_back({inner, Role::Transposed});
           value = {};
@@ -217,7 +230,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       passed.push_back(value);
       roles.push_back({inner, Role::Plain});
     }
-    // Several weights of one linear are one argument: it stands for the first of them, which the emitter asks for.
+    // Several weights of one linear are one argument: it stands for the first of them, which the emitter asks
+    // for.
 
     SmallVector<Value> inputs(passed);
     SmallVector<int64_t> tied;
@@ -235,14 +249,16 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (!kernel)
       if (failed(emit(dispatch, root, passed, roles, kernel)))
         return failure();
-    auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(kernel), inputs, b.getDenseI64ArrayAttr(tied));
+    auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(kernel),
+                                        inputs, b.getDenseI64ArrayAttr(tied));
     dispatch.replaceAllUsesWith(launch.getResults());
     dispatch.erase();
     return success();
   }
 
   template <typename Roles>
-  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, func::FuncOp &kernel) {
+  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+                     func::FuncOp &kernel) {
     OpBuilder b(&getContext());
     SymbolTable symbols(getOperation());
     std::string name = dispatch.getKernel().str();
@@ -274,7 +290,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         ++next;
       } else {
         Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
-        if (auto share = readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
+        if (auto share =
+                readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
           attrs.back() = b.getDictionaryAttr({b.getNamedAttr("llm.read_share", b.getF64FloatAttr(*share))});
         role == Role::Plain ? emitter.setArgument(inner, arg) : emitter.setTransposedArgument(inner, arg);
         ++next;

@@ -1,7 +1,8 @@
 // Kernels of the rotary table and of sampling.
 //
-// Sampling needs no sort. Thresholds are found by bisection over the order of float bits: 32 passes over the row tell the k-th largest logit exactly,
-// 32 more the smallest logit of the top-p set; then one pass finds the token at which the running mass crosses u times the total.
+// Sampling needs no sort. Thresholds are found by bisection over the order of float bits: 32 passes over the
+// row tell the k-th largest logit exactly, 32 more the smallest logit of the top-p set; then one pass finds
+// the token at which the running mass crosses u times the total.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -25,26 +26,37 @@ struct F64 {
   }
 };
 
-/// cos(angle + shift * pi/2) in double: reduction by multiples of pi/2 in two parts, Taylor polynomials on [-pi/4, pi/4] (error below 1e-13).
+/// cos(angle + shift * pi/2) in double: reduction by multiples of pi/2 in two parts, Taylor polynomials on
+/// [-pi/4, pi/4] (error below 1e-13).
 Value cosine(TileBuilder &t, Value angle, int64_t shift) {
   F64 d{t};
   Value turns = math::FloorOp::create(t.b, t.loc, d.add(d.mul(angle, d.c(2 / M_PI)), d.c(0.5)));
-  Value r = d.sub(d.sub(angle, d.mul(turns, d.c(0x1.921fb54400000p+0))), d.mul(turns, d.c(0x1.0b4611a626331p-34)));
+  Value r =
+      d.sub(d.sub(angle, d.mul(turns, d.c(0x1.921fb54400000p+0))), d.mul(turns, d.c(0x1.0b4611a626331p-34)));
   Value r2 = d.mul(r, r);
-  Value cos = d.polynomial(r2, {1.0, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0});
-  Value sin = d.mul(r, d.polynomial(r2, {1.0, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0}));
+  Value cos = d.polynomial(r2, {1.0, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800,
+                                1.0 / 479001600, -1.0 / 87178291200.0});
+  Value sin = d.mul(r, d.polynomial(r2, {1.0, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800,
+                                         1.0 / 6227020800.0}));
   // quarter = (turns + shift) mod 4: 0 cos, 1 -sin, 2 -cos, 3 sin
   Value q = d.add(turns, d.c(shift));
   q = d.sub(q, d.mul(d.c(4), math::FloorOp::create(t.b, t.loc, d.mul(q, d.c(0.25)))));
-  auto is = [&](double v) -> Value { return arith::CmpFOp::create(t.b, t.loc, arith::CmpFPredicate::OEQ, q, d.c(v)); };
-  auto select = [&](Value c, Value x, Value y) -> Value { return arith::SelectOp::create(t.b, t.loc, c, x, y); };
+  auto is = [&](double v) -> Value {
+    return arith::CmpFOp::create(t.b, t.loc, arith::CmpFPredicate::OEQ, q, d.c(v));
+  };
+  auto select = [&](Value c, Value x, Value y) -> Value {
+    return arith::SelectOp::create(t.b, t.loc, c, x, y);
+  };
   auto neg = [&](Value x) -> Value { return arith::NegFOp::create(t.b, t.loc, x); };
   return select(is(0), cos, select(is(1), neg(sin), select(is(2), neg(cos), sin)));
 }
 
-/// Philox4x32-10, first word, as i64 holding 32 bits. Counter (position low, high, 0, 0), key (seed low, high).
+/// Philox4x32-10, first word, as i64 holding 32 bits. Counter (position low, high, 0, 0), key (seed low,
+/// high).
 Value philox(TileBuilder &t, Value seed, Value position) {
-  auto c = [&](uint64_t v) -> Value { return arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr((int64_t)v)); };
+  auto c = [&](uint64_t v) -> Value {
+    return arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr((int64_t)v));
+  };
   auto mul = [&](Value x, Value y) -> Value { return arith::MulIOp::create(t.b, t.loc, x, y); };
   auto bxor = [&](Value x, Value y) -> Value { return arith::XOrIOp::create(t.b, t.loc, x, y); };
   auto low = [&](Value x) -> Value { return arith::AndIOp::create(t.b, t.loc, x, c(0xffffffff)); };
@@ -71,60 +83,74 @@ struct Row {
   int64_t vocab;
   static constexpr int64_t kBlock = 1024;
 
-  using Body = function_ref<SmallVector<Value>(TileBuilder &, Value tile, Value start, int64_t size, ValueRange carried)>;
+  using Body = function_ref<SmallVector<Value>(TileBuilder &, Value tile, Value start, int64_t size,
+                                               ValueRange carried)>;
   SmallVector<Value> walk(TileBuilder &t, ValueRange init, Body body) {
-    auto at = [&](TileBuilder &t, Value start, int64_t size) { return e.tile(t, op.getLogits(), {row, 1, start, size}); };
+    auto at = [&](TileBuilder &t, Value start, int64_t size) {
+      return e.tile(t, op.getLogits(), {row, 1, start, size});
+    };
     int64_t whole = vocab / kBlock * kBlock;
     SmallVector<Value> carried(init);
     if (whole)
-      carried = t.loop(t.index(0), t.index(whole), kBlock, carried, [&](TileBuilder &t, Value start, ValueRange carried) {
-        return body(t, at(t, start, kBlock), start, kBlock, carried);
-      });
+      carried = t.loop(t.index(0), t.index(whole), kBlock, carried,
+                       [&](TileBuilder &t, Value start, ValueRange carried) {
+                         return body(t, at(t, start, kBlock), start, kBlock, carried);
+                       });
     if (whole < vocab)
       carried = body(t, at(t, t.index(whole), vocab - whole), t.index(whole), vocab - whole, carried);
     return carried;
   }
 };
 
-Value compare(TileBuilder &t, arith::CmpFPredicate predicate, Value x, Value y) { return arith::CmpFOp::create(t.b, t.loc, predicate, x, y); }
-Value choose(TileBuilder &t, Value c, Value x, Value y) { return arith::SelectOp::create(t.b, t.loc, c, x, y); }
+Value compare(TileBuilder &t, arith::CmpFPredicate predicate, Value x, Value y) {
+  return arith::CmpFOp::create(t.b, t.loc, predicate, x, y);
+}
+Value choose(TileBuilder &t, Value c, Value x, Value y) {
+  return arith::SelectOp::create(t.b, t.loc, c, x, y);
+}
 
 /// Sum over the row of `weight(x)`, in double over blocks summed in float.
 Value mass(TileBuilder &t, Row &row, ArrayRef<Value> scalars, TileBuilder::Body weight) {
   F64 d{t};
-  return row.walk(t, d.c(0), [&](TileBuilder &t, Value tile, Value, int64_t size, ValueRange carried) -> SmallVector<Value> {
-    SmallVector<Value> inputs{tile};
-    SmallVector<SmallVector<int64_t>> dims{{0, 1}};
-    for (Value s : scalars) {
-      inputs.push_back(s);
-      dims.push_back({});
-    }
-    Value w = t.map({1, size}, inputs, dims, weight);
-    Value sum = t.extract(t.reduce(w, t.full({1}, 0)), t.index(0));
-    F64 d{t};
-    return {d.add(carried[0], d.of(sum))};
-  })[0];
+  return row.walk(
+      t, d.c(0),
+      [&](TileBuilder &t, Value tile, Value, int64_t size, ValueRange carried) -> SmallVector<Value> {
+        SmallVector<Value> inputs{tile};
+        SmallVector<SmallVector<int64_t>> dims{{0, 1}};
+        for (Value s : scalars) {
+          inputs.push_back(s);
+          dims.push_back({});
+        }
+        Value w = t.map({1, size}, inputs, dims, weight);
+        Value sum = t.extract(t.reduce(w, t.full({1}, 0)), t.index(0));
+        F64 d{t};
+        return {d.add(carried[0], d.of(sum))};
+      })[0];
 }
 
 /// The float whose place in the order of floats is the i64 `key`.
 Value floatOfKey(TileBuilder &t, Value key) {
   Value k = arith::TruncIOp::create(t.b, t.loc, t.b.getI32Type(), key);
   Value sign = arith::ShRSIOp::create(t.b, t.loc, k, t.i32(31));
-  Value bits = arith::XOrIOp::create(t.b, t.loc, k, arith::AndIOp::create(t.b, t.loc, sign, t.i32(0x7fffffff)));
+  Value bits =
+      arith::XOrIOp::create(t.b, t.loc, k, arith::AndIOp::create(t.b, t.loc, sign, t.i32(0x7fffffff)));
   return arith::BitcastOp::create(t.b, t.loc, t.b.getF32Type(), bits);
 }
 
 /// The largest float x with `enough(x)`; `enough` holds for very small x and stays false once false.
 Value bisect(TileBuilder &t, function_ref<Value(TileBuilder &, Value)> enough) {
-  auto c = [](TileBuilder &t, int64_t v) -> Value { return arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(v)); };
+  auto c = [](TileBuilder &t, int64_t v) -> Value {
+    return arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(v));
+  };
   // Keys of -inf and +inf; invariant: enough(low), not enough(high).
   int64_t low = -2139095041, high = 2139095041;
-  auto ends = t.loop(t.index(0), t.index(33), 1, {c(t, low), c(t, high)}, [&](TileBuilder &t, Value, ValueRange carried) -> SmallVector<Value> {
-    Value sum = arith::AddIOp::create(t.b, t.loc, carried[0], carried[1]);
-    Value middle = arith::ShRSIOp::create(t.b, t.loc, sum, c(t, 1));
-    Value yes = enough(t, floatOfKey(t, middle));
-    return {choose(t, yes, middle, carried[0]), choose(t, yes, carried[1], middle)};
-  });
+  auto ends = t.loop(t.index(0), t.index(33), 1, {c(t, low), c(t, high)},
+                     [&](TileBuilder &t, Value, ValueRange carried) -> SmallVector<Value> {
+                       Value sum = arith::AddIOp::create(t.b, t.loc, carried[0], carried[1]);
+                       Value middle = arith::ShRSIOp::create(t.b, t.loc, sum, c(t, 1));
+                       Value yes = enough(t, floatOfKey(t, middle));
+                       return {choose(t, yes, middle, carried[0]), choose(t, yes, carried[1], middle)};
+                     });
   return floatOfKey(t, ends[0]);
 }
 
@@ -134,7 +160,8 @@ void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op) {
   int64_t half = op.getFrequencies().size();
   float scale = op.getScale().convertToDouble();
   auto type = RankedTensorType::get({half}, t.b.getF32Type());
-  Value frequencies = arith::ConstantOp::create(t.b, t.loc, DenseElementsAttr::get(type, op.getFrequencies()));
+  Value frequencies =
+      arith::ConstantOp::create(t.b, t.loc, DenseElementsAttr::get(type, op.getFrequencies()));
   forAll(e, t, {e.tokens(t)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
     Value position = t.extract(e.where, {at[0], t.index(1)});
     Value p = arith::SIToFPOp::create(t.b, t.loc, t.b.getF32Type(), position);
@@ -161,24 +188,29 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
     Value seed = draw(0), topK = draw(1), position = draw(2);
 
     // The largest logit, its first index, and how many logits are NaN or +inf.
-    auto top = row.walk(t, {t.f32(-INFINITY), t.index(0), t.f32(0)}, [&](TileBuilder &t, Value tile, Value start, int64_t size, ValueRange carried) -> SmallVector<Value> {
-      Value bad = t.map({tile}, [](TileBuilder &t, ValueRange v) {
-        return choose(t, compare(t, arith::CmpFPredicate::OLT, v[0], t.f32(INFINITY)), t.f32(0), t.f32(1));
-      });
-      Value badCount = t.extract(t.reduce(bad, t.full({1}, 0)), t.index(0));
-      Value best = t.extract(t.reduce(tile, t.full({1}, -INFINITY), true), t.index(0));
-      auto found = t.select(
-          compare(t, arith::CmpFPredicate::OGT, best, carried[0]),
-          [&](TileBuilder &t) -> SmallVector<Value> {
-            Value first = t.loop(t.index(0), t.index(size), 1, t.index(size), [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
-              Value same = compare(t, arith::CmpFPredicate::OEQ, t.extract(tile, {t.index(0), i}), best);
-              return {choose(t, same, t.min(i, c[0]), c[0])};
-            })[0];
-            return {best, t.add(start, first)};
-          },
-          [&](TileBuilder &) -> SmallVector<Value> { return {carried[0], carried[1]}; });
-      return {found[0], found[1], t.addf(carried[2], badCount)};
-    });
+    auto top = row.walk(
+        t, {t.f32(-INFINITY), t.index(0), t.f32(0)},
+        [&](TileBuilder &t, Value tile, Value start, int64_t size, ValueRange carried) -> SmallVector<Value> {
+          Value bad = t.map({tile}, [](TileBuilder &t, ValueRange v) {
+            return choose(t, compare(t, arith::CmpFPredicate::OLT, v[0], t.f32(INFINITY)), t.f32(0),
+                          t.f32(1));
+          });
+          Value badCount = t.extract(t.reduce(bad, t.full({1}, 0)), t.index(0));
+          Value best = t.extract(t.reduce(tile, t.full({1}, -INFINITY), true), t.index(0));
+          auto found = t.select(
+              compare(t, arith::CmpFPredicate::OGT, best, carried[0]),
+              [&](TileBuilder &t) -> SmallVector<Value> {
+                Value first = t.loop(t.index(0), t.index(size), 1, t.index(size),
+                                     [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
+                                       Value same = compare(t, arith::CmpFPredicate::OEQ,
+                                                            t.extract(tile, {t.index(0), i}), best);
+                                       return {choose(t, same, t.min(i, c[0]), c[0])};
+                                     })[0];
+                return {best, t.add(start, first)};
+              },
+              [&](TileBuilder &) -> SmallVector<Value> { return {carried[0], carried[1]}; });
+          return {found[0], found[1], t.addf(carried[2], badCount)};
+        });
     Value maximum = top[0];
     // A row with a NaN or +inf, or of nothing but -inf, has no token.
     Value healthy = arith::AndIOp::create(t.b, t.loc, compare(t, arith::CmpFPredicate::OEQ, top[2], t.f32(0)),
@@ -192,7 +224,8 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
           Value inverse = t.divf(t.f32(1), temperature);
           Value nothing = t.f32(-INFINITY);
           auto zero64 = [](TileBuilder &t, Value v) -> Value {
-            return arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, v, arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(0)));
+            return arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, v,
+                                         arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(0)));
           };
           // The k-th largest logit.
           Value kth = t.select(
@@ -234,38 +267,51 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
           SmallVector<Value> scalars{bound, maximum, inverse, minP};
           Value all = mass(t, row, scalars, kept);
           Value word = philox(t, seed, position);
-          Value high = arith::ShRUIOp::create(t.b, t.loc, word, arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(8)));
+          Value high = arith::ShRUIOp::create(
+              t.b, t.loc, word, arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(8)));
           Value u = d.mul(arith::SIToFPOp::create(t.b, t.loc, t.b.getF64Type(), high), d.c(1.0 / (1 << 24)));
           Value target = d.mul(u, all);
-          // Walk until the running mass exceeds the target; `last` is a token with mass, in case rounding leaves the target just out of reach.
-          auto found = row.walk(t, {d.c(0), t.index(vocab), top[1]}, [&](TileBuilder &t, Value tile, Value start, int64_t size, ValueRange carried) -> SmallVector<Value> {
-            SmallVector<Value> inputs{tile};
-            inputs.append(scalars);
-            SmallVector<SmallVector<int64_t>> dims{{0, 1}, {}, {}, {}, {}};
-            Value w = t.map({1, size}, inputs, dims, kept);
-            F64 d{t};
-            Value after = d.add(carried[0], d.of(t.extract(t.reduce(w, t.full({1}, 0)), t.index(0))));
-            Value open = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, carried[1], t.index(vocab));
-            Value here = arith::AndIOp::create(t.b, t.loc, open, compare(t, arith::CmpFPredicate::OGT, after, target));
-            auto chosen = t.select(
-                here,
-                [&](TileBuilder &t) -> SmallVector<Value> {
-                  auto scan = t.loop(t.index(0), t.index(size), 1, {carried[0], t.index(vocab), carried[2]}, [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
-                    F64 d{t};
-                    Value one = t.extract(w, {t.index(0), i});
-                    Value sum = d.add(c[0], d.of(one));
-                    Value some = compare(t, arith::CmpFPredicate::OGT, one, t.f32(0));
-                    Value token = t.add(start, i);
-                    Value crossed = arith::AndIOp::create(t.b, t.loc, some, compare(t, arith::CmpFPredicate::OGT, sum, target));
-                    return {sum, choose(t, crossed, t.min(c[1], token), c[1]), choose(t, some, token, c[2])};
-                  });
-                  // The block's sum was taken in another order: its last token with mass stands in if none crossed.
-                  Value none = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, scan[1], t.index(vocab));
-                  return {choose(t, none, scan[2], scan[1])};
-                },
-                [&](TileBuilder &) -> SmallVector<Value> { return {carried[1]}; });
-            return {after, chosen[0], carried[2]};
-          });
+          // Walk until the running mass exceeds the target; `last` is a token with mass, in case rounding
+          // leaves the target just out of reach.
+          auto found = row.walk(
+              t, {d.c(0), t.index(vocab), top[1]},
+              [&](TileBuilder &t, Value tile, Value start, int64_t size,
+                  ValueRange carried) -> SmallVector<Value> {
+                SmallVector<Value> inputs{tile};
+                inputs.append(scalars);
+                SmallVector<SmallVector<int64_t>> dims{{0, 1}, {}, {}, {}, {}};
+                Value w = t.map({1, size}, inputs, dims, kept);
+                F64 d{t};
+                Value after = d.add(carried[0], d.of(t.extract(t.reduce(w, t.full({1}, 0)), t.index(0))));
+                Value open =
+                    arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, carried[1], t.index(vocab));
+                Value here = arith::AndIOp::create(t.b, t.loc, open,
+                                                   compare(t, arith::CmpFPredicate::OGT, after, target));
+                auto chosen = t.select(
+                    here,
+                    [&](TileBuilder &t) -> SmallVector<Value> {
+                      auto scan =
+                          t.loop(t.index(0), t.index(size), 1, {carried[0], t.index(vocab), carried[2]},
+                                 [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
+                                   F64 d{t};
+                                   Value one = t.extract(w, {t.index(0), i});
+                                   Value sum = d.add(c[0], d.of(one));
+                                   Value some = compare(t, arith::CmpFPredicate::OGT, one, t.f32(0));
+                                   Value token = t.add(start, i);
+                                   Value crossed = arith::AndIOp::create(
+                                       t.b, t.loc, some, compare(t, arith::CmpFPredicate::OGT, sum, target));
+                                   return {sum, choose(t, crossed, t.min(c[1], token), c[1]),
+                                           choose(t, some, token, c[2])};
+                                 });
+                      // The block's sum was taken in another order: its last token with mass stands in if
+                      // none crossed.
+                      Value none = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, scan[1],
+                                                         t.index(vocab));
+                      return {choose(t, none, scan[2], scan[1])};
+                    },
+                    [&](TileBuilder &) -> SmallVector<Value> { return {carried[1]}; });
+                return {after, chosen[0], carried[2]};
+              });
           Value none = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, found[1], t.index(vocab));
           return {choose(t, none, top[1], found[1])};
         })[0];

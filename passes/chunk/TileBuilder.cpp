@@ -40,9 +40,13 @@ Value TileBuilder::mod(Value x, int64_t y) {
 }
 Value TileBuilder::min(Value x, Value y) { return arith::MinSIOp::create(b, loc, x, y); }
 Value TileBuilder::max(Value x, Value y) { return arith::MaxSIOp::create(b, loc, x, y); }
-Value TileBuilder::less(Value x, Value y) { return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x, y); }
+Value TileBuilder::less(Value x, Value y) {
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, x, y);
+}
 Value TileBuilder::f32(double v) { return arith::ConstantOp::create(b, loc, b.getF32FloatAttr((float)v)); }
-Value TileBuilder::i32(int64_t v) { return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr((int32_t)v)); }
+Value TileBuilder::i32(int64_t v) {
+  return arith::ConstantOp::create(b, loc, b.getI32IntegerAttr((int32_t)v));
+}
 Value TileBuilder::toIndex(Value i) { return arith::IndexCastOp::create(b, loc, b.getIndexType(), i); }
 Value TileBuilder::toF32(Value v) {
   if (v.getType().isF32() || !isa<FloatType>(v.getType()))
@@ -98,17 +102,22 @@ static RankedTensorType tileType(ArrayRef<int64_t> shape, Type element) {
   return RankedTensorType::get(dims, element);
 }
 
-Value TileBuilder::load(Value tensor, ArrayRef<Value> offsets, ArrayRef<int64_t> sizes, ArrayRef<int64_t> shape, ValueRange dynamic) {
+Value TileBuilder::load(Value tensor, ArrayRef<Value> offsets, ArrayRef<int64_t> sizes,
+                        ArrayRef<int64_t> shape, ValueRange dynamic) {
   SmallVector<OpFoldResult> ones(offsets.size(), b.getIndexAttr(1));
-  return tensor::ExtractSliceOp::create(b, loc, tileType(shape, elementOf(tensor)), tensor, mixed(offsets), mixed(sizes, dynamic), ones);
+  return tensor::ExtractSliceOp::create(b, loc, tileType(shape, elementOf(tensor)), tensor, mixed(offsets),
+                                        mixed(sizes, dynamic), ones);
 }
 
-Value TileBuilder::store(Value tile, Value tensor, ArrayRef<Value> offsets, ArrayRef<int64_t> sizes, ValueRange dynamic) {
+Value TileBuilder::store(Value tile, Value tensor, ArrayRef<Value> offsets, ArrayRef<int64_t> sizes,
+                         ValueRange dynamic) {
   SmallVector<OpFoldResult> ones(offsets.size(), b.getIndexAttr(1));
   return tensor::InsertSliceOp::create(b, loc, tile, tensor, mixed(offsets), mixed(sizes, dynamic), ones);
 }
 
-Value TileBuilder::extract(Value tensor, ValueRange indices) { return tensor::ExtractOp::create(b, loc, tensor, indices); }
+Value TileBuilder::extract(Value tensor, ValueRange indices) {
+  return tensor::ExtractOp::create(b, loc, tensor, indices);
+}
 Value TileBuilder::insert(Value scalar, Value tensor, ValueRange indices) {
   return tensor::InsertOp::create(b, loc, scalar, tensor, indices);
 }
@@ -121,7 +130,8 @@ static AffineMap pick(MLIRContext *context, unsigned rank, ArrayRef<int64_t> dim
   return AffineMap::get(rank, 0, exprs, context);
 }
 
-Value TileBuilder::map(ArrayRef<int64_t> shape, ValueRange inputs, ArrayRef<SmallVector<int64_t>> dims, Body body, Value into) {
+Value TileBuilder::map(ArrayRef<int64_t> shape, ValueRange inputs, ArrayRef<SmallVector<int64_t>> dims,
+                       Body body, Value into) {
   unsigned rank = shape.size();
   MLIRContext *context = b.getContext();
   AffineMap identity = AffineMap::getMultiDimIdentityMap(rank, context);
@@ -133,22 +143,25 @@ Value TileBuilder::map(ArrayRef<int64_t> shape, ValueRange inputs, ArrayRef<Smal
   maps.push_back(identity);
   Value out = into ? into : empty(shape);
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-  auto op = linalg::GenericOp::create(
-      b, loc, TypeRange{out.getType()}, inputs, ValueRange{out}, maps, iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
-        TileBuilder t(nested, l);
-        SmallVector<Value> values;
-        for (Value v : args.drop_back())
-          values.push_back(t.toF32(v));
-        if (into)
-          values.push_back(args.back());
-        linalg::YieldOp::create(nested, l, body(t, values));
-      });
+  auto op = linalg::GenericOp::create(b, loc, TypeRange{out.getType()}, inputs, ValueRange{out}, maps,
+                                      iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
+                                        TileBuilder t(nested, l);
+                                        SmallVector<Value> values;
+                                        for (Value v : args.drop_back())
+                                          values.push_back(t.toF32(v));
+                                        if (into)
+                                          values.push_back(args.back());
+                                        linalg::YieldOp::create(nested, l, body(t, values));
+                                      });
   return op.getResult(0);
 }
 
-Value TileBuilder::map(ValueRange inputs, Body body) { return map(shapeOf(inputs.front()), inputs, {}, body); }
+Value TileBuilder::map(ValueRange inputs, Body body) {
+  return map(shapeOf(inputs.front()), inputs, {}, body);
+}
 
-Value TileBuilder::mapWithColumn(ArrayRef<int64_t> shape, ValueRange inputs, ArrayRef<SmallVector<int64_t>> dims,
+Value TileBuilder::mapWithColumn(ArrayRef<int64_t> shape, ValueRange inputs,
+                                 ArrayRef<SmallVector<int64_t>> dims,
                                  function_ref<Value(TileBuilder &, ValueRange, Value, Value)> body) {
   int64_t last = shape.size() - 1;
   return map(shape, inputs, dims, [&](TileBuilder &t, ValueRange args) {
@@ -163,9 +176,10 @@ Value TileBuilder::contract(Value a, Value w, Value acc, bool aTransposed, bool 
   SmallVector<int64_t> aDims = aTransposed ? SmallVector<int64_t>{2, 0} : SmallVector<int64_t>{0, 2};
   SmallVector<int64_t> bDims = bTransposed ? SmallVector<int64_t>{1, 2} : SmallVector<int64_t>{2, 1};
   SmallVector<AffineMap> maps{pick(context, 3, aDims), pick(context, 3, bDims), pick(context, 3, {0, 1})};
-  SmallVector<utils::IteratorType> iterators{utils::IteratorType::parallel, utils::IteratorType::parallel, utils::IteratorType::reduction};
-  auto op = linalg::GenericOp::create(b, loc, TypeRange{acc.getType()}, ValueRange{a, w}, ValueRange{acc}, maps, iterators,
-                                      [](OpBuilder &nested, Location l, ValueRange args) {
+  SmallVector<utils::IteratorType> iterators{utils::IteratorType::parallel, utils::IteratorType::parallel,
+                                             utils::IteratorType::reduction};
+  auto op = linalg::GenericOp::create(b, loc, TypeRange{acc.getType()}, ValueRange{a, w}, ValueRange{acc},
+                                      maps, iterators, [](OpBuilder &nested, Location l, ValueRange args) {
                                         TileBuilder t(nested, l);
                                         Value product = t.mulf(t.toF32(args[0]), t.toF32(args[1]));
                                         linalg::YieldOp::create(nested, l, t.addf(args[2], product));
@@ -182,11 +196,12 @@ Value TileBuilder::reduce(Value tile, Value init, bool maximum) {
   SmallVector<AffineMap> maps{AffineMap::getMultiDimIdentityMap(rank, context), pick(context, rank, kept)};
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
   iterators.back() = utils::IteratorType::reduction;
-  auto op = linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{tile}, ValueRange{init}, maps, iterators,
-                                      [&](OpBuilder &nested, Location l, ValueRange args) {
+  auto op = linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{tile}, ValueRange{init},
+                                      maps, iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
                                         TileBuilder t(nested, l);
                                         Value v = t.toF32(args[0]);
-                                        linalg::YieldOp::create(nested, l, maximum ? t.maxf(args[1], v) : t.addf(args[1], v));
+                                        linalg::YieldOp::create(
+                                            nested, l, maximum ? t.maxf(args[1], v) : t.addf(args[1], v));
                                       });
   return op.getResult(0);
 }
@@ -197,10 +212,11 @@ Value TileBuilder::transpose(Value tile) {
 }
 
 SmallVector<Value> TileBuilder::loop(Value from, Value to, int64_t step, ValueRange init, LoopBody body) {
-  auto op = scf::ForOp::create(b, loc, from, to, index(step), init, [&](OpBuilder &nested, Location l, Value i, ValueRange carried) {
-    TileBuilder t(nested, l);
-    scf::YieldOp::create(nested, l, body(t, i, carried));
-  });
+  auto op = scf::ForOp::create(b, loc, from, to, index(step), init,
+                               [&](OpBuilder &nested, Location l, Value i, ValueRange carried) {
+                                 TileBuilder t(nested, l);
+                                 scf::YieldOp::create(nested, l, body(t, i, carried));
+                               });
   return SmallVector<Value>(op.getResults());
 }
 

@@ -1,5 +1,6 @@
-// Words in which tile programs are written: loads and stores of static tiles, elementwise maps, contractions, reductions,
-// loops. Every method emits upstream ops and returns the new value. Tiles are tensors of static shape; coordinates are index values.
+// Words in which tile programs are written: loads and stores of static tiles, elementwise maps, contractions,
+// reductions, loops. Every method emits upstream ops and returns the new value. Tiles are tensors of static
+// shape; coordinates are index values.
 #pragma once
 #include "passes/Passes.h"
 
@@ -29,8 +30,8 @@ public:
   Value less(Value x, Value y); ///< signed x < y on indices
   Value f32(double v);
   Value i32(int64_t v);
-  Value toIndex(Value i);       ///< any integer to index
-  Value toF32(Value v);         ///< stored float to f32
+  Value toIndex(Value i); ///< any integer to index
+  Value toF32(Value v);   ///< stored float to f32
   // Scalar floats (used in bodies of maps).
   Value addf(Value x, Value y);
   Value subf(Value x, Value y);
@@ -43,18 +44,21 @@ public:
   Value dim(Value tensor, int64_t i);
   Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element = {});
   Value full(llvm::ArrayRef<int64_t> shape, double value);
-  /// The box of `sizes` (static; -1 takes the next of `dynamic`) at `offsets`, unit dimensions dropped to reach `shape`.
-  Value load(Value tensor, llvm::ArrayRef<Value> offsets, llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> shape,
-             mlir::ValueRange dynamic = {});
+  /// The box of `sizes` (static; -1 takes the next of `dynamic`) at `offsets`, unit dimensions dropped to
+  /// reach `shape`.
+  Value load(Value tensor, llvm::ArrayRef<Value> offsets, llvm::ArrayRef<int64_t> sizes,
+             llvm::ArrayRef<int64_t> shape, mlir::ValueRange dynamic = {});
   /// `tile` written into `tensor` at `offsets`.
-  Value store(Value tile, Value tensor, llvm::ArrayRef<Value> offsets, llvm::ArrayRef<int64_t> sizes, mlir::ValueRange dynamic = {});
+  Value store(Value tile, Value tensor, llvm::ArrayRef<Value> offsets, llvm::ArrayRef<int64_t> sizes,
+              mlir::ValueRange dynamic = {});
   Value extract(Value tensor, mlir::ValueRange indices);
   Value insert(Value scalar, Value tensor, mlir::ValueRange indices);
 
-  /// out[d...] = body(inputs...) for every element of `shape`. Each input is a scalar, or a tile whose dimensions are those of `shape` given by `dims[i]`
-  /// (empty list of lists: all inputs have the shape itself). Stored floats reach the body as f32.
-  Value map(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs, llvm::ArrayRef<llvm::SmallVector<int64_t>> dims, Body body,
-            Value into = {});
+  /// out[d...] = body(inputs...) for every element of `shape`. Each input is a scalar, or a tile whose
+  /// dimensions are those of `shape` given by `dims[i]` (empty list of lists: all inputs have the shape
+  /// itself). Stored floats reach the body as f32.
+  Value map(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs,
+            llvm::ArrayRef<llvm::SmallVector<int64_t>> dims, Body body, Value into = {});
   Value map(mlir::ValueRange inputs, Body body); ///< all of the first one's shape
   /// acc[m, n] + sum_k a * b; `a` is [m, k] or [k, m] (aRows), `b` [k, n] or [n, k] (bRows).
   Value contract(Value a, Value b, Value acc, bool aTransposed = false, bool bTransposed = false);
@@ -62,17 +66,24 @@ public:
   Value reduce(Value tile, Value init, bool maximum = false);
   Value transpose(Value tile); ///< [m, n] to [n, m]
   /// A tile [m, n] of iota along n plus `start` compared below: see users. Elements are index values as i32.
-  Value mapWithColumn(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs, llvm::ArrayRef<llvm::SmallVector<int64_t>> dims,
-                      llvm::function_ref<Value(TileBuilder &, mlir::ValueRange, Value row, Value column)> body);
+  Value
+  mapWithColumn(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs,
+                llvm::ArrayRef<llvm::SmallVector<int64_t>> dims,
+                llvm::function_ref<Value(TileBuilder &, mlir::ValueRange, Value row, Value column)> body);
 
   // Control flow.
-  using LoopBody = llvm::function_ref<llvm::SmallVector<Value>(TileBuilder &, Value i, mlir::ValueRange carried)>;
+  using LoopBody =
+      llvm::function_ref<llvm::SmallVector<Value>(TileBuilder &, Value i, mlir::ValueRange carried)>;
   llvm::SmallVector<Value> loop(Value from, Value to, int64_t step, mlir::ValueRange init, LoopBody body);
   using Branch = llvm::function_ref<llvm::SmallVector<Value>(TileBuilder &)>;
   llvm::SmallVector<Value> select(Value condition, Branch yes, Branch no);
 
-  static llvm::ArrayRef<int64_t> shapeOf(Value v) { return llvm::cast<mlir::RankedTensorType>(v.getType()).getShape(); }
-  static mlir::Type elementOf(Value v) { return llvm::cast<mlir::RankedTensorType>(v.getType()).getElementType(); }
+  static llvm::ArrayRef<int64_t> shapeOf(Value v) {
+    return llvm::cast<mlir::RankedTensorType>(v.getType()).getShape();
+  }
+  static mlir::Type elementOf(Value v) {
+    return llvm::cast<mlir::RankedTensorType>(v.getType()).getElementType();
+  }
 
 private:
   llvm::SmallVector<mlir::OpFoldResult> mixed(llvm::ArrayRef<Value> values);

@@ -6,8 +6,8 @@ namespace llmc {
 
 Value TileEmitter::fail(TileBuilder &t, Operation *op, const Tile &at, const Twine &reason) {
   if (!hasFailed)
-    dispatch.emitError("no kernel for this dispatch: ") << op->getName() << " cannot make a tile of " << at.rows << " x " << at.columns
-                                                        << ": " << reason;
+    dispatch.emitError("no kernel for this dispatch: ")
+        << op->getName() << " cannot make a tile of " << at.rows << " x " << at.columns << ": " << reason;
   hasFailed = true;
   return t.full({at.rows, at.columns}, 0);
 }
@@ -39,7 +39,8 @@ Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
   if (!op)
     return fail(t, dispatch, at, "an operand has no argument");
   if (auto slice = dyn_cast<llm::SliceOp>(op)) {
-    bool isMade = isa_and_nonnull<llm::LinearOp, llm::ExpertLinearOp>(slice.getX().getDefiningOp()) && !bound.lookup(slice.getX());
+    bool isMade = isa_and_nonnull<llm::LinearOp, llm::ExpertLinearOp>(slice.getX().getDefiningOp()) &&
+                  !bound.lookup(slice.getX());
     if (isMade && slice.getOffset() % 32)
       return fail(t, op, at, "a slice of a linear begins with one of its panels of 32 columns");
     return tile(t, slice.getX(), {at.row, at.rows, t.add(at.column, slice.getOffset()), at.columns});
@@ -95,7 +96,8 @@ static Value sumOfSquares(TileBuilder &t, Value x) {
 Value TileEmitter::normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at) {
   int64_t d = llm::elements(op.getWeight());
   if (at.columns != d)
-    return at.columns % d ? fail(t, op, at, "a norm needs whole groups of " + Twine(d) + " columns") : byGroups(t, op.getResult(), at, d);
+    return at.columns % d ? fail(t, op, at, "a norm needs whole groups of " + Twine(d) + " columns")
+                          : byGroups(t, op.getResult(), at, d);
   Value x = tile(t, op.getX(), at);
   double eps = op.getEps().convertToDouble();
   Value scale = t.map({sumOfSquares(t, x)}, [&](TileBuilder &t, ValueRange v) -> Value {
@@ -121,25 +123,34 @@ Value TileEmitter::normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at) {
 Value TileEmitter::l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at) {
   int64_t d = llm::columns(op.getX()) / (int64_t)op.getHeads();
   if (at.columns != d)
-    return at.columns % d ? fail(t, op, at, "a norm needs whole heads of " + Twine(d) + " columns") : byGroups(t, op.getResult(), at, d);
+    return at.columns % d ? fail(t, op, at, "a norm needs whole heads of " + Twine(d) + " columns")
+                          : byGroups(t, op.getResult(), at, d);
   Value x = tile(t, op.getX(), at);
   double eps = op.getEps().convertToDouble(), factor = op.getScale().convertToDouble();
   Value scale = t.map({sumOfSquares(t, x)}, [&](TileBuilder &t, ValueRange v) -> Value {
     return t.divf(t.f32(factor), math::SqrtOp::create(t.b, t.loc, t.addf(v[0], t.f32(eps))));
   });
-  return t.map({at.rows, d}, {x, scale}, {{0, 1}, {0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[1]); });
+  return t.map({at.rows, d}, {x, scale}, {{0, 1}, {0}},
+               [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[1]); });
 }
 
 Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) {
   int64_t n = llm::columns(op.getTable()), half = n / 2;
   if (at.columns != n)
-    return at.columns % n ? fail(t, op, at, "a rotation needs whole heads of " + Twine(n) + " columns") : byGroups(t, op.getResult(), at, n);
+    return at.columns % n ? fail(t, op, at, "a rotation needs whole heads of " + Twine(n) + " columns")
+                          : byGroups(t, op.getResult(), at, n);
   Value x = tile(t, op.getX(), at);
   Value table = tile(t, op.getTable(), {at.row, at.rows, t.index(0), n});
-  auto part = [&](Value v, int64_t from) { return t.load(v, {t.index(0), t.index(from)}, {at.rows, half}, {at.rows, half}); };
+  auto part = [&](Value v, int64_t from) {
+    return t.load(v, {t.index(0), t.index(from)}, {at.rows, half}, {at.rows, half});
+  };
   Value x1 = part(x, 0), x2 = part(x, half), c = part(table, 0), s = part(table, half);
-  Value y1 = t.map({x1, x2, c, s}, [](TileBuilder &t, ValueRange v) { return t.subf(t.mulf(v[0], v[2]), t.mulf(v[1], v[3])); });
-  Value y2 = t.map({x1, x2, c, s}, [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(v[1], v[2]), t.mulf(v[0], v[3])); });
+  Value y1 = t.map({x1, x2, c, s}, [](TileBuilder &t, ValueRange v) {
+    return t.subf(t.mulf(v[0], v[2]), t.mulf(v[1], v[3]));
+  });
+  Value y2 = t.map({x1, x2, c, s}, [](TileBuilder &t, ValueRange v) {
+    return t.addf(t.mulf(v[1], v[2]), t.mulf(v[0], v[3]));
+  });
   Value y = t.store(y1, t.empty({at.rows, n}), {t.index(0), t.index(0)}, {at.rows, half});
   return t.store(y2, y, {t.index(0), t.index(half)}, {at.rows, half});
 }
@@ -147,7 +158,8 @@ Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) 
 Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {
   int64_t k = llm::columns(op.getF()) / llm::elements(op.getALog());
   if (at.columns > k ? at.columns % k : k % at.columns)
-    return fail(t, op, at, "a decay gate needs columns of one head or whole heads of " + Twine(k) + " columns");
+    return fail(t, op, at,
+                "a decay gate needs columns of one head or whole heads of " + Twine(k) + " columns");
   if (at.columns > k)
     return byGroups(t, op.getResult(), at, k);
   // A head's value lies along the one dimension that is not 1, if there is one.
@@ -157,13 +169,14 @@ Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at)
   Value rate = t.exp(t.toF32(t.extract(argument(op.getALog()), place)));
   Value f = tile(t, op.getF(), at);
   Value bias = t.load(argument(op.getDtBias()), {at.column}, {at.columns}, {at.columns});
-  return t.map({at.rows, at.columns}, {f, bias, rate}, {{0, 1}, {1}, {}}, [](TileBuilder &t, ValueRange v) -> Value {
-    Value x = t.addf(v[0], v[1]);
-    Value soft = math::Log1pOp::create(t.b, t.loc, t.exp(x));
-    Value large = arith::CmpFOp::create(t.b, t.loc, arith::CmpFPredicate::OGT, x, t.f32(20));
-    Value plus = arith::SelectOp::create(t.b, t.loc, large, x, soft);
-    return arith::NegFOp::create(t.b, t.loc, t.mulf(v[2], plus));
-  });
+  return t.map({at.rows, at.columns}, {f, bias, rate}, {{0, 1}, {1}, {}},
+               [](TileBuilder &t, ValueRange v) -> Value {
+                 Value x = t.addf(v[0], v[1]);
+                 Value soft = math::Log1pOp::create(t.b, t.loc, t.exp(x));
+                 Value large = arith::CmpFOp::create(t.b, t.loc, arith::CmpFPredicate::OGT, x, t.f32(20));
+                 Value plus = arith::SelectOp::create(t.b, t.loc, large, x, soft);
+                 return arith::NegFOp::create(t.b, t.loc, t.mulf(v[2], plus));
+               });
 }
 
 Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at) {
@@ -184,16 +197,19 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
       input = t.select(
           inside,
           [&](TileBuilder &t) -> SmallVector<Value> {
-            return {t.map({tile(t, op.getX(), {t.sub(at.row, t.index(back)), 1, at.column, n})}, [](TileBuilder &, ValueRange v) { return v[0]; })};
+            return {t.map({tile(t, op.getX(), {t.sub(at.row, t.index(back)), 1, at.column, n})},
+                          [](TileBuilder &, ValueRange v) { return v[0]; })};
           },
           [&](TileBuilder &t) -> SmallVector<Value> {
-            Value old = t.load(argument(op.getTail()), {current.slot, t.add(local, w), at.column}, {1, 1, n}, {1, n});
+            Value old =
+                t.load(argument(op.getTail()), {current.slot, t.add(local, w), at.column}, {1, 1, n}, {1, n});
             return {t.map({old}, [](TileBuilder &, ValueRange v) { return v[0]; })};
           })[0];
     }
     Value taps = t.load(weight, {t.index(0), t.index(0), t.index(w), at.column}, {1, 1, 1, n}, {1, n});
-    sum = t.map({1, n}, {input, taps}, {{0, 1}, {0, 1}},
-                [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, sum);
+    sum = t.map(
+        {1, n}, {input, taps}, {{0, 1}, {0, 1}},
+        [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, sum);
   }
   return t.map({sum}, [](TileBuilder &t, ValueRange v) {
     Value e = t.exp(arith::NegFOp::create(t.b, t.loc, v[0]));
@@ -205,7 +221,8 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
   // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
   int64_t k = shape[2], p = shape[3];
-  if (at.columns > p) { // panel by panel; whoever asks for so much binds the input first, so that it is made once
+  if (at.columns >
+      p) { // panel by panel; whoever asks for so much binds the input first, so that it is made once
     int64_t whole = at.columns / p * p;
     auto part = [&](TileBuilder &t, Value into, Value offset, int64_t columns) {
       Value tile = linearTile(t, op, x, panels, {at.row, at.rows, t.add(at.column, offset), columns});
@@ -221,7 +238,9 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
   Value group = expert ? expert : t.index(0);
   Value w = t.load(panels, {group, t.floorDiv(at.column, p), t.index(0), t.index(0)}, {1, 1, k, p}, {k, p});
   Value product = t.contract(a, w, t.full({at.rows, p}, 0));
-  return at.columns == p ? product : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
+  return at.columns == p
+             ? product
+             : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
 }
 
 void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
@@ -229,26 +248,29 @@ void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
   SmallVector<OpFoldResult> upper;
   for (Value v : bounds)
     upper.push_back(getAsOpFoldResult(v));
-  auto op = scf::ForallOp::create(t.b, t.loc, upper, e.destinations, std::nullopt, [&](OpBuilder &nested, Location l, ValueRange args) {
-    TileBuilder inner(nested, l);
-    ValueRange at = args.take_front(bounds.size()), destinations = args.drop_front(bounds.size());
-    // What is updated in place is read from where it is written.
-    for (auto [i, operand] : llvm::enumerate(e.dispatch.getTied()))
-      if (operand >= 0)
-        e.setArgument(e.dispatch.getBody().getArgument(operand), destinations[i]);
-    SmallVector<Piece> pieces = body(inner, at, destinations);
-    auto end = scf::InParallelOp::create(nested, l);
-    nested.setInsertionPointToStart(&end.getRegion().front());
-    for (const Piece &piece : pieces) {
-      SmallVector<OpFoldResult> offsets, sizes, ones(piece.offsets.size(), nested.getIndexAttr(1));
-      size_t next = 0;
-      for (Value v : piece.offsets)
-        offsets.push_back(getAsOpFoldResult(v));
-      for (int64_t s : piece.sizes)
-        sizes.push_back(s >= 0 ? OpFoldResult(nested.getIndexAttr(s)) : OpFoldResult(piece.dynamic[next++]));
-      tensor::ParallelInsertSliceOp::create(nested, l, piece.tile, destinations[piece.result], offsets, sizes, ones);
-    }
-  });
+  auto op = scf::ForallOp::create(
+      t.b, t.loc, upper, e.destinations, std::nullopt, [&](OpBuilder &nested, Location l, ValueRange args) {
+        TileBuilder inner(nested, l);
+        ValueRange at = args.take_front(bounds.size()), destinations = args.drop_front(bounds.size());
+        // What is updated in place is read from where it is written.
+        for (auto [i, operand] : llvm::enumerate(e.dispatch.getTied()))
+          if (operand >= 0)
+            e.setArgument(e.dispatch.getBody().getArgument(operand), destinations[i]);
+        SmallVector<Piece> pieces = body(inner, at, destinations);
+        auto end = scf::InParallelOp::create(nested, l);
+        nested.setInsertionPointToStart(&end.getRegion().front());
+        for (const Piece &piece : pieces) {
+          SmallVector<OpFoldResult> offsets, sizes, ones(piece.offsets.size(), nested.getIndexAttr(1));
+          size_t next = 0;
+          for (Value v : piece.offsets)
+            offsets.push_back(getAsOpFoldResult(v));
+          for (int64_t s : piece.sizes)
+            sizes.push_back(s >= 0 ? OpFoldResult(nested.getIndexAttr(s))
+                                   : OpFoldResult(piece.dynamic[next++]));
+          tensor::ParallelInsertSliceOp::create(nested, l, piece.tile, destinations[piece.result], offsets,
+                                                sizes, ones);
+        }
+      });
   func::ReturnOp::create(t.b, t.loc, op.getResults());
 }
 
@@ -256,9 +278,11 @@ SmallVector<Value> byRows(TileBuilder &t, Value count, ValueRange init,
                           function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)> body) {
   constexpr int64_t kBlock = 8;
   Value whole = t.sub(count, t.mod(count, kBlock));
-  auto blocks = t.loop(t.index(0), whole, kBlock, init,
-                       [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, kBlock, carried); });
-  return t.loop(whole, count, 1, blocks, [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, 1, carried); });
+  auto blocks = t.loop(t.index(0), whole, kBlock, init, [&](TileBuilder &t, Value row, ValueRange carried) {
+    return body(t, row, kBlock, carried);
+  });
+  return t.loop(whole, count, 1, blocks,
+                [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, 1, carried); });
 }
 
 } // namespace llmc

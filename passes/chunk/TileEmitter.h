@@ -1,10 +1,13 @@
-// How a dispatch becomes a tile program. A kernel asks for a tile of the value that it stores; the emitter makes it by asking the ops
-// that define the value for tiles of their operands, and so on down to the dispatch's operands, which are loads:
+// How a dispatch becomes a tile program. A kernel asks for a tile of the value that it stores; the emitter
+// makes it by asking the ops that define the value for tiles of their operands, and so on down to the
+// dispatch's operands, which are loads:
 //
 //      store(tile of map)  ──►  map  ──►  linear (the root: a contraction over its panel of weights)
-//                               └──►  residual (an operand: load)          └──►  rms_norm of the rows ──► load
+//                               └──►  residual (an operand: load)          └──►  rms_norm of the rows ──►
+//                               load
 //
-// Prologues, roots and epilogues are thus fused by one mechanism, at any tile size that the kernel's skeleton chooses.
+// Prologues, roots and epilogues are thus fused by one mechanism, at any tile size that the kernel's skeleton
+// chooses.
 #pragma once
 #include "passes/chunk/TileBuilder.h"
 
@@ -28,8 +31,8 @@ class TileEmitter {
 public:
   TileEmitter(llm::DispatchOp dispatch, mlir::func::FuncOp kernel) : dispatch(dispatch), kernel(kernel) {}
 
-  /// The tile [rows, columns] of a value of the dispatch body. On failure reports once and returns a zero tile, so that
-  /// emission can go on; `failed()` tells.
+  /// The tile [rows, columns] of a value of the dispatch body. On failure reports once and returns a zero
+  /// tile, so that emission can go on; `failed()` tells.
   mlir::Value tile(TileBuilder &t, mlir::Value v, const Tile &at);
   /// The kernel's tensor for an operand of the dispatch.
   mlir::Value argument(mlir::Value bodyArgument) { return arguments.lookup(bodyArgument); }
@@ -52,10 +55,10 @@ public:
 
   llm::DispatchOp dispatch;
   mlir::func::FuncOp kernel;
-  mlir::Value where, rows; ///< the sequence table; null if the dispatch has none
+  mlir::Value where, rows;                     ///< the sequence table; null if the dispatch has none
   llvm::SmallVector<mlir::Value> destinations; ///< one per result
-  SequenceValues current = {};  ///< the workgroup's sequence, for convolutions
-  mlir::Value expert;           ///< the workgroup's expert, for expert linears
+  SequenceValues current = {};                 ///< the workgroup's sequence, for convolutions
+  mlir::Value expert;                          ///< the workgroup's expert, for expert linears
 
 private:
   mlir::Value normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at);
@@ -64,7 +67,8 @@ private:
   mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
   mlir::Value convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
-  mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels, const Tile &at);
+  mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
+                         const Tile &at);
   /// A request for several groups of `width` columns, group by group.
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
@@ -81,14 +85,20 @@ struct Piece {
   llvm::SmallVector<mlir::Value> dynamic = {};
 };
 
-/// The kernel's one `scf.forall` over `bounds` workgroups; `body` gets the coordinates and the destinations to write.
+/// The kernel's one `scf.forall` over `bounds` workgroups; `body` gets the coordinates and the destinations
+/// to write.
 void forAll(TileEmitter &e, TileBuilder &t, llvm::ArrayRef<mlir::Value> bounds,
-            llvm::function_ref<llvm::SmallVector<Piece>(TileBuilder &, mlir::ValueRange at, mlir::ValueRange destinations)> body);
+            llvm::function_ref<llvm::SmallVector<Piece>(TileBuilder &, mlir::ValueRange at,
+                                                        mlir::ValueRange destinations)>
+                body);
 
-/// Rows `0 .. count` in blocks of 8, the rest one by one. `body` gets the first row and the block's size and returns the carried values.
+/// Rows `0 .. count` in blocks of 8, the rest one by one. `body` gets the first row and the block's size and
+/// returns the carried values.
 llvm::SmallVector<mlir::Value>
 byRows(TileBuilder &t, mlir::Value count, mlir::ValueRange init,
-       llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows, mlir::ValueRange carried)> body);
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows,
+                                                         mlir::ValueRange carried)>
+           body);
 
 // Kernel skeletons by root op; each emits the body of `e.kernel` up to its return.
 void emitEmbed(TileEmitter &e, TileBuilder &t, llm::EmbedOp op);

@@ -8,7 +8,8 @@ namespace llmc {
 #include "passes/Passes.h.inc"
 namespace {
 
-/// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every dispatch that needs them.
+/// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every
+/// dispatch that needs them.
 bool isLocal(Operation *op) {
   return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
 }
@@ -19,12 +20,14 @@ bool needsWholeGroups(Operation *op) {
 }
 
 bool isRoot(Operation *op) {
-  return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp, llm::LatentAttentionOp, llm::DeltaRuleOp,
-             llm::RouteOp, llm::DispatchExpertsOp, llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+  return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
+             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
+             llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
 }
 
-/// A router's linear joins the choice of experts if its weights are so few that one core reads them in less time than another
-/// dispatch costs (a few microseconds at about 10 GB/s); a larger one is better shared out among cores.
+/// A router's linear joins the choice of experts if its weights are so few that one core reads them in less
+/// time than another dispatch costs (a few microseconds at about 10 GB/s); a larger one is better shared out
+/// among cores.
 bool isSmallRouter(Operation *op, Operation *root) {
   constexpr int64_t kElements = 32768;
   auto linear = dyn_cast<llm::LinearOp>(op);
@@ -49,7 +52,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
   using Ordered = SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>>; // root, (group, last)
   llvm::DenseSet<Operation *> taken; // epilogue ops that belong to a group already
 
-  /// Adds the elementwise ops that alone use what the group makes. `last` becomes the op at whose place the dispatch stands.
+  /// Adds the elementwise ops that alone use what the group makes. `last` becomes the op at whose place the
+  /// dispatch stands.
   void takeEpilogue(Operation *root, Group &group, Operation *&last) {
     if (!isa<llm::LinearOp, llm::ExpertLinearOp, llm::DeltaRuleOp, llm::CombineExpertsOp>(root))
       return;
@@ -63,9 +67,11 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         user = op;
       };
       for (Operation *op : made.getUsers()) {
-        // A linear is made in panels of 32 columns, so only a slice that begins with a panel can be cut from the one being made.
+        // A linear is made in panels of 32 columns, so only a slice that begins with a panel can be cut from
+        // the one being made.
         if (auto slice = dyn_cast<llm::SliceOp>(op);
-            slice && slice.getOffset() % 32 == 0 && isa<llm::LinearOp, llm::ExpertLinearOp>(made.getDefiningOp())) {
+            slice && slice.getOffset() % 32 == 0 &&
+            isa<llm::LinearOp, llm::ExpertLinearOp>(made.getDefiningOp())) {
           slices.push_back(op);
           for (Operation *next : op->getUsers())
             note(next);
@@ -81,7 +87,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       if (auto delta = dyn_cast<llm::DeltaRuleOp>(root)) {
         auto norm = dyn_cast<llm::RmsNormOp>(user);
         joins = norm && norm.getX() == made && made == delta.getResult() &&
-                llm::elements(norm.getWeight()) == cast<RankedTensorType>(delta.getState().getType()).getDimSize(3);
+                llm::elements(norm.getWeight()) ==
+                    cast<RankedTensorType>(delta.getState().getType()).getDimSize(3);
       }
       joins &= !taken.contains(user);
       if (!joins)
@@ -107,8 +114,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     return false;
   }
 
-  /// Adds the row-local producers of what is in the group (they are cloned, the originals die when unused), and, for a delta rule, the
-  /// short convolutions that feed it.
+  /// Adds the row-local producers of what is in the group (they are cloned, the originals die when unused),
+  /// and, for a delta rule, the short convolutions that feed it.
   void takePrologue(Operation *root, Group &group, const llvm::DenseSet<Operation *> &materialized) {
     SmallVector<Operation *> work(group.begin(), group.end());
     while (!work.empty()) {
@@ -117,7 +124,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         Operation *def = operand.getDefiningOp();
         if (!def || group.contains(def) || materialized.contains(def))
           continue;
-        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root)) || isSmallRouter(def, root)) {
+        if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root)) ||
+            isSmallRouter(def, root)) {
           group.insert(def);
           work.push_back(def);
         }
@@ -135,7 +143,9 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         owner = &entry.first;
       }
     return owner && llvm::all_of(conv.getResult().getUsers(), [&](Operation *user) {
-             return llvm::all_of(groups, [&](const auto &group) { return group.second.first.contains(user) == (&group.second.first == owner); });
+             return llvm::all_of(groups, [&](const auto &group) {
+               return group.second.first.contains(user) == (&group.second.first == owner);
+             });
            });
   }
 
@@ -148,16 +158,18 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       for (Value operand : op->getOperands())
         if (!operand.getDefiningOp() || !group.contains(operand.getDefiningOp()))
           inputs.insert(operand);
-    // What leaves: results of ops that are not clones and have users outside. A kernel's skeleton makes all results of its root, so those that
-    // nobody uses leave as well.
+    // What leaves: results of ops that are not clones and have users outside. A kernel's skeleton makes all
+    // results of its root, so those that nobody uses leave as well.
     SmallVector<OpResult> outputs;
     SmallVector<int64_t> tied;
     for (Operation *op : ops) {
       if (op != root && op != last && !isa<llm::ShortConvOp>(op))
         continue; // a clone, or within the epilogue
       for (OpResult result : op->getResults()) {
-        // A result without users is made all the same: kernels write all of a root's results, and states in place.
-        if (!result.use_empty() && llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
+        // A result without users is made all the same: kernels write all of a root's results, and states in
+        // place.
+        if (!result.use_empty() &&
+            llvm::all_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
           continue;
         outputs.push_back(result);
         Value operand = tiedOperand(result);
@@ -168,9 +180,11 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     SmallVector<Type> types;
     for (OpResult r : outputs)
       types.push_back(r.getType());
-    StringAttr name = b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" + Twine(number));
+    StringAttr name = b.getStringAttr(getOperation().getName() + "_" + root->getName().stripDialect() + "_" +
+                                      Twine(number));
     Location loc = NameLoc::get(name);
-    auto dispatch = llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied), name);
+    auto dispatch =
+        llm::DispatchOp::create(b, loc, types, inputs.getArrayRef(), b.getDenseI64ArrayAttr(tied), name);
     Block *body = b.createBlock(&dispatch.getBody());
     IRMapping map;
     for (Value v : inputs)
@@ -200,8 +214,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     taken.clear();
     for (Block &block : getOperation().getBody()) {
       eraseDead(block);
-      // Roots in order; a local op whose result leaves the function through something that is no dispatch, or is read by an epilogue that
-      // could not make it in panels, is its own root.
+      // Roots in order; a local op whose result leaves the function through something that is no dispatch, or
+      // is read by an epilogue that could not make it in panels, is its own root.
       SmallVector<Operation *> roots;
       llvm::DenseSet<Operation *> epilogues, panelEpilogues;
       llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
@@ -222,7 +236,9 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       for (Operation &op : block) {
         if (!isLocal(&op) || epilogues.contains(&op))
           continue;
-        bool escapes = llvm::any_of(op.getUsers(), [](Operation *u) { return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u); });
+        bool escapes = llvm::any_of(op.getUsers(), [](Operation *u) {
+          return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u);
+        });
         escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
         if (escapes) {
           Group group;
@@ -238,7 +254,8 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         takePrologue(root, entry.first, materialized);
       for (auto conv : block.getOps<llm::ShortConvOp>())
         if (!hasOneReader(conv, ordered)) {
-          conv.emitError("a short convolution has a kernel only where one delta rule alone reads it; give every other reader a convolution of its own");
+          conv.emitError("a short convolution has a kernel only where one delta rule alone reads it; give "
+                         "every other reader a convolution of its own");
           return signalPassFailure();
         }
       for (auto &[root, entry] : ordered)

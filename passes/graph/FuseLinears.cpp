@@ -12,7 +12,8 @@ namespace {
 template <typename Op> SmallVector<void *> keyOf(Op op) {
   SmallVector<void *> key{op->getName().getAsOpaquePointer()};
   auto weights = op.getWeights();
-  key.push_back(const_cast<void *>(cast<RankedTensorType>(weights.front().getType()).getElementType().getAsOpaquePointer()));
+  key.push_back(const_cast<void *>(
+      cast<RankedTensorType>(weights.front().getType()).getElementType().getAsOpaquePointer()));
   for (Value operand : op->getOperands())
     if (!llvm::is_contained(weights, operand))
       key.push_back(operand.getAsOpaquePointer());
@@ -20,12 +21,14 @@ template <typename Op> SmallVector<void *> keyOf(Op op) {
     for (Attribute attr : {op.getGatherAttr(), op.getTopKAttr()})
       key.push_back(const_cast<void *>(attr.getAsOpaquePointer()));
   key.push_back(op->getBlock());
-  // Linears that only feed one elementwise op (gate and up) stay with each other, so that it can become their epilogue.
+  // Linears that only feed one elementwise op (gate and up) stay with each other, so that it can become their
+  // epilogue.
   Operation *user = op->hasOneUse() ? *op->getUsers().begin() : nullptr;
-  bool isEpilogue = isa_and_nonnull<llm::MapOp>(user) && llvm::count_if(user->getOperands(), [&](Value v) {
-    auto other = v.getDefiningOp<Op>();
-    return other && other->hasOneUse() && other.getX() == op.getX();
-  }) > 1;
+  bool isEpilogue =
+      isa_and_nonnull<llm::MapOp>(user) && llvm::count_if(user->getOperands(), [&](Value v) {
+                                             auto other = v.getDefiningOp<Op>();
+                                             return other && other->hasOneUse() && other.getX() == op.getX();
+                                           }) > 1;
   key.push_back(isEpilogue ? user : nullptr);
   // A router stands alone: what chooses experts may take it along.
   key.push_back(isa_and_nonnull<llm::RouteOp>(user) ? user : nullptr);
@@ -48,17 +51,19 @@ struct FuseLinears : impl::FuseLinearsBase<FuseLinears> {
       columns += llvm::alignTo(llm::columns(op.getResult()), align);
       llvm::append_range(weights, op.getWeights());
     }
-    // Weights are arguments of the layer's function or come before all uses: they dominate the first op, or the ops stay apart.
+    // Weights are arguments of the layer's function or come before all uses: they dominate the first op, or
+    // the ops stay apart.
     auto type = RankedTensorType::get({ShapedType::kDynamic, columns}, b.getF32Type());
     Op joined;
     if constexpr (std::is_same_v<Op, llm::LinearOp>)
       joined = Op::create(b, first.getLoc(), type, first.getX(), weights, b.getI64IntegerAttr(align));
     else
-      joined = Op::create(b, first.getLoc(), type, first.getX(), first.getOrder(), first.getGroups(), weights, first.getGatherAttr(),
-                          first.getTopKAttr(), b.getI64IntegerAttr(align));
+      joined = Op::create(b, first.getLoc(), type, first.getX(), first.getOrder(), first.getGroups(), weights,
+                          first.getGatherAttr(), first.getTopKAttr(), b.getI64IntegerAttr(align));
     for (auto [member, offset] : llvm::zip(group, offsets)) {
       Op op = member;
-      Value slice = llm::SliceOp::create(b, op.getLoc(), op.getResult().getType(), joined.getResult(), b.getI64IntegerAttr(offset));
+      Value slice = llm::SliceOp::create(b, op.getLoc(), op.getResult().getType(), joined.getResult(),
+                                         b.getI64IntegerAttr(offset));
       op.getResult().replaceAllUsesWith(slice);
     }
     for (Op op : group)

@@ -7,9 +7,10 @@ namespace llmc {
 #include "passes/Passes.h.inc"
 namespace {
 
-/// Latent attention of a prompt. Per cached position and head, expanding costs r (nope + v) multiply-adds once for all rows of the call and saves
-/// (2 r + rope) - (nope + rope + v) of them for each row, so it pays from some number of rows on. The choice must not depend on the piece in
-/// which a row comes (its bits would), so it is made here: expanded if it pays from half of the largest call on.
+/// Latent attention of a prompt. Per cached position and head, expanding costs r (nope + v) multiply-adds
+/// once for all rows of the call and saves (2 r + rope) - (nope + rope + v) of them for each row, so it pays
+/// from some number of rows on. The choice must not depend on the piece in which a row comes (its bits
+/// would), so it is made here: expanded if it pays from half of the largest call on.
 StringRef formForPrompts(llm::LatentAttentionOp op) {
   constexpr int64_t kRows = 128;
   int64_t r = op.getLatent(), v = op.getValueWidth(), nope = op.getNope();
@@ -20,7 +21,9 @@ StringRef formForPrompts(llm::LatentAttentionOp op) {
 struct SpecializePrograms : impl::SpecializeProgramsBase<SpecializePrograms> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    getOperation().walk([&](llm::LatentAttentionOp op) { op.setFormAttr(StringAttr::get(&getContext(), formForPrompts(op))); });
+    getOperation().walk([&](llm::LatentAttentionOp op) {
+      op.setFormAttr(StringAttr::get(&getContext(), formForPrompts(op)));
+    });
     auto advance = symbols.lookup<func::FuncOp>("advance");
     if (!advance)
       return;

@@ -9,8 +9,8 @@ namespace llmc {
 namespace {
 
 struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
-  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are known by their op, and by the
-  /// pack without panels that takes some of their rows.
+  /// A value's buffers by name: two for sequences, one otherwise. Weights that no kernel has read yet are
+  /// known by their op, and by the pack without panels that takes some of their rows.
   struct Place {
     SmallVector<StringAttr, 2> buffers;
     llm::WeightOp weight;
@@ -18,19 +18,20 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   };
   using Places = llvm::DenseMap<Value, Place>;
 
-  std::optional<OpBuilder> top;                ///< where buffers are declared
-  llvm::StringMap<StringAttr> declared;          ///< key of a shared buffer -> name
+  std::optional<OpBuilder> top;         ///< where buffers are declared
+  llvm::StringMap<StringAttr> declared; ///< key of a shared buffer -> name
   llvm::StringSet<> names;
   unsigned transients = 0;
   std::string program;
   llvm::SmallDenseSet<Operation *> active; ///< functions being followed
 
-  StringAttr declare(std::string name, StringRef kind, Type type, ArrayAttr dims, ArrayAttr weights = {}, DictionaryAttr layout = {}) {
+  StringAttr declare(std::string name, StringRef kind, Type type, ArrayAttr dims, ArrayAttr weights = {},
+                     DictionaryAttr layout = {}) {
     std::string unique = name;
     for (unsigned i = 1; !names.insert(unique).second; ++i)
       unique = name + "." + std::to_string(i);
-    plan::BufferOp::create(*top, UnknownLoc::get(&getContext()), unique, kind, type, dims && !dims.empty() ? dims : ArrayAttr(), IntegerAttr(), weights,
-                           layout);
+    plan::BufferOp::create(*top, UnknownLoc::get(&getContext()), unique, kind, type,
+                           dims && !dims.empty() ? dims : ArrayAttr(), IntegerAttr(), weights, layout);
     return top->getStringAttr(unique);
   }
 
@@ -49,7 +50,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       SmallVector<NamedAttribute> entries(layout.begin(), layout.end());
       if (auto stack = weights.front().getStackAttr())
         entries.push_back(top->getNamedAttr("stack", stack));
-      name = declare(weights.front().getName().str(), "weight", type, {}, top->getArrayAttr(held), top->getDictionaryAttr(entries));
+      name = declare(weights.front().getName().str(), "weight", type, {}, top->getArrayAttr(held),
+                     top->getDictionaryAttr(entries));
     }
     return name;
   }
@@ -57,14 +59,16 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   StringAttr plainBuffer(Place &place) {
     if (place.weight) {
       Type type = place.rows ? place.rows.getType() : place.weight.getType();
-      place.buffers = {weightBuffer({place.weight}, type, place.rows ? place.rows->getAttrDictionary() : top->getDictionaryAttr({}))};
+      place.buffers = {weightBuffer(
+          {place.weight}, type, place.rows ? place.rows->getAttrDictionary() : top->getDictionaryAttr({}))};
       place.weight = {};
       place.rows = {};
     }
     return place.buffers.front();
   }
 
-  /// Packs of stored weights become buffers. A pack without panels waits for its use: a pack of what it takes joins it.
+  /// Packs of stored weights become buffers. A pack without panels waits for its use: a pack of what it takes
+  /// joins it.
   LogicalResult pack(llm::PackOp op, Places &places) {
     SmallVector<llm::WeightOp> weights;
     SmallVector<int64_t> parts; // first row and number of rows of each weight
@@ -74,11 +78,13 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       if (!place.weight)
         return op.emitOpError("expects weights of the checkpoint");
       if (place.rows && place.rows.getGroups() != op.getGroups())
-        return op.emitOpError("expects ") << place.rows.getGroups() << " groups, as in the rows that it packs, got " << op.getGroups();
+        return op.emitOpError("expects ")
+               << place.rows.getGroups() << " groups, as in the rows that it packs, got " << op.getGroups();
       weights.push_back(place.weight);
       ofRows |= bool(place.rows);
       parts.push_back(op.getFrom() + (place.rows ? place.rows.getFrom() : 0));
-      parts.push_back(op.getCount().value_or(llm::elements(w) / op.getGroups() / cast<RankedTensorType>(w.getType()).getShape().back()));
+      parts.push_back(op.getCount().value_or(llm::elements(w) / op.getGroups() /
+                                             cast<RankedTensorType>(w.getType()).getShape().back()));
     }
     Place &result = places[op.getResult()];
     if (op.getPanel() == 0 && weights.size() == 1 && !ofRows) {
@@ -88,13 +94,15 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     }
     DictionaryAttr layout = op->getAttrDictionary();
     if (ofRows)
-      layout = top->getDictionaryAttr({top->getNamedAttr("groups", op.getGroupsAttr()), top->getNamedAttr("panel", op.getPanelAttr()),
+      layout = top->getDictionaryAttr({top->getNamedAttr("groups", op.getGroupsAttr()),
+                                       top->getNamedAttr("panel", op.getPanelAttr()),
                                        top->getNamedAttr("parts", top->getDenseI64ArrayAttr(parts))});
     result.buffers = {weightBuffer(weights, op.getType(), layout)};
     return success();
   }
 
-  LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const llvm::DenseMap<Value, StringAttr> &outputs) {
+  LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps,
+                       const llvm::DenseMap<Value, StringAttr> &outputs) {
     auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(op, op.getKernelAttr());
     if (!kernel)
       return op.emitOpError("names a kernel that does not exist: ") << op.getKernel();
@@ -104,7 +112,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       if (!llvm::is_contained(op.getTied(), (int64_t)i))
         wanted += isa<llm::SequencesType>(operand.getType()) ? 2 : 1;
     if (wanted != kernel.getNumArguments())
-      return op.emitOpError("passes ") << wanted << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
+      return op.emitOpError("passes ")
+             << wanted << " buffers to a kernel of " << kernel.getNumArguments() << " arguments";
     SmallVector<Attribute> buffers;
     auto add = [&](StringAttr name) { buffers.push_back(FlatSymbolRefAttr::get(name)); };
     for (auto [i, operand] : llvm::enumerate(op.getInputs())) {
@@ -123,7 +132,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
         place.buffers = {output->second};
       } else {
         auto dims = kernel.getArgAttrOfType<ArrayAttr>(buffers.size(), "llm.dims");
-        place.buffers = {declare(program + "." + std::to_string(transients++), "transient", result.getType(), dims)};
+        place.buffers = {
+            declare(program + "." + std::to_string(transients++), "transient", result.getType(), dims)};
       }
       add(place.buffers.front());
       places[result] = place;
@@ -132,7 +142,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     return success();
   }
 
-  LogicalResult follow(Block &block, Places &places, OpBuilder &steps, const llvm::DenseMap<Value, StringAttr> &outputs) {
+  LogicalResult follow(Block &block, Places &places, OpBuilder &steps,
+                       const llvm::DenseMap<Value, StringAttr> &outputs) {
     for (Operation &op : block.without_terminator()) {
       if (auto weight = dyn_cast<llm::WeightOp>(op)) {
         places[weight.getResult()].weight = weight;
@@ -151,7 +162,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
         if (failed(follow(callee.front(), inner, steps, llvm::DenseMap<Value, StringAttr>())))
           return failure();
         active.erase(callee);
-        for (auto [result, value] : llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
+        for (auto [result, value] :
+             llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
           places[result] = inner[value];
       } else if (auto launchOp = dyn_cast<llm::LaunchOp>(op)) {
         if (failed(launch(launchOp, places, steps, outputs)))
@@ -182,11 +194,14 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       unsigned i = arg.getArgNumber();
       auto dims = function.getArgAttrOfType<ArrayAttr>(i, "llm.dims");
       if (auto name = function.getArgAttrOfType<StringAttr>(i, "llm.state")) {
-        places[arg].buffers = {shared(("state " + name.getValue()).str(), name.str(), "state", arg.getType(), dims)};
+        places[arg].buffers = {
+            shared(("state " + name.getValue()).str(), name.str(), "state", arg.getType(), dims)};
       } else if (isa<llm::SequencesType>(arg.getType())) {
         auto i32 = IntegerType::get(&getContext(), 32);
         auto table = [&](StringRef name, int64_t width, StringRef symbol) {
-          StringAttr buffer = declare(program + "." + name.str(), "input", RankedTensorType::get({ShapedType::kDynamic, width}, i32), top->getStrArrayAttr({symbol}));
+          StringAttr buffer = declare(program + "." + name.str(), "input",
+                                      RankedTensorType::get({ShapedType::kDynamic, width}, i32),
+                                      top->getStrArrayAttr({symbol}));
           places[arg].buffers.push_back(buffer);
           inputs.push_back(ref(buffer));
         };
@@ -205,16 +220,20 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
       if (auto name = function.getResultAttrOfType<StringAttr>(i, "llm.output")) {
         auto maker = value.getDefiningOp<llm::LaunchOp>();
-        bool isNew = maker && maker.getTied()[cast<OpResult>(value).getResultNumber()] < 0 && !outputOf.contains(value);
+        bool isNew = maker && maker.getTied()[cast<OpResult>(value).getResultNumber()] < 0 &&
+                     !outputOf.contains(value);
         if (!isNew)
-          return function.emitOpError("expects output ") << name << " to be a result of its own of a kernel that the program launches";
+          return function.emitOpError("expects output ")
+                 << name << " to be a result of its own of a kernel that the program launches";
         StringRef rows = program == "advance" ? "S" : "T";
-        outputOf[value] = declare(program + "." + name.str(), "output", value.getType(), top->getStrArrayAttr({rows}));
+        outputOf[value] =
+            declare(program + "." + name.str(), "output", value.getType(), top->getStrArrayAttr({rows}));
         outputs.push_back(ref(outputOf[value]));
       }
     OpBuilder b(&getContext());
     b.setInsertionPointToEnd(getOperation().getBody());
-    auto op = plan::ProgramOp::create(b, function.getLoc(), program + ".program", b.getArrayAttr(inputs), b.getArrayAttr(outputs), IntegerAttr());
+    auto op = plan::ProgramOp::create(b, function.getLoc(), program + ".program", b.getArrayAttr(inputs),
+                                      b.getArrayAttr(outputs), IntegerAttr());
     OpBuilder steps(&getContext());
     steps.setInsertionPointToStart(&op.getBody().emplaceBlock());
     if (failed(follow(function.front(), places, steps, outputOf)))
@@ -233,7 +252,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     top.emplace(&getContext());
     top->setInsertionPointToStart(module.getBody());
     // Buffers come in the order of their first use.
-    auto anchor = plan::ProgramOp::create(*top, module.getLoc(), "anchor", top->getArrayAttr({}), top->getArrayAttr({}), IntegerAttr());
+    auto anchor = plan::ProgramOp::create(*top, module.getLoc(), "anchor", top->getArrayAttr({}),
+                                          top->getArrayAttr({}), IntegerAttr());
     anchor.getBody().emplaceBlock();
     top->setInsertionPoint(anchor);
     SmallVector<func::FuncOp> programs, layers;
@@ -247,7 +267,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     for (func::FuncOp function : programs) { // the programs take the place of the functions
       std::string name = function.getName().str();
       function.erase();
-      SymbolTable::lookupSymbolIn(module, name + ".program")->setAttr("sym_name", StringAttr::get(&getContext(), name));
+      SymbolTable::lookupSymbolIn(module, name + ".program")
+          ->setAttr("sym_name", StringAttr::get(&getContext(), name));
     }
     for (func::FuncOp function : layers)
       function.erase();

@@ -48,7 +48,9 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
           plan::BufferOp buffer = buffers.lookup(name);
           if (buffer.getKind() != "transient")
             continue;
-          auto &range = ranges.insert({buffer.getSymName(), {buffer, (int64_t)i, (int64_t)i, bytesOf(buffer), 0}}).first->second;
+          auto &range =
+              ranges.insert({buffer.getSymName(), {buffer, (int64_t)i, (int64_t)i, bytesOf(buffer), 0}})
+                  .first->second;
           range.last = i;
         }
       int64_t total = 0;

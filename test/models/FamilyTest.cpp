@@ -1,5 +1,5 @@
-// Families from config.json alone: published sizes become modules with the published tensors, and what would change the mathematics
-// without being understood is refused.
+// Families from config.json alone: published sizes become modules with the published tensors, and what would
+// change the mathematics without being understood is refused.
 #include "models/Family.h"
 #include "absl/strings/match.h"
 #include <gtest/gtest.h>
@@ -53,19 +53,22 @@ struct Built {
 
 using Names = std::vector<std::string>;
 
-const std::string kQwen25 = R"({"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"bos_token_id":151643,"eos_token_id":151645,
+const std::string kQwen25 =
+    R"({"architectures":["Qwen2ForCausalLM"],"attention_dropout":0.0,"bos_token_id":151643,"eos_token_id":151645,
   "hidden_act":"silu","hidden_size":3584,"initializer_range":0.02,"intermediate_size":18944,"max_position_embeddings":32768,"max_window_layers":28,
   "model_type":"qwen2","num_attention_heads":28,"num_hidden_layers":28,"num_key_value_heads":4,"rms_norm_eps":1e-06,"rope_theta":1000000.0,
   "sliding_window":131072,"tie_word_embeddings":false,"torch_dtype":"bfloat16","transformers_version":"4.43.1","use_cache":true,"use_mrope":false,
   "use_sliding_window":false,"vocab_size":152064})";
 
-const std::string kQwen3 = R"({"architectures":["Qwen3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
+const std::string kQwen3 =
+    R"({"architectures":["Qwen3ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
   "eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":1024,"initializer_range":0.02,"intermediate_size":3072,
   "max_position_embeddings":40960,"max_window_layers":28,"model_type":"qwen3","num_attention_heads":16,"num_hidden_layers":28,
   "num_key_value_heads":8,"rms_norm_eps":1e-06,"rope_scaling":null,"rope_theta":1000000,"sliding_window":null,"tie_word_embeddings":true,
   "torch_dtype":"bfloat16","transformers_version":"4.51.0","use_cache":true,"use_sliding_window":false,"vocab_size":151936})";
 
-const std::string kQwen3Moe = R"({"architectures":["Qwen3MoeForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
+const std::string kQwen3Moe =
+    R"({"architectures":["Qwen3MoeForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":151643,
   "decoder_sparse_step":1,"eos_token_id":151645,"head_dim":128,"hidden_act":"silu","hidden_size":2048,"initializer_range":0.02,
   "intermediate_size":6144,"max_position_embeddings":40960,"max_window_layers":48,"mlp_only_layers":[],"model_type":"qwen3_moe",
   "moe_intermediate_size":768,"norm_topk_prob":true,"num_attention_heads":32,"num_experts":128,"num_experts_per_tok":8,"num_hidden_layers":48,
@@ -73,7 +76,8 @@ const std::string kQwen3Moe = R"({"architectures":["Qwen3MoeForCausalLM"],"atten
   "router_aux_loss_coef":0.001,"sliding_window":null,"tie_word_embeddings":false,"torch_dtype":"bfloat16","transformers_version":"4.51.0",
   "use_cache":true,"use_sliding_window":false,"vocab_size":151936})";
 
-const std::string kLlama31 = R"({"architectures":["LlamaForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":128000,
+const std::string kLlama31 =
+    R"({"architectures":["LlamaForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"bos_token_id":128000,
   "eos_token_id":[128001,128008,128009],"hidden_act":"silu","hidden_size":4096,"initializer_range":0.02,"intermediate_size":14336,
   "max_position_embeddings":131072,"mlp_bias":false,"model_type":"llama","num_attention_heads":32,"num_hidden_layers":32,"num_key_value_heads":8,
   "pretraining_tp":1,"rms_norm_eps":1e-05,"rope_scaling":{"factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,
@@ -105,12 +109,15 @@ TEST(Family, published_sizes_have_the_published_tensors) {
   EXPECT_EQ(llama31.parameters(), 8030261248);
   EXPECT_EQ(llama31.model->tensors.size(), 291u);
   EXPECT_EQ(qwen3.model->facts.context, 40960);
-  EXPECT_EQ(qwen3.tensor("model.layers.0.self_attn.q_proj.weight")->shape, (std::vector<int64_t>{2048, 1024}));
-  EXPECT_EQ(qwen3Moe.tensor("model.layers.47.mlp.experts.127.down_proj.weight")->shape, (std::vector<int64_t>{2048, 768}));
+  EXPECT_EQ(qwen3.tensor("model.layers.0.self_attn.q_proj.weight")->shape,
+            (std::vector<int64_t>{2048, 1024}));
+  EXPECT_EQ(qwen3Moe.tensor("model.layers.47.mlp.experts.127.down_proj.weight")->shape,
+            (std::vector<int64_t>{2048, 768}));
 }
 
 TEST(Family, windows_follow_the_configuration) {
-  std::string sliding = with(with(kQwen25, "\"use_sliding_window\":false", "\"use_sliding_window\":true"), "131072", "100");
+  std::string sliding =
+      with(with(kQwen25, "\"use_sliding_window\":false", "\"use_sliding_window\":true"), "131072", "100");
   EXPECT_EQ(Built(sliding).windows(), std::vector<int64_t>{0}); // all layers come before max_window_layers
   Built last(with(sliding, "\"max_window_layers\":28", "\"max_window_layers\":27"));
   ASSERT_TRUE(last.model.ok()) << last.message();
@@ -120,17 +127,24 @@ TEST(Family, windows_follow_the_configuration) {
   std::string four = with(kQwen3, "\"num_hidden_layers\":28", "\"num_hidden_layers\":3");
   std::string types = R"("layer_types":["sliding_attention","full_attention","full_attention"])";
   std::string windowed = with(four, "\"sliding_window\":null", "\"sliding_window\":7," + types);
-  EXPECT_EQ(Built(with(windowed, "\"use_sliding_window\":false", "\"use_sliding_window\":true")).windows(), (std::vector<int64_t>{7, 0}));
-  EXPECT_EQ(Built(windowed).message(), "c: key \"layer_types\" is [\"sliding_attention\", \"full_attention\", \"full_attention\"]: layer 0 slides, but "
+  EXPECT_EQ(Built(with(windowed, "\"use_sliding_window\":false", "\"use_sliding_window\":true")).windows(),
+            (std::vector<int64_t>{7, 0}));
+  EXPECT_EQ(Built(windowed).message(), "c: key \"layer_types\" is [\"sliding_attention\", "
+                                       "\"full_attention\", \"full_attention\"]: layer 0 slides, but "
                                        "use_sliding_window is not true");
-  EXPECT_EQ(Built(with(four, "\"sliding_window\":null", R"("layer_types":["full_attention","chunked_attention"])")).message(),
-            "c: key \"layer_types\" is [\"full_attention\", \"chunked_attention\"]: must have an entry for each of the 3 layers\n"
-            "c: key \"layer_types\" is [\"full_attention\", \"chunked_attention\"]: layer 1 must be full_attention or sliding_attention");
+  EXPECT_EQ(
+      Built(with(four, "\"sliding_window\":null", R"("layer_types":["full_attention","chunked_attention"])"))
+          .message(),
+      "c: key \"layer_types\" is [\"full_attention\", \"chunked_attention\"]: must have an entry for each of "
+      "the 3 layers\n"
+      "c: key \"layer_types\" is [\"full_attention\", \"chunked_attention\"]: layer 1 must be full_attention "
+      "or sliding_attention");
 }
 
 TEST(Family, experts_stand_in_the_layers_that_the_configuration_says) {
   std::string six = with(kQwen3Moe, "\"num_hidden_layers\":48", "\"num_hidden_layers\":6");
-  Built built(with(with(six, "\"decoder_sparse_step\":1", "\"decoder_sparse_step\":2"), "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[3,17]"));
+  Built built(with(with(six, "\"decoder_sparse_step\":1", "\"decoder_sparse_step\":2"),
+                   "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[3,17]"));
   ASSERT_TRUE(built.model.ok()) << built.message();
   EXPECT_EQ(built.kinds(), (Names{"layer", "layer_experts"}));
   for (int64_t i = 0; i < 6; ++i) {
@@ -149,10 +163,12 @@ TEST(Family, experts_stand_in_the_layers_that_the_configuration_says) {
 TEST(Family, experts_may_be_joined_in_two_tensors_layer_by_layer) {
   MLIRContext context;
   auto type = [&](StringRef name) -> Type {
-    bool joined = name == "model.layers.1.mlp.experts.gate_up_proj" || name == "model.layers.1.mlp.experts.down_proj";
+    bool joined =
+        name == "model.layers.1.mlp.experts.gate_up_proj" || name == "model.layers.1.mlp.experts.down_proj";
     return joined ? Type(Float32Type::get(&context)) : Type();
   };
-  auto config = ConfigReader::parse(with(kQwen3Moe, "\"num_hidden_layers\":48", "\"num_hidden_layers\":3"), "c");
+  auto config =
+      ConfigReader::parse(with(kQwen3Moe, "\"num_hidden_layers\":48", "\"num_hidden_layers\":3"), "c");
   auto model = findFamily("qwen3_moe")->build(context, *config, type);
   ASSERT_TRUE(model.ok()) << model.status();
   int64_t joined = 0, single = 0;
@@ -175,13 +191,15 @@ TEST(Family, experts_of_a_layer_must_be_stored_alike) {
       return Float16Type::get(&context);
     return BFloat16Type::get(&context);
   };
-  auto config = ConfigReader::parse(with(kQwen3Moe, "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[0]"), "c");
+  auto config =
+      ConfigReader::parse(with(kQwen3Moe, "\"mlp_only_layers\":[]", "\"mlp_only_layers\":[0]"), "c");
   // The type says yes to every name, also to joined ones: those are taken then, so they are left out here.
   auto model = findFamily("qwen3_moe")->build(context, *config, [&](StringRef name) {
     return name.ends_with("experts.gate_up_proj") ? Type() : type(name);
   });
   EXPECT_EQ(std::string(model.status().message()),
-            "tensor \"model.layers.1.mlp.experts.5.up_proj.weight\" is not of the type of \"model.layers.1.mlp.experts.0.up_proj.weight\": experts of one "
+            "tensor \"model.layers.1.mlp.experts.5.up_proj.weight\" is not of the type of "
+            "\"model.layers.1.mlp.experts.0.up_proj.weight\": experts of one "
             "layer must be stored alike; convert the checkpoint to one type");
 }
 
@@ -189,30 +207,40 @@ TEST(Family, refuses_what_it_does_not_understand) {
   struct {
     std::string text, message;
   } const kCases[] = {
-      {with(kQwen3, "\"num_key_value_heads\":8", "\"num_key_value_heads\":5"), "c: key \"num_key_value_heads\" is 5: must divide num_attention_heads (16)"},
+      {with(kQwen3, "\"num_key_value_heads\":8", "\"num_key_value_heads\":5"),
+       "c: key \"num_key_value_heads\" is 5: must divide num_attention_heads (16)"},
       {with(kQwen25, "\"num_attention_heads\":28", "\"num_attention_heads\":12"),
        "c: key \"num_attention_heads\" is 12: must divide hidden_size (3584) where head_dim is absent"},
-      {with(kQwen3, "\"head_dim\":128", "\"head_dim\":33"), "c: key \"head_dim\" is 33: rotary embedding expects an even head size, found 33"},
-      {with(kQwen3, "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\""), "c: key \"hidden_act\" is \"gelu\": only silu is supported for this family"},
+      {with(kQwen3, "\"head_dim\":128", "\"head_dim\":33"),
+       "c: key \"head_dim\" is 33: rotary embedding expects an even head size, found 33"},
+      {with(kQwen3, "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\""),
+       "c: key \"hidden_act\" is \"gelu\": only silu is supported for this family"},
       {with(kQwen3, "\"rope_scaling\":null", R"("rope_scaling":{"rope_type":"dynamic","factor":2.0})"),
-       "c: key \"rope_scaling.rope_type\" is \"dynamic\": this kind of rotary scaling is not supported; default, linear, llama3 and yarn are"},
-      {with(kQwen25, "\"use_mrope\":false", "\"use_mrope\":true"), "c: key \"use_mrope\" is true: positions in several dimensions are not supported"},
+       "c: key \"rope_scaling.rope_type\" is \"dynamic\": this kind of rotary scaling is not supported; "
+       "default, linear, llama3 and yarn are"},
+      {with(kQwen25, "\"use_mrope\":false", "\"use_mrope\":true"),
+       "c: key \"use_mrope\" is true: positions in several dimensions are not supported"},
       {with(kQwen3Moe, "\"num_experts_per_tok\":8", "\"num_experts_per_tok\":129"),
        "c: key \"num_experts_per_tok\" is 129: must be at most num_experts (128)"},
       {with(kQwen3Moe, "\"num_experts\":128", "\"num_experts\":128,\"num_local_experts\":64"),
        "c: key \"num_local_experts\" is 64: num_experts says 128; keep one of the two"},
       {with(kQwen3Moe, "\"num_experts\":128,", ""),
-       "c: key \"num_experts\" is missing: expects an integer from 0 to 65536; the file is incomplete or of another model family"},
+       "c: key \"num_experts\" is missing: expects an integer from 0 to 65536; the file is incomplete or of "
+       "another model family"},
       {with(kQwen3Moe, "\"moe_intermediate_size\":768,", ""),
-       "c: key \"moe_intermediate_size\" is missing: expects an integer of at least 1; the file is incomplete or of another model family"},
+       "c: key \"moe_intermediate_size\" is missing: expects an integer of at least 1; the file is "
+       "incomplete or of another model family"},
       {with(kQwen3Moe, "\"decoder_sparse_step\":1", "\"decoder_sparse_step\":0"),
        "c: key \"decoder_sparse_step\": expects an integer from 1 to 4096, found 0"},
-      {with(with(kQwen3Moe, "\"use_sliding_window\":false", "\"use_sliding_window\":true"), "\"sliding_window\":null", "\"sliding_window\":512"),
-       "c: key \"max_window_layers\" is 48: a window in some of the layers only is not defined for this family; max_window_layers 0 gives it to all"},
+      {with(with(kQwen3Moe, "\"use_sliding_window\":false", "\"use_sliding_window\":true"),
+            "\"sliding_window\":null", "\"sliding_window\":512"),
+       "c: key \"max_window_layers\" is 48: a window in some of the layers only is not defined for this "
+       "family; max_window_layers 0 gives it to all"},
   };
   for (const auto &broken : kCases)
     EXPECT_EQ(Built(broken.text).message(), broken.message);
-  const std::string kAdvice = "\nkeys that are not known could change the results: remove those without effect, else the model is not supported";
+  const std::string kAdvice = "\nkeys that are not known could change the results: remove those without "
+                              "effect, else the model is not supported";
   for (const auto &[text, key, value] : std::vector<std::array<std::string, 3>>{
            {kQwen25, "dual_chunk_attention_config", "{\"chunk_size\": 262144}"},
            {kQwen25, "attention_bias", "false"},

@@ -1,5 +1,6 @@
-// Whole models against goldens made by independent implementations (test/golden/README.md), and the promises about pieces,
-// batches, threads and compilations. Each checkpoint is compiled once per CPU level by the llmc program.
+// Whole models against goldens made by independent implementations (test/golden/README.md), and the promises
+// about pieces, batches, threads and compilations. Each checkpoint is compiled once per CPU level by the llmc
+// program.
 #include "llmc.h"
 #include <algorithm>
 #include <cmath>
@@ -34,7 +35,8 @@ std::string checkpointOf(const std::string &name) {
 
 /// Compiles the checkpoint into `path` and returns whether that worked.
 bool compileTo(const std::string &name, const std::string &level, const std::string &path) {
-  std::string command = std::string(LLMC_PROGRAM) + " compile " + checkpointOf(name) + " --cpu=" + level + " -o " + path;
+  std::string command =
+      std::string(LLMC_PROGRAM) + " compile " + checkpointOf(name) + " --cpu=" + level + " -o " + path;
   return system(command.c_str()) == 0;
 }
 
@@ -77,7 +79,8 @@ struct Model {
     llmc_model_options_init(&options);
     options.threads = threads;
     options.slots = slots;
-    EXPECT_EQ(llmc_model_open(artifactOf(name, level).c_str(), &options, &model), LLMC_OK) << llmc_last_error();
+    EXPECT_EQ(llmc_model_open(artifactOf(name, level).c_str(), &options, &model), LLMC_OK)
+        << llmc_last_error();
   }
   ~Model() { llmc_model_close(model); }
   size_t vocab() const { return llmc_model_info(model, LLMC_INFO_VOCAB); }
@@ -86,7 +89,9 @@ struct Model {
 struct Session {
   llmc_session *session = nullptr;
   size_t vocab;
-  explicit Session(const Model &m) : vocab(m.vocab()) { EXPECT_EQ(llmc_session_create(m.model, &session), LLMC_OK) << llmc_last_error(); }
+  explicit Session(const Model &m) : vocab(m.vocab()) {
+    EXPECT_EQ(llmc_session_create(m.model, &session), LLMC_OK) << llmc_last_error();
+  }
   ~Session() { llmc_session_free(session); }
   Session(const Session &) = delete;
 
@@ -120,8 +125,12 @@ double relativeError(const std::vector<float> &x, const std::vector<float> &gold
 }
 
 std::vector<int32_t> first(const std::vector<int32_t> &v, size_t n) { return {v.begin(), v.begin() + n}; }
-std::vector<int32_t> from(const std::vector<int32_t> &v, size_t begin, size_t end) { return {v.begin() + begin, v.begin() + end}; }
-int32_t argmax(const std::vector<float> &row) { return std::max_element(row.begin(), row.end()) - row.begin(); }
+std::vector<int32_t> from(const std::vector<int32_t> &v, size_t begin, size_t end) {
+  return {v.begin() + begin, v.begin() + end};
+}
+int32_t argmax(const std::vector<float> &row) {
+  return std::max_element(row.begin(), row.end()) - row.begin();
+}
 
 /// The tolerance of the design for unquantized logits on the CPU.
 constexpr double kTolerance = 1e-5;
@@ -192,8 +201,8 @@ TEST_P(Golden, AdvanceEqualsScoreOnTheLongerText) {
   auto rows = scoring.score(text);
   for (size_t t = prompt.size(); t < text.size(); ++t)
     EXPECT_EQ(text[t], argmax(rows[t - 1])) << "position " << t;
-  // The states reached token by token and all at once agree: bit for bit without a recurrence, within tolerance where chunked and
-  // one-token forms differ.
+  // The states reached token by token and all at once agree: bit for bit without a recurrence, within
+  // tolerance where chunked and one-token forms differ.
   auto x = generating.score({5, 7}), y = scoring.score({5, 7});
   for (size_t t = 0; t < x.size(); ++t)
     if (GetParam().find("kimi") == std::string::npos)
@@ -235,13 +244,15 @@ TEST_P(Golden, ABatchEqualsEachAlone) {
     data.push_back(tokens.data());
     counts.push_back(n);
   }
-  ASSERT_EQ(llmc_ingest_batch(handles.data(), data.data(), counts.data(), handles.size()), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_ingest_batch(handles.data(), data.data(), counts.data(), handles.size()), LLMC_OK)
+      << llmc_last_error();
   llmc_sampling greedy{};
   greedy.top_p = 1;
   std::vector<llmc_sampling> sampling(handles.size(), greedy);
   for (int i = 0; i < 12; ++i) {
     std::vector<int32_t> next(handles.size());
-    ASSERT_EQ(llmc_advance_batch(handles.data(), sampling.data(), handles.size(), next.data()), LLMC_OK) << llmc_last_error();
+    ASSERT_EQ(llmc_advance_batch(handles.data(), sampling.data(), handles.size(), next.data()), LLMC_OK)
+        << llmc_last_error();
     for (size_t j = 0; j < next.size(); ++j)
       EXPECT_EQ(next[j], alone[j][i]) << "sequence " << j << ", token " << i;
   }
@@ -254,9 +265,9 @@ TEST_P(Golden, TwoCompilationsGiveTheSameBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("llama-a", "llama-b", "llama-c", "llama-d", "kimi-a", "kimi-b", "kimi-c", "kimi-extreme", "qwen2-a", "qwen3-a",
-                                         "qwen3-b", "qwen3moe-a", "qwen3moe-b",
-                                         "tiny-llama", "tiny-kimi"),
+                         testing::Values("llama-a", "llama-b", "llama-c", "llama-d", "kimi-a", "kimi-b",
+                                         "kimi-c", "kimi-extreme", "qwen2-a", "qwen3-a", "qwen3-b",
+                                         "qwen3moe-a", "qwen3moe-b", "tiny-llama", "tiny-kimi"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

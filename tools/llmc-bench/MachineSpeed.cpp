@@ -11,7 +11,9 @@
 namespace llmc {
 namespace {
 
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// Runs `work(thread)` on all threads at once and returns the time of the slowest.
 double together(int threads, const std::function<void(int)> &work) {

@@ -1,4 +1,5 @@
-// What this machine can do right now: read bandwidth and float32 multiply-add rate, with a given number of threads.
+// What this machine can do right now: read bandwidth and float32 multiply-add rate, with a given number of
+// threads.
 #pragma once
 
 namespace llmc {

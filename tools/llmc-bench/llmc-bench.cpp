@@ -1,5 +1,5 @@
-// llmc-bench: tokens per second of an artifact beside what the machine can do in the same minute. Uses the C API only. Times neither tokenising
-// nor printing; drawing the token is part of a decode step.
+// llmc-bench: tokens per second of an artifact beside what the machine can do in the same minute. Uses the C
+// API only. Times neither tokenising nor printing; drawing the token is part of a decode step.
 #include "llmc.h"
 #include "tools/llmc-bench/MachineSpeed.h"
 #include <algorithm>
@@ -13,9 +13,12 @@
 
 namespace {
 
-const char *const kUsage = "usage: llmc-bench m.llmc [-p PROMPT_TOKENS] [-n NEW_TOKENS] [-b SESSIONS] [-t THREADS] [-r REPEATS] [-o md|json]\n";
+const char *const kUsage = "usage: llmc-bench m.llmc [-p PROMPT_TOKENS] [-n NEW_TOKENS] [-b SESSIONS] [-t "
+                           "THREADS] [-r REPEATS] [-o md|json]\n";
 
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 [[noreturn]] void fail(const std::string &message, int status = 1) {
   fprintf(stderr, "llmc-bench: error: %s\n", message.c_str());
@@ -52,7 +55,12 @@ int main(int argc, char **argv) {
   long prompt = 512, generated = 128, threads = 0, repeats = 5, batch = 1;
   for (int i = 1; i < argc; ++i) {
     std::string arg = argv[i];
-    long *target = arg == "-p" ? &prompt : arg == "-n" ? &generated : arg == "-t" ? &threads : arg == "-r" ? &repeats : arg == "-b" ? &batch : nullptr;
+    long *target = arg == "-p"   ? &prompt
+                   : arg == "-n" ? &generated
+                   : arg == "-t" ? &threads
+                   : arg == "-r" ? &repeats
+                   : arg == "-b" ? &batch
+                                 : nullptr;
     if (target || arg == "-o") {
       if (++i == argc)
         fail(arg + " needs a value\n" + kUsage, 2);
@@ -119,32 +127,44 @@ int main(int argc, char **argv) {
     if (generated)
       decode.push_back(batch * generated / (end - middle));
   }
-  llmc::MachineSpeed again = llmc::measureMachine(threads); // the better of before and after: the machine may be shared
+  llmc::MachineSpeed again =
+      llmc::measureMachine(threads); // the better of before and after: the machine may be shared
   machine.readBytesPerSecond = std::max(machine.readBytesPerSecond, again.readBytesPerSecond);
   machine.flopsPerSecond = std::max(machine.flopsPerSecond, again.flopsPerSecond);
 
   double weightBytes = number(model, "advance_weight_bytes");
-  // A step reads the weights once for all sessions; every session's recurrent state once, and its cache as it is half way.
-  double stepBytes = weightBytes + batch * (number(model, "state_bytes") + number(model, "state_bytes_per_token") * (prompt + generated / 2.0));
-  double flopsPerToken = number(model, "ingest_weight_bytes"); // bf16: two bytes and two operations per weight; ingest has no head
-  Spread p(prefill.empty() ? std::vector<double>{0} : prefill), d(decode.empty() ? std::vector<double>{0} : decode);
-  double bandwidth = d.mean / batch * stepBytes / machine.readBytesPerSecond, rate = p.mean * flopsPerToken / machine.flopsPerSecond;
+  // A step reads the weights once for all sessions; every session's recurrent state once, and its cache as it
+  // is half way.
+  double stepBytes =
+      weightBytes + batch * (number(model, "state_bytes") +
+                             number(model, "state_bytes_per_token") * (prompt + generated / 2.0));
+  double flopsPerToken = number(
+      model, "ingest_weight_bytes"); // bf16: two bytes and two operations per weight; ingest has no head
+  Spread p(prefill.empty() ? std::vector<double>{0} : prefill),
+      d(decode.empty() ? std::vector<double>{0} : decode);
+  double bandwidth = d.mean / batch * stepBytes / machine.readBytesPerSecond,
+         rate = p.mean * flopsPerToken / machine.flopsPerSecond;
   const char *name = llmc_model_text(model, "name"), *level = llmc_model_text(model, "code_level");
   if (format == "json") {
-    printf("{\"model\": \"%s\", \"level\": \"%s\", \"threads\": %ld, \"sessions\": %ld, \"load_seconds\": %.6f, \"prompt_tokens\": %ld, \"new_tokens\": %ld, "
-           "\"repeats\": %ld, \"prefill_tokens_per_second\": %.3f, \"prefill_deviation\": %.3f, \"prefill_fraction_of_fma\": %.4f, "
-           "\"decode_tokens_per_second\": %.3f, \"decode_deviation\": %.3f, \"decode_fraction_of_bandwidth\": %.4f, \"bytes_per_step\": %.0f, "
+    printf("{\"model\": \"%s\", \"level\": \"%s\", \"threads\": %ld, \"sessions\": %ld, \"load_seconds\": "
+           "%.6f, \"prompt_tokens\": %ld, \"new_tokens\": %ld, "
+           "\"repeats\": %ld, \"prefill_tokens_per_second\": %.3f, \"prefill_deviation\": %.3f, "
+           "\"prefill_fraction_of_fma\": %.4f, "
+           "\"decode_tokens_per_second\": %.3f, \"decode_deviation\": %.3f, "
+           "\"decode_fraction_of_bandwidth\": %.4f, \"bytes_per_step\": %.0f, "
            "\"read_bytes_per_second\": %.0f, \"flops_per_second\": %.0f}\n",
-           name, level, threads, batch, loadSeconds, prompt, generated, repeats, p.mean, p.deviation, rate, d.mean, d.deviation, bandwidth, stepBytes,
-           machine.readBytesPerSecond, machine.flopsPerSecond);
+           name, level, threads, batch, loadSeconds, prompt, generated, repeats, p.mean, p.deviation, rate,
+           d.mean, d.deviation, bandwidth, stepBytes, machine.readBytesPerSecond, machine.flopsPerSecond);
   } else {
-    printf("| model | code | threads | sessions | test | tokens/s | of the machine |\n|---|---|---|---|---|---|---|\n");
+    printf("| model | code | threads | sessions | test | tokens/s | of the machine "
+           "|\n|---|---|---|---|---|---|---|\n");
     if (!prefill.empty())
-      printf("| %s | %s | %ld | %ld | prompt %ld | %.1f +- %.1f | %.1f %% of %.0f GFLOP/s |\n", name, level, threads, batch, prompt, p.mean, p.deviation,
-             rate * 100, machine.flopsPerSecond / 1e9);
+      printf("| %s | %s | %ld | %ld | prompt %ld | %.1f +- %.1f | %.1f %% of %.0f GFLOP/s |\n", name, level,
+             threads, batch, prompt, p.mean, p.deviation, rate * 100, machine.flopsPerSecond / 1e9);
     if (!decode.empty())
-      printf("| %s | %s | %ld | %ld | decode %ld | %.2f +- %.2f | %.1f %% of %.1f GB/s (%.1f MB a step) |\n", name, level, threads, batch, generated, d.mean,
-             d.deviation, bandwidth * 100, machine.readBytesPerSecond / 1e9, stepBytes / 1e6);
+      printf("| %s | %s | %ld | %ld | decode %ld | %.2f +- %.2f | %.1f %% of %.1f GB/s (%.1f MB a step) |\n",
+             name, level, threads, batch, generated, d.mean, d.deviation, bandwidth * 100,
+             machine.readBytesPerSecond / 1e9, stepBytes / 1e6);
   }
   llmc_model_close(model);
   return 0;

@@ -1,4 +1,5 @@
-// Writes a checkpoint of random bf16 weights for a config.json: for benchmarks and for trying sizes that cannot be downloaded.
+// Writes a checkpoint of random bf16 weights for a config.json: for benchmarks and for trying sizes that
+// cannot be downloaded.
 #include "frontends/huggingface/Files.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "models/Family.h"
@@ -15,7 +16,8 @@ int fail(const std::string &message) {
   return 1;
 }
 
-/// Uniform values in [-limit, limit) around `centre` as bf16, from a linear congruential generator: fast, the same everywhere.
+/// Uniform values in [-limit, limit) around `centre` as bf16, from a linear congruential generator: fast, the
+/// same everywhere.
 struct RandomBf16 {
   uint64_t state;
   uint16_t next(float limit, float centre) {
@@ -51,9 +53,11 @@ int main(int argc, char **argv) {
   std::string modelType = config->getString("model_type");
   const llmc::Family *family = llmc::findFamily(modelType);
   if (!family)
-    return fail(configPath + ": key \"model_type\" is \"" + modelType + "\"; known are " + llmc::familyNames());
+    return fail(configPath + ": key \"model_type\" is \"" + modelType + "\"; known are " +
+                llmc::familyNames());
   mlir::MLIRContext context;
-  auto model = family->build(context, *config, [&](llvm::StringRef) -> mlir::Type { return mlir::BFloat16Type::get(&context); });
+  auto model = family->build(
+      context, *config, [&](llvm::StringRef) -> mlir::Type { return mlir::BFloat16Type::get(&context); });
   if (!model.ok())
     return fail(std::string(model.status().message()));
 
@@ -66,8 +70,9 @@ int main(int argc, char **argv) {
       shape += (shape.empty() ? "" : ",") + std::to_string(d);
       count *= d;
     }
-    header += (offset ? ",\"" : "\"") + tensor.name + "\":{\"dtype\":\"BF16\",\"shape\":[" + shape + "],\"data_offsets\":[" + std::to_string(offset) +
-              "," + std::to_string(offset + 2 * count) + "]}";
+    header += (offset ? ",\"" : "\"") + tensor.name + "\":{\"dtype\":\"BF16\",\"shape\":[" + shape +
+              "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + 2 * count) +
+              "]}";
     offset += 2 * count;
   }
   header += "}";

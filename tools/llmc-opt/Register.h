@@ -8,7 +8,9 @@
 #include "passes/Pipelines.h"
 
 namespace llmc {
-inline void registerDialects(mlir::DialectRegistry &registry) { registry.insert<llm::LlmDialect, plan::PlanDialect>(); }
+inline void registerDialects(mlir::DialectRegistry &registry) {
+  registry.insert<llm::LlmDialect, plan::PlanDialect>();
+}
 inline void registerAllPasses() {
   registerLlmcPasses();
   registerPipelines();

@@ -40,7 +40,8 @@ WeightProvider makeWeights(uint64_t seed) {
     Random random(seed, name);
     bool isVector = llvm::count_if(shape, [](int64_t d) { return d != 1; }) <= 1;
     for (int64_t i = 0; i < t.size(); ++i)
-      t.real(i) = roundTo(*element, isVector ? 1 + 0.1 * random.normal() : random.normal() / std::sqrt((double)shape.back()));
+      t.real(i) = roundTo(*element, isVector ? 1 + 0.1 * random.normal()
+                                             : random.normal() / std::sqrt((double)shape.back()));
     return t;
   };
 }
@@ -131,10 +132,15 @@ static SmallVector<std::string> dimensionNames(func::FuncOp f, unsigned i, Ranke
     return names;
   }
   bool isState = type.getRank() >= 3;
-  bool isPerSequence = type.getRank() == 2 && type.getDimSize(1) == 4 && (!isa<FloatType>(type.getElementType()) || hasDraws(f));
+  bool isPerSequence = type.getRank() == 2 && type.getDimSize(1) == 4 &&
+                       (!isa<FloatType>(type.getElementType()) || hasDraws(f));
   for (int64_t d = 0; d < type.getRank(); ++d)
     if (type.isDynamicDim(d))
-      names.push_back(d == 0 ? isState ? "SLOTS" : isPerSequence ? "S" : "T" : type.getRank() == 4 ? "CTXB" : "CTX");
+      names.push_back(d == 0                ? isState         ? "SLOTS"
+                                              : isPerSequence ? "S"
+                                                              : "T"
+                      : type.getRank() == 4 ? "CTXB"
+                                            : "CTX");
   return names;
 }
 
@@ -160,7 +166,8 @@ static FailureOr<SmallVector<int64_t>> shapeOf(func::FuncOp f, unsigned i, const
       symbol = rest;
     auto found = call.symbols.find(symbol);
     if (found == call.symbols.end())
-      return f.emitError("argument ") << i << " has a dynamic dimension '" << symbol << "' of unknown size; see 'llm.dims'";
+      return f.emitError("argument ")
+             << i << " has a dynamic dimension '" << symbol << "' of unknown size; see 'llm.dims'";
     d = factor * found->second;
   }
   return shape;
@@ -191,7 +198,9 @@ static void fillIntegers(func::FuncOp f, unsigned i, Tensor &t, const Call &call
     }
   else
     for (int64_t e = 0; e < t.size(); ++e)
-      t.integer(e) = wrapTo(t.element, random.below(limit ? limit.getInt() : t.element == Element::I1 ? 2 : vocabularyOf(f)));
+      t.integer(e) = wrapTo(t.element, random.below(limit                      ? limit.getInt()
+                                                    : t.element == Element::I1 ? 2
+                                                                               : vocabularyOf(f)));
 }
 
 /// Whether the argument is a table (temperature, top_p, min_p, 0): it comes with draws.
@@ -202,7 +211,10 @@ static bool isSampling(func::FuncOp f, const Tensor &t, const Call &call) {
 static void fillReals(func::FuncOp f, unsigned i, Tensor &t, const Call &call, Random &random) {
   auto range = f.getArgAttrOfType<ArrayAttr>(i, "llm.range");
   // States and weights are small, activations of unit variance.
-  double scale = t.rank() >= 3 ? 0.1 : isReal(t.element) && t.element != Element::F32 && t.rank() == 2 ? 1 / std::sqrt((double)t.dim(1)) : 1;
+  double scale = t.rank() >= 3 ? 0.1
+                 : isReal(t.element) && t.element != Element::F32 && t.rank() == 2
+                     ? 1 / std::sqrt((double)t.dim(1))
+                     : 1;
   double low = 0, high = 0;
   if (range && range.size() == 2) {
     low = cast<FloatAttr>(range[0]).getValueAsDouble();
@@ -212,7 +224,10 @@ static void fillReals(func::FuncOp f, unsigned i, Tensor &t, const Call &call, R
   const double temperatures[4] = {0.7, 0, 1, 1.5}, tops[4] = {0.9, 1, 0.5, 1}, least[4] = {0, 0, 0.05, 0.1};
   for (int64_t e = 0; e < t.size(); ++e) {
     int64_t s = e / 4 % 4;
-    double v = sampling ? (e % 4 == 0 ? temperatures[s] : e % 4 == 1 ? tops[s] : e % 4 == 2 ? least[s] : 0)
+    double v = sampling ? (e % 4 == 0   ? temperatures[s]
+                           : e % 4 == 1 ? tops[s]
+                           : e % 4 == 2 ? least[s]
+                                        : 0)
                : range  ? low + (high - low) * random.uniform()
                         : random.normal() * scale;
     // What the program gets at run time is a stored number.
@@ -230,7 +245,8 @@ static FailureOr<Value> makeArgument(func::FuncOp f, unsigned i, const Call &cal
   if (!element)
     return f.emitError("argument ") << i << ": no values of type " << type << " can be made";
   if (!tensor)
-    return Value(isReal(*element) ? realCell(roundTo(*element, random.normal())) : integerCell(random.below(2)));
+    return Value(isReal(*element) ? realCell(roundTo(*element, random.normal()))
+                                  : integerCell(random.below(2)));
   if (auto given = f.getArgAttrOfType<DenseElementsAttr>(i, "llm.value"))
     return Value(tensorOf(given, *element));
   auto shape = shapeOf(f, i, call);
@@ -243,11 +259,13 @@ static FailureOr<Value> makeArgument(func::FuncOp f, unsigned i, const Call &cal
 
 FailureOr<std::vector<Value>> makeArguments(func::FuncOp f, const CallSizes &sizes, Tensor *table) {
   if (sizes.sequences < 1 || sizes.tokens < sizes.sequences)
-    return f.emitError("cannot divide ") << sizes.tokens << " tokens among " << sizes.sequences << " sequences";
+    return f.emitError("cannot divide ")
+           << sizes.tokens << " tokens among " << sizes.sequences << " sequences";
   CallSizes actual = sizes;
   for (unsigned i = 0; i < f.getNumArguments(); ++i)
     if (auto input = f.getArgAttrOfType<StringAttr>(i, "llm.input"))
-      if (input.getValue() == "tokens" && dimensionNames(f, i, cast<RankedTensorType>(f.getArgumentTypes()[i])).front() == "S")
+      if (input.getValue() == "tokens" &&
+          dimensionNames(f, i, cast<RankedTensorType>(f.getArgumentTypes()[i])).front() == "S")
         actual.tokens = sizes.sequences; // the program takes one token per sequence
   Tensor rows = unevenRows(actual);
   for (unsigned i = 0; i < f.getNumArguments(); ++i)

@@ -20,7 +20,8 @@ struct CallSizes {
 };
 
 /// `table` gets the call's sequences: (slot, first row, length, past) for each.
-mlir::FailureOr<std::vector<Value>> makeArguments(mlir::func::FuncOp function, const CallSizes &sizes, Tensor *table = nullptr);
+mlir::FailureOr<std::vector<Value>> makeArguments(mlir::func::FuncOp function, const CallSizes &sizes,
+                                                  Tensor *table = nullptr);
 
 /// What the first dimension of an argument counts: "T", "S", "SLOTS", "8*T", ...; empty if it is static.
 std::string firstDimension(mlir::func::FuncOp function, unsigned argument);
@@ -28,8 +29,8 @@ std::string firstDimension(mlir::func::FuncOp function, unsigned argument);
 /// (sequence, position) of each row of a call with these sequences.
 Tensor positionsOf(const Tensor &table);
 
-/// Normal numbers of deviation 1/sqrt(last dimension), those of vectors around 1, reproducible from the name and as the
-/// storage type holds them.
+/// Normal numbers of deviation 1/sqrt(last dimension), those of vectors around 1, reproducible from the name
+/// and as the storage type holds them.
 WeightProvider makeWeights(uint64_t seed);
 
 /// The elements of a dense attribute as a tensor of the given element kind.

@@ -22,7 +22,8 @@ static int64_t firstDifference(const uint8_t *a, const uint8_t *b, size_t bytes)
   return -1;
 }
 
-LogicalResult checkCall(Compiled &compiled, const CheckedCall &call, ArrayRef<Value> wanted, double tolerance) {
+LogicalResult checkCall(Compiled &compiled, const CheckedCall &call, ArrayRef<Value> wanted,
+                        double tolerance) {
   func::FuncOp f = call.function;
   std::vector<Passed> rising = passedOf(call.arguments), falling = passedOf(call.arguments);
   auto results = compiled.run(f.getName(), rising);
@@ -35,10 +36,12 @@ LogicalResult checkCall(Compiled &compiled, const CheckedCall &call, ArrayRef<Va
   bool isRight = succeeded(compare(wanted, got, tolerance, f.getLoc(), call.label));
   auto same = [&](ArrayRef<Passed> a, ArrayRef<Passed> b, StringRef what) {
     for (size_t i = 0; i < a.size(); ++i) {
-      int64_t at = a[i].first ? firstDifference(a[i].first->data(), b[i].first->data(), a[i].first->bytes()) : -1;
+      int64_t at =
+          a[i].first ? firstDifference(a[i].first->data(), b[i].first->data(), a[i].first->bytes()) : -1;
       if (at < 0)
         continue;
-      f.emitError() << call.label << what << " " << i << " element " << at / (int64_t)a[i].first->elementBytes() << " depends on the order of workgroups";
+      f.emitError() << call.label << what << " " << i << " element "
+                    << at / (int64_t)a[i].first->elementBytes() << " depends on the order of workgroups";
       isRight = false;
     }
   };
@@ -58,13 +61,15 @@ struct RowsAlone {
   Compiled &compiled;
   const CheckedCall &call;
   func::FuncOp f = call.function;
-  std::vector<Passed> whole = {}, results = {}; // the call with all sequences: its arguments afterwards, its results
+  std::vector<Passed> whole = {},
+                      results = {}; // the call with all sequences: its arguments afterwards, its results
 
   InFlightDiagnostic error() { return f.emitError() << call.label; }
   int64_t tokens() const { return positionsOf(call.table).dim(0); }
   int64_t sequences() const { return call.table.dim(0); }
   std::string name(const Part &p) const {
-    return "rows " + std::to_string(p.first) + " .. " + std::to_string(p.first + p.length) + " of sequence " + std::to_string(p.s);
+    return "rows " + std::to_string(p.first) + " .. " + std::to_string(p.first + p.length) + " of sequence " +
+           std::to_string(p.s);
   }
 
   static std::shared_ptr<Buffer> slice(const Buffer &b, int64_t first, int64_t count) {
@@ -95,7 +100,8 @@ struct RowsAlone {
       } else if (counts.empty() || counts == "SLOTS") {
         arguments.push_back(states[i].first->copy());
       } else {
-        return error() << "--rows-alone knows no part of argument " << i << ", which has " << counts << " rows";
+        return error() << "--rows-alone knows no part of argument " << i << ", which has " << counts
+                       << " rows";
       }
     }
     return arguments;
@@ -106,7 +112,8 @@ struct RowsAlone {
   }
 
   /// Rows of the results; `isLast`: also those that a sequence has one of.
-  LogicalResult checkResults(const Part &p, ArrayRef<Passed> arguments, ArrayRef<Passed> got, bool isLast, StringRef how) {
+  LogicalResult checkResults(const Part &p, ArrayRef<Passed> arguments, ArrayRef<Passed> got, bool isLast,
+                             StringRef how) {
     for (size_t i = 0; i < got.size(); ++i) {
       auto type = cast<RankedTensorType>(f.getResultTypes()[i]);
       if (isState(got[i], arguments) || !type.isDynamicDim(0))
@@ -118,10 +125,12 @@ struct RowsAlone {
       if (isPerSequence && !isLast)
         continue;
       size_t rowBytes = all.bytes() / all.shape[0];
-      int64_t at = firstDifference(all.data() + (isPerSequence ? p.s : p.first) * rowBytes, part.data(), part.bytes());
+      int64_t at =
+          firstDifference(all.data() + (isPerSequence ? p.s : p.first) * rowBytes, part.data(), part.bytes());
       if (at >= 0)
-        return error() << "result " << i << ", row " << at / (int64_t)rowBytes << " of " << name(p) << " " << how
-                       << " differs from that of the whole call in column " << at % (int64_t)rowBytes / (int64_t)part.elementBytes();
+        return error() << "result " << i << ", row " << at / (int64_t)rowBytes << " of " << name(p) << " "
+                       << how << " differs from that of the whole call in column "
+                       << at % (int64_t)rowBytes / (int64_t)part.elementBytes();
     }
     return success();
   }
@@ -136,10 +145,11 @@ struct RowsAlone {
       size_t slotBytes = got.bytes() / got.shape[0];
       for (int64_t slot = 0; slot < got.shape[0]; ++slot) {
         const Buffer &wanted = slot == call.table.intAt(s, 0) ? *whole[i].first : untouched;
-        int64_t at = firstDifference(wanted.data() + slot * slotBytes, got.data() + slot * slotBytes, slotBytes);
+        int64_t at =
+            firstDifference(wanted.data() + slot * slotBytes, got.data() + slot * slotBytes, slotBytes);
         if (at >= 0)
-          return error() << "slot " << slot << " of the state in argument " << i << " differs after sequence " << s << " " << how << ", first at element "
-                         << at / (int64_t)got.elementBytes();
+          return error() << "slot " << slot << " of the state in argument " << i << " differs after sequence "
+                         << s << " " << how << ", first at element " << at / (int64_t)got.elementBytes();
       }
     }
     return success();
@@ -179,7 +189,8 @@ struct RowsAlone {
       if (failed(arguments))
         return failure();
       auto alone = compiled.run(f.getName(), *arguments);
-      if (failed(alone) || failed(checkResults(p, *arguments, *alone, true, "alone")) || failed(checkStates(s, *arguments, "alone")))
+      if (failed(alone) || failed(checkResults(p, *arguments, *alone, true, "alone")) ||
+          failed(checkStates(s, *arguments, "alone")))
         return failure();
       SmallVector<int64_t> at;
       if (p.length > 64)
@@ -191,13 +202,16 @@ struct RowsAlone {
           return failure();
       cuts += at.size();
     }
-    llvm::outs() << call.label << "same bits: " << sequences() << " sequences alone, " << cuts << " cut in two\n";
+    llvm::outs() << call.label << "same bits: " << sequences() << " sequences alone, " << cuts
+                 << " cut in two\n";
     return success();
   }
 };
 
 } // namespace
 
-LogicalResult checkRowsAlone(Compiled &compiled, const CheckedCall &call) { return RowsAlone{compiled, call}.run(); }
+LogicalResult checkRowsAlone(Compiled &compiled, const CheckedCall &call) {
+  return RowsAlone{compiled, call}.run();
+}
 
 } // namespace llmc::reference

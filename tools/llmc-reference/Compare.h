@@ -15,8 +15,9 @@ struct Difference {
   Difference(const Tensor &wanted, const Tensor &got);
 };
 
-/// Prints the difference of every tensor, each line after `label`. Fails where reals differ by more than `tolerance` in relative L2 norm
-/// or integers at all.
-mlir::LogicalResult compare(llvm::ArrayRef<Value> wanted, llvm::ArrayRef<Value> got, double tolerance, mlir::Location at, llvm::StringRef label = "");
+/// Prints the difference of every tensor, each line after `label`. Fails where reals differ by more than
+/// `tolerance` in relative L2 norm or integers at all.
+mlir::LogicalResult compare(llvm::ArrayRef<Value> wanted, llvm::ArrayRef<Value> got, double tolerance,
+                            mlir::Location at, llvm::StringRef label = "");
 
 } // namespace llmc::reference

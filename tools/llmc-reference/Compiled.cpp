@@ -14,7 +14,8 @@
 using namespace mlir;
 namespace llmc::reference {
 
-//===-- Buffers --------------------------------------------------------------------------------------------===//
+//===-- Buffers
+//--------------------------------------------------------------------------------------------===//
 
 /// NaN as two f32, and as every second bf16 or f16.
 static const uint8_t kGuardPattern[8] = {0x5A, 0xA5, 0xC3, 0xFF, 0xA5, 0x5A, 0xC3, 0x7F};
@@ -30,16 +31,24 @@ static void writeElement(Element e, uint8_t *at, Cell cell) {
     put((uint16_t)v.bitcastToAPInt().getZExtValue());
   };
   switch (e) {
-  case Element::F64: return put(cell.real);
-  case Element::F32: return put((float)cell.real);
-  case Element::BF16: return half(llvm::APFloat::BFloat());
-  case Element::F16: return half(llvm::APFloat::IEEEhalf());
+  case Element::F64:
+    return put(cell.real);
+  case Element::F32:
+    return put((float)cell.real);
+  case Element::BF16:
+    return half(llvm::APFloat::BFloat());
+  case Element::F16:
+    return half(llvm::APFloat::IEEEhalf());
   case Element::I64:
-  case Element::Index: return put(cell.integer);
-  case Element::I32: return put((int32_t)cell.integer);
-  case Element::I16: return put((int16_t)cell.integer);
+  case Element::Index:
+    return put(cell.integer);
+  case Element::I32:
+    return put((int32_t)cell.integer);
+  case Element::I16:
+    return put((int16_t)cell.integer);
   case Element::I8:
-  case Element::I1: return put((int8_t)cell.integer);
+  case Element::I1:
+    return put((int8_t)cell.integer);
   }
 }
 
@@ -55,16 +64,24 @@ static Cell readElement(Element e, const uint8_t *at) {
     return realCell(v.convertToDouble());
   };
   switch (e) {
-  case Element::F64: return realCell(get(double()));
-  case Element::F32: return realCell(get(float()));
-  case Element::BF16: return half(llvm::APFloat::BFloat());
-  case Element::F16: return half(llvm::APFloat::IEEEhalf());
+  case Element::F64:
+    return realCell(get(double()));
+  case Element::F32:
+    return realCell(get(float()));
+  case Element::BF16:
+    return half(llvm::APFloat::BFloat());
+  case Element::F16:
+    return half(llvm::APFloat::IEEEhalf());
   case Element::I64:
-  case Element::Index: return integerCell(get(int64_t()));
-  case Element::I32: return integerCell(get(int32_t()));
-  case Element::I16: return integerCell(get(int16_t()));
+  case Element::Index:
+    return integerCell(get(int64_t()));
+  case Element::I32:
+    return integerCell(get(int32_t()));
+  case Element::I16:
+    return integerCell(get(int16_t()));
   case Element::I8:
-  case Element::I1: return integerCell(get(int8_t()));
+  case Element::I1:
+    return integerCell(get(int8_t()));
   }
   llvm_unreachable("no such element");
 }
@@ -121,7 +138,8 @@ Passed::Passed(const Value &v) {
   }
 }
 
-//===-- Compilation ----------------------------------------------------------------------------------------===//
+//===-- Compilation
+//----------------------------------------------------------------------------------------===//
 
 OwningOpRef<ModuleOp> lowerToTiles(ModuleOp module) {
   OwningOpRef<ModuleOp> tiles = module.clone();
@@ -139,21 +157,24 @@ OwningOpRef<ModuleOp> lowerToTiles(ModuleOp module) {
   return succeeded(pm.run(*tiles)) ? std::move(tiles) : OwningOpRef<ModuleOp>();
 }
 
-llvm::Expected<std::unique_ptr<Compiled>> Compiled::create(ModuleOp tiles, const CpuLevel &level, WeightProvider weights) {
+llvm::Expected<std::unique_ptr<Compiled>> Compiled::create(ModuleOp tiles, const CpuLevel &level,
+                                                           WeightProvider weights) {
   std::unique_ptr<Compiled> compiled(new Compiled(tiles, std::move(weights)));
   llvm::Expected<CodeObject> object = compileKernels(tiles, level);
   if (!object)
     return object.takeError();
   char path[] = "/tmp/llmc-kernels-XXXXXX";
   int file = mkstemp(path);
-  bool isWritten = file >= 0 && write(file, object->elf.data(), object->elf.size()) == ssize_t(object->elf.size());
+  bool isWritten =
+      file >= 0 && write(file, object->elf.data(), object->elf.size()) == ssize_t(object->elf.size());
   compiled->library = isWritten ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
   if (file >= 0) {
     close(file);
     unlink(path);
   }
   if (!compiled->library)
-    return llvm::createStringError(isWritten ? dlerror() : "cannot write the code object to a temporary file");
+    return llvm::createStringError(isWritten ? dlerror()
+                                             : "cannot write the code object to a temporary file");
   return compiled;
 }
 
@@ -162,7 +183,8 @@ Compiled::~Compiled() {
     dlclose(library);
 }
 
-//===-- Execution ------------------------------------------------------------------------------------------===//
+//===-- Execution
+//------------------------------------------------------------------------------------------===//
 
 FailureOr<std::vector<Passed>> Compiled::run(StringRef function, ArrayRef<Passed> arguments, Order order) {
   auto f = tiles.lookupSymbol<func::FuncOp>(function);
@@ -184,7 +206,8 @@ FailureOr<std::vector<Passed>> Compiled::run(StringRef function, ArrayRef<Passed
 static std::shared_ptr<Buffer> pack(llm::PackOp op, ArrayRef<std::shared_ptr<Buffer>> weights) {
   Tensor zeros = tensorOfType(op.getType(), {}, /*zero=*/true);
   auto packed = std::make_shared<Buffer>(zeros);
-  int64_t groups = op.getGroups(), panel = op.getPanel(), from = op.getFrom(), depth = zeros.dim(2), size = packed->elementBytes();
+  int64_t groups = op.getGroups(), panel = op.getPanel(), from = op.getFrom(), depth = zeros.dim(2),
+          size = packed->elementBytes();
   int64_t firstUnit = 0; // within a group: a panel, or a row where there are no panels
   for (const std::shared_ptr<Buffer> &w : weights) {
     int64_t rows = w->bytes() / size / groups / depth, count = op.getCount().value_or(rows);
@@ -193,7 +216,8 @@ static std::shared_ptr<Buffer> pack(llm::PackOp op, ArrayRef<std::shared_ptr<Buf
         for (int64_t k = 0; k < depth; ++k) {
           int64_t unit = g * zeros.dim(1) + firstUnit + (panel ? r / panel : r);
           int64_t to = panel ? (unit * depth + k) * panel + r % panel : unit * depth + k;
-          std::memcpy(packed->data() + to * size, w->data() + ((g * rows + from + r) * depth + k) * size, size);
+          std::memcpy(packed->data() + to * size, w->data() + ((g * rows + from + r) * depth + k) * size,
+                      size);
         }
     firstUnit += panel ? llvm::divideCeil(count, panel) : count;
   }
@@ -203,7 +227,9 @@ static std::shared_ptr<Buffer> pack(llm::PackOp op, ArrayRef<std::shared_ptr<Buf
 FailureOr<Passed> Compiled::weight(Operation &op) {
   auto weight = cast<llm::WeightOp>(op);
   auto type = cast<RankedTensorType>(weight.getType());
-  auto part = [&](StringRef name, ArrayRef<int64_t> shape) { return weights(name, shape, type.getElementType()); };
+  auto part = [&](StringRef name, ArrayRef<int64_t> shape) {
+    return weights(name, shape, type.getElementType());
+  };
   if (!weight.getStack()) {
     auto t = part(weight.getName(), type.getShape());
     return failed(t) ? FailureOr<Passed>(failure()) : Passed(std::make_shared<Buffer>(*t));
@@ -265,7 +291,9 @@ LogicalResult Compiled::execute(Operation &op, Values &values, Order order) {
         return success();
       })
       .Case([&](llm::LaunchOp) { return launch(op, values, order); })
-      .Default([](Operation *other) { return other->emitError("is neither a launch nor a weight: it has no machine code"); });
+      .Default([](Operation *other) {
+        return other->emitError("is neither a launch nor a weight: it has no machine code");
+      });
 }
 
 /// The symbols T, S, SLOTS, CTX, CTXB of one launch, learned from the shapes of its buffers.
@@ -287,7 +315,10 @@ struct Symbols {
   LogicalResult learn(func::FuncOp kernel, unsigned argument, const Buffer &buffer) {
     auto type = cast<RankedTensorType>(kernel.getArgumentTypes()[argument]);
     auto dims = kernel.getArgAttrOfType<ArrayAttr>(argument, "llm.dims");
-    auto wrong = [&]() { return kernel.emitError("argument ") << argument << " cannot be " << kernel.getName() << "'s: its shape is " << text(buffer.shape); };
+    auto wrong = [&]() {
+      return kernel.emitError("argument ")
+             << argument << " cannot be " << kernel.getName() << "'s: its shape is " << text(buffer.shape);
+    };
     if (type.getRank() != (int64_t)buffer.shape.size() || elementOfTensor(type) != buffer.element)
       return wrong();
     size_t next = 0;
@@ -336,7 +367,8 @@ LogicalResult Compiled::launch(Operation &each, Values &values, Order order) {
     }
   size_t inputs = buffers.size();
   if (kernel.getNumArguments() != inputs + op.getNumResults())
-    return op.emitError("kernel '") << op.getKernel() << "' has " << kernel.getNumArguments() << " arguments, " << inputs + op.getNumResults() << " are given";
+    return op.emitError("kernel '") << op.getKernel() << "' has " << kernel.getNumArguments()
+                                    << " arguments, " << inputs + op.getNumResults() << " are given";
   Symbols symbols;
   for (size_t i = 0; i < inputs; ++i)
     if (failed(symbols.learn(kernel, i, *buffers[i])))
@@ -352,14 +384,17 @@ LogicalResult Compiled::launch(Operation &each, Values &values, Order order) {
     auto shape = symbols.shapeOf(kernel, inputs + r);
     if (failed(shape))
       return failure();
-    buffers.push_back(std::make_shared<Buffer>(elementOfTensor(kernel.getArgumentTypes()[inputs + r]), *shape));
+    buffers.push_back(
+        std::make_shared<Buffer>(elementOfTensor(kernel.getArgumentTypes()[inputs + r]), *shape));
   }
   for (size_t i = inputs; i < buffers.size(); ++i)
     if (llvm::count(buffers, buffers[i]) != 1)
       return op.emitError("kernel '") << op.getKernel() << "' gets a buffer that it writes twice";
 
-  auto entry = reinterpret_cast<void (*)(void *const *, const int64_t *, int64_t)>(dlsym(library, op.getKernel().str().c_str()));
-  auto grid = reinterpret_cast<int64_t (*)(const int64_t *)>(dlsym(library, (op.getKernel() + ".grid").str().c_str()));
+  auto entry = reinterpret_cast<void (*)(void *const *, const int64_t *, int64_t)>(
+      dlsym(library, op.getKernel().str().c_str()));
+  auto grid = reinterpret_cast<int64_t (*)(const int64_t *)>(
+      dlsym(library, (op.getKernel() + ".grid").str().c_str()));
   if (!entry || !grid)
     return op.emitError("the code does not export '") << op.getKernel() << "'";
   std::vector<void *> pointers;
@@ -378,7 +413,8 @@ LogicalResult Compiled::launch(Operation &each, Values &values, Order order) {
       return op.emitError("kernel '") << op.getKernel() << "' writes beyond the bounds of its argument " << i;
   for (size_t i = 0; i < inputs; ++i)
     if (std::memcmp(before[i]->data(), buffers[i]->data(), before[i]->bytes()))
-      return op.emitError("kernel '") << op.getKernel() << "' writes its argument " << i << ", which it may only read";
+      return op.emitError("kernel '")
+             << op.getKernel() << "' writes its argument " << i << ", which it may only read";
   for (auto [r, v] : llvm::enumerate(op.getResults()))
     values[v] = buffers[inputs + r];
   return success();

@@ -1,5 +1,6 @@
-// Runs functions of a module as machine code on this machine: graph and chunk stages, kernels compiled for one CPU level, and a walk over
-// the launches that executes their workgroups one after the other on real buffers.
+// Runs functions of a module as machine code on this machine: graph and chunk stages, kernels compiled for
+// one CPU level, and a walk over the launches that executes their workgroups one after the other on real
+// buffers.
 #pragma once
 #include "codegen/cpu/CpuTarget.h"
 #include "dialect/reference/Evaluator.h"
@@ -44,19 +45,22 @@ struct Passed {
   explicit Passed(const Value &v);
 };
 
-/// The module's tile programs: a copy taken through the stages that it has not seen yet; null after a diagnostic.
+/// The module's tile programs: a copy taken through the stages that it has not seen yet; null after a
+/// diagnostic.
 mlir::OwningOpRef<mlir::ModuleOp> lowerToTiles(mlir::ModuleOp module);
 
 /// The kernels of a module of tile programs as code of one level.
 class Compiled {
 public:
-  static llvm::Expected<std::unique_ptr<Compiled>> create(mlir::ModuleOp tiles, const CpuLevel &level, WeightProvider weights);
+  static llvm::Expected<std::unique_ptr<Compiled>> create(mlir::ModuleOp tiles, const CpuLevel &level,
+                                                          WeightProvider weights);
   ~Compiled();
 
   enum class Order { Rising, Falling };
-  /// Runs a function. States are updated in place, so arguments that are states hold the new ones afterwards. Reports what a launch does to
-  /// memory that is not its to write.
-  mlir::FailureOr<std::vector<Passed>> run(llvm::StringRef function, llvm::ArrayRef<Passed> arguments, Order order = Order::Rising);
+  /// Runs a function. States are updated in place, so arguments that are states hold the new ones afterwards.
+  /// Reports what a launch does to memory that is not its to write.
+  mlir::FailureOr<std::vector<Passed>> run(llvm::StringRef function, llvm::ArrayRef<Passed> arguments,
+                                           Order order = Order::Rising);
 
 private:
   Compiled(mlir::ModuleOp tiles, WeightProvider weights) : tiles(tiles), weights(std::move(weights)) {}
@@ -67,8 +71,9 @@ private:
 
   mlir::ModuleOp tiles;
   WeightProvider weights;
-  std::map<mlir::Operation *, Passed> stored;                                         // by llm.weight
-  std::map<std::pair<mlir::Operation *, std::vector<std::shared_ptr<Buffer>>>, Passed> packed; // by llm.pack and what it packs
+  std::map<mlir::Operation *, Passed> stored; // by llm.weight
+  std::map<std::pair<mlir::Operation *, std::vector<std::shared_ptr<Buffer>>>, Passed>
+      packed; // by llm.pack and what it packs
   void *library = nullptr;
 };
 

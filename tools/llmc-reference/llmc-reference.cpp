@@ -1,6 +1,6 @@
-// llmc-reference: runs functions of a module on the reference evaluator. Compares two modules on the same inputs (what a
-// pass did against what it got), a function's results with those that its attribute `llm.expect` states, or what compiled kernels give with
-// what the evaluator gives.
+// llmc-reference: runs functions of a module on the reference evaluator. Compares two modules on the same
+// inputs (what a pass did against what it got), a function's results with those that its attribute
+// `llm.expect` states, or what compiled kernels give with what the evaluator gives.
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/plan/PlanDialect.h"
 #include "dialect/reference/Handlers.h"
@@ -23,18 +23,33 @@ namespace llmc::reference {
 static cl::opt<std::string> inputFile(cl::Positional, cl::desc("<module>"), cl::init("-"));
 static cl::opt<std::string> functionName("function", cl::desc("the function to run"));
 static cl::opt<std::string> compareFile("compare", cl::desc("a module whose results must be the same"));
-static cl::opt<std::string> compareFunction("compare-function", cl::desc("its function (default: the same name)"));
-static cl::opt<double> tolerance("tolerance", cl::desc("largest relative L2 error (of --expect: error of an element)"), cl::init(1e-9));
-static cl::list<int64_t> tokens("tokens", cl::desc("rows of the call (default: 65); --compiled makes a call of each of several"), cl::CommaSeparated);
-static cl::opt<int64_t> sequences("sequences", cl::desc("sequences of the call; with --compiled at most one a row"), cl::init(1));
-static cl::list<int64_t> past("past", cl::desc("tokens already in each sequence's state"), cl::CommaSeparated);
-static cl::opt<int64_t> context("context", cl::desc("positions of a cache (default: what the sequences need)"), cl::init(0));
+static cl::opt<std::string> compareFunction("compare-function",
+                                            cl::desc("its function (default: the same name)"));
+static cl::opt<double> tolerance("tolerance",
+                                 cl::desc("largest relative L2 error (of --expect: error of an element)"),
+                                 cl::init(1e-9));
+static cl::list<int64_t>
+    tokens("tokens", cl::desc("rows of the call (default: 65); --compiled makes a call of each of several"),
+           cl::CommaSeparated);
+static cl::opt<int64_t>
+    sequences("sequences", cl::desc("sequences of the call; with --compiled at most one a row"), cl::init(1));
+static cl::list<int64_t> past("past", cl::desc("tokens already in each sequence's state"),
+                              cl::CommaSeparated);
+static cl::opt<int64_t>
+    context("context", cl::desc("positions of a cache (default: what the sequences need)"), cl::init(0));
 static cl::opt<uint64_t> seed("seed", cl::desc("of the random arguments and weights"), cl::init(1));
-static cl::list<std::string> compiledLevels("compiled", cl::desc("CPU levels whose code must give what the evaluator gives; without --function for every public function"), cl::CommaSeparated);
-static cl::opt<bool> rowsAlone("rows-alone", cl::desc("with --compiled: each sequence alone and cut in two must give the same bits"));
+static cl::list<std::string> compiledLevels("compiled",
+                                            cl::desc("CPU levels whose code must give what the evaluator "
+                                                     "gives; without --function for every public function"),
+                                            cl::CommaSeparated);
+static cl::opt<bool>
+    rowsAlone("rows-alone",
+              cl::desc("with --compiled: each sequence alone and cut in two must give the same bits"));
 static cl::opt<bool> print("print", cl::desc("print the results' elements"));
-static cl::opt<bool> expect("expect", cl::desc("run every function that has 'llm.expect' and check its results"));
-static cl::opt<bool> float32Attributes("float32-attributes", cl::desc("take scales and epsilons as float32, as kernels do"));
+static cl::opt<bool> expect("expect",
+                            cl::desc("run every function that has 'llm.expect' and check its results"));
+static cl::opt<bool> float32Attributes("float32-attributes",
+                                       cl::desc("take scales and epsilons as float32, as kernels do"));
 static cl::opt<bool> trace("trace", cl::desc("print the norm of every tensor as it is computed"));
 static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
 
@@ -66,7 +81,8 @@ static void printResult(size_t i, const Value &v) {
     llvm::outs() << "scalar\n";
     return;
   }
-  llvm::outs() << kindName(v.tensor().element) << text(v.tensor().shape) << " norm " << llvm::format("%.12g", norm(v.tensor())) << "\n";
+  llvm::outs() << kindName(v.tensor().element) << text(v.tensor().shape) << " norm "
+               << llvm::format("%.12g", norm(v.tensor())) << "\n";
   if (print)
     printElements(v.tensor());
 }
@@ -77,15 +93,18 @@ static FailureOr<std::vector<Value>> evaluate(ModuleOp module, func::FuncOp f, A
   if (trace)
     options.afterResult = [](OpResult r, const Value &v) {
       if (v.isTensor())
-        llvm::outs() << r.getOwner()->getName() << "#" << r.getResultNumber() << " " << kindName(v.tensor().element) << text(v.tensor().shape)
-                     << " norm " << llvm::format("%.12g", norm(v.tensor())) << "\n";
+        llvm::outs() << r.getOwner()->getName() << "#" << r.getResultNumber() << " "
+                     << kindName(v.tensor().element) << text(v.tensor().shape) << " norm "
+                     << llvm::format("%.12g", norm(v.tensor())) << "\n";
     };
   Evaluator evaluator(module, makeWeights(seed), std::move(options));
   auto start = std::chrono::steady_clock::now();
   auto results = evaluator.call(f.getName(), arguments);
   if (timing)
     llvm::outs() << f.getName() << ": "
-                 << llvm::format("%.2f s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+                 << llvm::format(
+                        "%.2f s\n",
+                        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return results;
 }
 
@@ -99,7 +118,9 @@ static FailureOr<func::FuncOp> find(ModuleOp module, StringRef name) {
 }
 
 /// Rows of each call to make.
-static std::vector<int64_t> callTokens() { return tokens.empty() ? std::vector<int64_t>{65} : std::vector<int64_t>(tokens.begin(), tokens.end()); }
+static std::vector<int64_t> callTokens() {
+  return tokens.empty() ? std::vector<int64_t>{65} : std::vector<int64_t>(tokens.begin(), tokens.end());
+}
 
 static CallSizes callSizes() {
   CallSizes sizes;
@@ -111,7 +132,8 @@ static CallSizes callSizes() {
   return sizes;
 }
 
-/// Checks one function against its `llm.expect`: one dense attribute per result, or unit for a result of no interest.
+/// Checks one function against its `llm.expect`: one dense attribute per result, or unit for a result of no
+/// interest.
 static LogicalResult checkExpectation(ModuleOp module, func::FuncOp f, ArrayAttr expected) {
   auto arguments = makeArguments(f, callSizes());
   if (failed(arguments))
@@ -132,14 +154,19 @@ static LogicalResult checkExpectation(ModuleOp module, func::FuncOp f, ArrayAttr
       got.cells.push_back(v.scalar());
     }
     Tensor wanted = tensorOf(dense, isReal(got.element) ? Element::F64 : got.element);
-    if (isa<FloatType>(dense.getElementType()) != isReal(got.element) || ArrayRef<int64_t>(wanted.shape) != ArrayRef<int64_t>(got.shape))
-      return f.emitError("result ") << i << " has shape " << text(got.shape) << ", expected is " << dense.getType();
+    if (isa<FloatType>(dense.getElementType()) != isReal(got.element) ||
+        ArrayRef<int64_t>(wanted.shape) != ArrayRef<int64_t>(got.shape))
+      return f.emitError("result ") << i << " has shape " << text(got.shape) << ", expected is "
+                                    << dense.getType();
     Difference d(wanted, got);
-    bool isWrong = !(d.largest <= tolerance * std::max(1.0, isReal(wanted.element) ? std::fabs(wanted.real(d.at)) : 1.0));
+    bool isWrong = !(d.largest <=
+                     tolerance * std::max(1.0, isReal(wanted.element) ? std::fabs(wanted.real(d.at)) : 1.0));
     if (isWrong) {
       std::string a, b;
-      llvm::raw_string_ostream(a) << llvm::format("%.12g", isReal(wanted.element) ? wanted.real(d.at) : (double)wanted.integer(d.at));
-      llvm::raw_string_ostream(b) << llvm::format("%.12g", isReal(got.element) ? got.real(d.at) : (double)got.integer(d.at));
+      llvm::raw_string_ostream(a) << llvm::format(
+          "%.12g", isReal(wanted.element) ? wanted.real(d.at) : (double)wanted.integer(d.at));
+      llvm::raw_string_ostream(b) << llvm::format("%.12g", isReal(got.element) ? got.real(d.at)
+                                                                               : (double)got.integer(d.at));
       if (print)
         printElements(got);
       return f.emitError("result ") << i << " element " << d.at << ": expected " << a << ", got " << b;
@@ -162,7 +189,8 @@ static LogicalResult checkExpectations(ModuleOp module) {
 }
 
 /// Compiled code for the levels that this machine executes.
-static FailureOr<std::vector<std::pair<std::string, std::unique_ptr<Compiled>>>> compileLevels(ModuleOp module, ModuleOp tiles) {
+static FailureOr<std::vector<std::pair<std::string, std::unique_ptr<Compiled>>>>
+compileLevels(ModuleOp module, ModuleOp tiles) {
   std::vector<std::pair<std::string, std::unique_ptr<Compiled>>> all;
   for (const std::string &name : compiledLevels) {
     llvm::Expected<CpuLevel> level = CpuLevel::parse(name);
@@ -178,7 +206,9 @@ static FailureOr<std::vector<std::pair<std::string, std::unique_ptr<Compiled>>>>
       return module.emitError(llvm::toString(compiled.takeError()));
     if (timing)
       llvm::outs() << "compiled for " << name << ": "
-                   << llvm::format("%.2f s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+                   << llvm::format(
+                          "%.2f s\n",
+                          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     all.push_back({name, std::move(*compiled)});
   }
   return all;
@@ -277,8 +307,10 @@ int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   cl::ParseCommandLineOptions(argc, argv, "reference evaluator\n");
   DialectRegistry registry;
-  registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect, func::FuncDialect, linalg::LinalgDialect,
-                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect, llmc::llm::LlmDialect, llmc::plan::PlanDialect>();
+  registry.insert<affine::AffineDialect, arith::ArithDialect, bufferization::BufferizationDialect,
+                  func::FuncDialect, linalg::LinalgDialect, math::MathDialect, memref::MemRefDialect,
+                  scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect, llmc::llm::LlmDialect,
+                  llmc::plan::PlanDialect>();
   llmc::registerCpuDialects(registry);
   MLIRContext mlirContext(registry);
   mlirContext.printOpOnDiagnostic(false);

@@ -60,7 +60,8 @@ public:
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
     int code = options_.logitsPath ? writeLogits() : generate();
-    if (code == 0 && options_.profilePath && llmc_profile_write(model, options_.profilePath->c_str(), 1) != LLMC_OK)
+    if (code == 0 && options_.profilePath &&
+        llmc_profile_write(model, options_.profilePath->c_str(), 1) != LLMC_OK)
       return fail();
     return code;
   }

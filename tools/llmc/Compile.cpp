@@ -1,4 +1,5 @@
-// See Compile.h. The order of the stages is in passes/Pipelines.cpp; here they are run, dumped and joined with the checkpoint.
+// See Compile.h. The order of the stages is in passes/Pipelines.cpp; here they are run, dumped and joined
+// with the checkpoint.
 #include "tools/llmc/Compile.h"
 #include "codegen/BuildArtifact.h"
 #include "codegen/cpu/CpuTarget.h"
@@ -58,7 +59,10 @@ absl::Status dump(const CompileCommand &command, const std::string &name, Operat
   std::string path = command.dumpDir + "/" + name;
   if (auto error = llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path)))
     return absl::UnavailableError(path + ": cannot make its folder: " + error.message());
-  return writeText(path, [&](llvm::raw_ostream &out) { module->print(out, textFlags()); out << "\n"; });
+  return writeText(path, [&](llvm::raw_ostream &out) {
+    module->print(out, textFlags());
+    out << "\n";
+  });
 }
 
 absl::Status runStage(ModuleOp module, const char *name, void (*stage)(OpPassManager &)) {
@@ -71,7 +75,11 @@ absl::Status runStage(ModuleOp module, const char *name, void (*stage)(OpPassMan
 
 /// Whether the IR has reached that stage already: every stage's output is legal input.
 bool hasDispatches(ModuleOp m) {
-  return m.walk([](Operation *op) { return isa<llm::DispatchOp>(op) ? WalkResult::interrupt() : WalkResult::advance(); }).wasInterrupted();
+  return m
+      .walk([](Operation *op) {
+        return isa<llm::DispatchOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
+      })
+      .wasInterrupted();
 }
 bool hasKernels(ModuleOp m) {
   return llvm::any_of(m.getOps<func::FuncOp>(), [](func::FuncOp f) { return f->hasAttr("llm.kernel"); });
@@ -92,7 +100,8 @@ absl::StatusOr<OwningOpRef<ModuleOp>> parseModule(MLIRContext &context, const st
   return module;
 }
 
-/// Every tensor that the plan's weights hold must be in the checkpoint with as many bytes as the plan expects.
+/// Every tensor that the plan's weights hold must be in the checkpoint with as many bytes as the plan
+/// expects.
 absl::Status checkWeights(ModuleOp planned, const Checkpoint &checkpoint, const std::string &directory) {
   for (auto buffer : planned.getOps<plan::BufferOp>())
     if (buffer.getWeights())
@@ -105,7 +114,8 @@ absl::Status checkWeights(ModuleOp planned, const Checkpoint &checkpoint, const 
           auto [before, after] = name.split("{}");
           std::string full = stack ? (before + Twine(e) + after).str() : name.str();
           if (!checkpoint.find(full))
-            return absl::NotFoundError(directory + ": tensor \"" + full + "\" is not in the checkpoint; the module reads it");
+            return absl::NotFoundError(directory + ": tensor \"" + full +
+                                       "\" is not in the checkpoint; the module reads it");
         }
       }
   return absl::OkStatus();
@@ -119,8 +129,9 @@ public:
       return;
     last = done * 200 / total;
     int filled = done * 40 / total;
-    fprintf(stderr, "\r  packing weights [%.*s%*s] %3d %% of %.1f MB", filled, "########################################", 40 - filled, "",
-            int(done * 100 / total), total / 1e6);
+    fprintf(stderr, "\r  packing weights [%.*s%*s] %3d %% of %.1f MB", filled,
+            "########################################", 40 - filled, "", int(done * 100 / total),
+            total / 1e6);
     if (done == total)
       fprintf(stderr, "\r\033[K");
   }
@@ -155,7 +166,9 @@ void printPasses(FILE *out) {
   registerCanonicalizerPass();
   MLIRContext context;
   using Add = void (*)(OpPassManager &);
-  for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage), {"chunk", addChunkStage}, {"plan", addPlanStage}}) {
+  for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage),
+                            {"chunk", addChunkStage},
+                            {"plan", addPlanStage}}) {
     fprintf(out, "%s\n", stage);
     PassManager pm(&context);
     add(pm);
@@ -179,7 +192,8 @@ void printPasses(FILE *out) {
 absl::Status compile(const CompileCommand &command) {
   DialectRegistry registry;
   registerDialects(registry);
-  registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect, linalg::LinalgDialect, tensor::TensorDialect>();
+  registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
+                  linalg::LinalgDialect, tensor::TensorDialect>();
   registerCpuDialects(registry);
   MLIRContext context(registry);
   context.loadAllAvailableDialects();
@@ -212,7 +226,8 @@ absl::Status compile(const CompileCommand &command) {
     module = std::move(*parsed);
     if (wantsArtifact) {
       if (directory.empty())
-        return absl::InvalidArgumentError(command.input + ": an artifact needs weights: give their directory with --weights=DIR");
+        return absl::InvalidArgumentError(
+            command.input + ": an artifact needs weights: give their directory with --weights=DIR");
       auto checkpoint = Checkpoint::open(directory);
       if (!checkpoint.ok())
         return checkpoint.status();
@@ -233,7 +248,12 @@ absl::Status compile(const CompileCommand &command) {
     module = std::move(imported.model.module);
   }
   auto finishAt = [&](const char *stage) { return command.emit == stage; };
-  auto print = [&] { return writeText(command.output, [&](llvm::raw_ostream &out) { module->print(out, textFlags()); out << "\n"; }); };
+  auto print = [&] {
+    return writeText(command.output, [&](llvm::raw_ostream &out) {
+      module->print(out, textFlags());
+      out << "\n";
+    });
+  };
   bool graphDone = hasDispatches(*module) || hasKernels(*module) || hasPrograms(*module);
   bool chunkDone = hasKernels(*module) || hasPrograms(*module), planDone = hasPrograms(*module);
   if (!graphDone)
@@ -266,9 +286,11 @@ absl::Status compile(const CompileCommand &command) {
     PassManager pm(&context);
     std::string error;
     llvm::raw_string_ostream stream(error);
-    std::string pipeline = command.target == "cuda" ? "cuda-lower-tiles{shared-bytes=" + std::to_string(archs.front().sharedBytes) +
-                                                          (command.isSimulated ? " sim=true}" : "}")
-                                                    : "cpu-lower-tiles";
+    std::string pipeline =
+        command.target == "cuda"
+            ? "cuda-lower-tiles{shared-bytes=" + std::to_string(archs.front().sharedBytes) +
+                  (command.isSimulated ? " sim=true}" : "}")
+            : "cpu-lower-tiles";
     if (failed(parsePassPipeline(pipeline, pm, stream)))
       return absl::InternalError(pipeline + ": " + error);
     for (auto op : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
@@ -341,7 +363,8 @@ absl::Status compile(const CompileCommand &command) {
     metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
   fillTokenizer(imported, *contents);
   ProgressBar bar(command.progress);
-  return writeArtifact(command.output, *contents, [&](uint64_t done, uint64_t total) { bar.show(done, total); });
+  return writeArtifact(command.output, *contents,
+                       [&](uint64_t done, uint64_t total) { bar.show(done, total); });
 }
 
 } // namespace llmc

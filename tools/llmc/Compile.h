@@ -1,4 +1,5 @@
-// `llmc compile`: from a Hugging Face directory, or the dialect as text, to an artifact or to any stage's text.
+// `llmc compile`: from a Hugging Face directory, or the dialect as text, to an artifact or to any stage's
+// text.
 #pragma once
 #include "absl/status/status.h"
 #include <string>
@@ -7,18 +8,18 @@
 namespace llmc {
 
 struct CompileCommand {
-  std::string input;      ///< directory or .mlir file
-  std::string weights;    ///< directory with the weights of a .mlir file
-  std::string output;     ///< -o; empty: text to standard output
+  std::string input;          ///< directory or .mlir file
+  std::string weights;        ///< directory with the weights of a .mlir file
+  std::string output;         ///< -o; empty: text to standard output
   std::string target = "cpu"; ///< "cpu" or "cuda"
   std::vector<std::string> levels = {"native"};
   std::vector<std::string> archs = {"sm_90a"}; ///< of target cuda
-  bool isSimulated = false; ///< target cuda: host code for the simulator
-  std::string ptxas;        ///< see CudaOptions
-  std::string emit;       ///< a stage's name, or empty for an artifact
+  bool isSimulated = false;                    ///< target cuda: host code for the simulator
+  std::string ptxas;                           ///< see CudaOptions
+  std::string emit;                            ///< a stage's name, or empty for an artifact
   std::string dumpDir;
   bool printPasses = false;
-  bool progress = true;   ///< a progress bar where standard error is a terminal
+  bool progress = true; ///< a progress bar where standard error is a terminal
 };
 
 /// Runs the command; diagnostics of passes go to standard error.

@@ -19,7 +19,8 @@ namespace {
 llvm::Expected<std::string> contentKey(const std::string &directory, const std::string &self) {
   std::vector<std::string> files{self};
   std::error_code error;
-  for (llvm::sys::fs::directory_iterator it(directory, error), end; it != end && !error; it.increment(error)) {
+  for (llvm::sys::fs::directory_iterator it(directory, error), end; it != end && !error;
+       it.increment(error)) {
     llvm::StringRef extension = llvm::sys::path::extension(it->path());
     if (extension == ".json" || extension == ".safetensors" || extension == ".model" || extension == ".jinja")
       files.push_back(it->path());
@@ -33,9 +34,11 @@ llvm::Expected<std::string> contentKey(const std::string &directory, const std::
     auto content = llvm::MemoryBuffer::getFile(file, /*IsText=*/false, /*RequiresNullTerminator=*/false);
     if (!content) {
       XXH3_freeState(state);
-      return llvm::createStringError(content.getError(), "%s: cannot read: %s", file.c_str(), content.getError().message().c_str());
+      return llvm::createStringError(content.getError(), "%s: cannot read: %s", file.c_str(),
+                                     content.getError().message().c_str());
     }
-    std::string head = llvm::sys::path::filename(file).str() + ":" + std::to_string((*content)->getBufferSize()) + ";";
+    std::string head =
+        llvm::sys::path::filename(file).str() + ":" + std::to_string((*content)->getBufferSize()) + ";";
     XXH3_128bits_update(state, head.data(), head.size());
     XXH3_128bits_update(state, (*content)->getBufferStart(), (*content)->getBufferSize());
   }
@@ -57,7 +60,9 @@ int runCommand(llvm::ArrayRef<char *> args) {
   }
   std::string directory = args[0];
   if (!llvm::sys::fs::is_directory(directory))
-    return fail(directory + ": is not a directory; llmc run takes a Hugging Face directory (an artifact is run by llmc-run)");
+    return fail(
+        directory +
+        ": is not a directory; llmc run takes a Hugging Face directory (an artifact is run by llmc-run)");
   std::string self = llvm::sys::fs::getMainExecutable(nullptr, reinterpret_cast<void *>(&runCommand));
   auto key = contentKey(directory, self);
   if (!key)

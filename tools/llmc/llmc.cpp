@@ -34,7 +34,8 @@ int report(const absl::Status &status) {
 }
 
 /// Takes `--name=value` or `--name value`; advances `i` past the value.
-bool takeOption(llvm::ArrayRef<char *> args, size_t &i, llvm::StringRef name, std::string &value, bool &missing) {
+bool takeOption(llvm::ArrayRef<char *> args, size_t &i, llvm::StringRef name, std::string &value,
+                bool &missing) {
   llvm::StringRef arg = args[i];
   if (arg == name) {
     if (i + 1 == args.size()) {
@@ -58,9 +59,12 @@ int compileMain(llvm::ArrayRef<char *> args) {
     llvm::StringRef arg = args[i];
     bool missing = false;
     if (takeOption(args, i, "-o", command.output, missing) || takeOption(args, i, "--cpu", cpu, missing) ||
-        takeOption(args, i, "--emit", command.emit, missing) || takeOption(args, i, "--dump-dir", command.dumpDir, missing) ||
-        takeOption(args, i, "--weights", command.weights, missing) || takeOption(args, i, "--target", command.target, missing) ||
-        takeOption(args, i, "--arch", arch, missing) || takeOption(args, i, "--ptxas", command.ptxas, missing)) {
+        takeOption(args, i, "--emit", command.emit, missing) ||
+        takeOption(args, i, "--dump-dir", command.dumpDir, missing) ||
+        takeOption(args, i, "--weights", command.weights, missing) ||
+        takeOption(args, i, "--target", command.target, missing) ||
+        takeOption(args, i, "--arch", arch, missing) ||
+        takeOption(args, i, "--ptxas", command.ptxas, missing)) {
       if (missing)
         return usageError(arg.str() + " needs a value");
     } else if (arg == "--print-passes") {
