@@ -1,5 +1,6 @@
 // See BuildArtifact.h.
 #include "codegen/BuildArtifact.h"
+#include "dialect/plan/Extent.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -36,20 +37,15 @@ absl::StatusOr<runtime::Shape> shapeOf(RankedTensorType type, ArrayAttr dims) {
     } else {
       if (!dims || next == dims.size())
         return absl::InternalError("a dynamic dimension has no name");
-      auto [factor, symbol] = cast<StringAttr>(dims[next++]).getValue().rsplit('*');
-      if (symbol.empty())
-        symbol = factor;
-      else if (factor.getAsInteger(10, dim.multiplier))
-        return absl::InternalError("dimension " + factor.str() + " is no number");
-      bool found = false;
+      llvm::StringRef text = cast<StringAttr>(dims[next++]).getValue();
+      std::optional<plan::Extent> extent = plan::parseExtent(text);
+      if (!extent)
+        return absl::InternalError("dimension " + text.str() + " is not known");
+      dim.multiplier = extent->factor;
       for (auto s : {runtime::Symbol::tokens, runtime::Symbol::sequences, runtime::Symbol::slots,
                      runtime::Symbol::context, runtime::Symbol::contextBlocks})
-        if (symbol == runtime::symbolName(s)) {
+        if (extent->name() == runtime::symbolName(s))
           dim.symbol = s;
-          found = true;
-        }
-      if (!found)
-        return absl::InternalError("dimension " + symbol.str() + " is not known");
     }
     shape.push_back(dim);
   }

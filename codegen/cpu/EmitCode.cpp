@@ -90,28 +90,6 @@ Expected<std::unique_ptr<TargetMachine>> makeTargetMachine(const CpuLevel &level
   return std::move(machine);
 }
 
-void optimise(Module &module, TargetMachine &machine) {
-  PipelineTuningOptions tuning; // the tile program is vectorised already
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  tuning.LoopInterleaving = false;
-  PassBuilder builder(&machine, tuning);
-  LoopAnalysisManager loops;
-  FunctionAnalysisManager functions;
-  CGSCCAnalysisManager callGraph;
-  ModuleAnalysisManager modules;
-  // Without library functions LLVM invents no calls: there is nothing to link against.
-  TargetLibraryInfoImpl library(module.getTargetTriple());
-  library.disableAllFunctions();
-  functions.registerPass([&] { return TargetLibraryAnalysis(library); });
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(callGraph);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, callGraph, modules);
-  builder.buildPerModuleDefaultPipeline(OptimizationLevel::O2).run(module, modules);
-}
-
 Error emit(Module &module, TargetMachine &machine, CodeGenFileType kind, SmallVectorImpl<char> &out) {
   raw_svector_ostream os(out);
   legacy::PassManager passes;
@@ -169,6 +147,28 @@ struct TemporaryFile {
 };
 
 } // namespace
+
+void optimise(Module &module, TargetMachine &machine) {
+  PipelineTuningOptions tuning; // the tile program is vectorised already
+  tuning.LoopVectorization = false;
+  tuning.SLPVectorization = false;
+  tuning.LoopInterleaving = false;
+  PassBuilder builder(&machine, tuning);
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager callGraph;
+  ModuleAnalysisManager modules;
+  // Without library functions LLVM invents no calls: there is nothing to link against.
+  TargetLibraryInfoImpl library(module.getTargetTriple());
+  library.disableAllFunctions();
+  functions.registerPass([&] { return TargetLibraryAnalysis(library); });
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(callGraph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, callGraph, modules);
+  builder.buildPerModuleDefaultPipeline(OptimizationLevel::O2).run(module, modules);
+}
 
 Error dumpKernel(const CompileOptions &options, StringRef kernel, const CpuLevel &level, StringRef extension,
                  StringRef text) {

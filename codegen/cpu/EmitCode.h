@@ -3,7 +3,16 @@
 #include "codegen/cpu/CpuTarget.h"
 #include "llvm/ADT/SmallVector.h"
 
+namespace llvm {
+class Module;
+class TargetMachine;
+} // namespace llvm
+
 namespace llmc {
+
+/// LLVM's O2 for a kernel of any target: no vectorisation (the tile program is vectorised or distributed
+/// already) and no calls of library functions (there is nothing to link against).
+void optimise(llvm::Module &module, llvm::TargetMachine &machine);
 
 using ObjectFile = llvm::SmallVector<char, 0>;
 

@@ -1,12 +1,13 @@
 // lower-workgroups: the kernel ABI. Kernel K with arguments a0, a1, ... becomes
 //
 //   void K(ptr buffers, ptr dims, i64 workgroup)   loads the pointers and the dims, calls K.body
-//   void K.body(ptr noalias a0, ..., i64 T, ..., i64 workgroup)   descriptors, then the body of the
-//   scf.forall i64  K.grid(ptr dims)                          product of the forall's trip counts; 1 when
-//   there is no forall
+//   void K.body(ptr noalias a0, ..., i64 T, ..., i64 workgroup)
+//                                                  descriptors, then the body of the scf.forall
+//   i64  K.grid(ptr dims)                          product of the forall's trip counts, 1 without one
 //
 // A written buffer overlaps no other argument of the call; that is what makes `noalias` true.
 #include "codegen/cpu/Passes.h"
+#include "dialect/plan/Extent.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -16,35 +17,12 @@ namespace llmc {
 #include "codegen/cpu/Passes.h.inc"
 
 using namespace mlir;
+using plan::Extent;
+using plan::kNumSymbols;
+using plan::parseExtent;
 
 namespace {
 
-/// The symbols of llm.dims, in the order of the entry's `dims` array.
-constexpr StringRef kSymbols[] = {"T", "S", "SLOTS", "CTX", "CTXB"};
-constexpr unsigned kNumSymbols = std::size(kSymbols);
-
-/// A dynamic extent: factor * value of a symbol.
-struct Extent {
-  int64_t factor = 1;
-  unsigned symbol = 0;
-};
-
-std::optional<Extent> parseExtent(StringRef text) {
-  Extent extent;
-  StringRef name = text;
-  if (text.contains('*')) {
-    auto [factor, rest] = text.split('*');
-    if (factor.trim().getAsInteger(10, extent.factor))
-      return std::nullopt;
-    name = rest;
-  }
-  for (unsigned i = 0; i < kNumSymbols; ++i)
-    if (kSymbols[i] == name.trim()) {
-      extent.symbol = i;
-      return extent;
-    }
-  return std::nullopt;
-}
 
 class WorkgroupLowering {
 public:

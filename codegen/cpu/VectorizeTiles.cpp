@@ -1,13 +1,11 @@
 // vectorize-tiles: linalg.generic on memrefs to loops over vectors, with register blocking for reductions.
 //
 // One dimension becomes the lanes, chosen by the strides of the operands (TileShape):
-//   parallel lanes   out[m,n] += a[m,k] * b[k,n]: lanes along n, up to 8 rows of m in registers, k sequential
-//   with one
-//                    fused multiply-add per element and step. An element's sum does not depend on the tile it
-//                    is in.
+//   parallel lanes   out[m,n] += a[m,k] * b[k,n]: lanes along n, several rows of m in registers, k sequential
+//                    with one fused multiply-add per element and step. An element's sum does not depend on
+//                    the tile it is in.
 //   reduction lanes  out[m] += a[m,k] * b[k]: lanes along k, a fixed number of partial sums that are added
-//   pairwise at
-//                    the end; the order depends on the extent of k and on the register width only.
+//                    pairwise at the end; the order depends on the extent of k and the register width only.
 // A remainder of the lane dimension takes narrower vectors (16, 8, 4, 2) and a scalar. Bodies that cannot be
 // put on vectors (loads in the body, regions) run with one lane.
 #include "codegen/cpu/Passes.h"

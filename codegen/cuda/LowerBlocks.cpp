@@ -7,6 +7,7 @@
 // with scratch buffers in shared memory, the smallest first while they fit, and the others in the block's own
 // part of `scratch`. All pointers are generic in the IR; LLVM infers address spaces from where they come.
 #include "codegen/cuda/Passes.h"
+#include "dialect/plan/Extent.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -19,35 +20,14 @@ namespace llmc {
 #include "codegen/cuda/Passes.h.inc"
 
 using namespace mlir;
+using plan::Extent;
+using plan::kNumSymbols;
+using plan::parseExtent;
 using runtime::GridOp;
 
 namespace {
 
-constexpr StringRef kSymbols[] = {"T", "S", "SLOTS", "CTX", "CTXB"};
-constexpr unsigned kNumSymbols = std::size(kSymbols);
 constexpr int64_t kScratchAlignment = 64;
-
-/// A dynamic extent: factor * value of a symbol.
-struct Extent {
-  int64_t factor = 1;
-  unsigned symbol = 0;
-};
-
-std::optional<Extent> parseExtent(StringRef text) {
-  Extent extent;
-  StringRef name = text;
-  if (text.contains('*')) {
-    auto [factor, rest] = text.split('*');
-    if (factor.trim().getAsInteger(10, extent.factor))
-      return std::nullopt;
-    name = rest;
-  }
-  auto found = llvm::find(kSymbols, name.trim());
-  if (found == std::end(kSymbols))
-    return std::nullopt;
-  extent.symbol = found - std::begin(kSymbols);
-  return extent;
-}
 
 /// The number of workgroups as a postfix program over dims (runtime/Plan.h).
 class GridProgram {

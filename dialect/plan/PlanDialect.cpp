@@ -1,5 +1,6 @@
 // Registration and verifiers of the plan dialect.
 #include "dialect/plan/PlanDialect.h"
+#include "dialect/plan/Extent.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
@@ -26,6 +27,14 @@ LogicalResult BufferOp::verify() {
   int64_t dynamic = type.getNumDynamicDims(), named = getDims() ? getDims()->size() : 0;
   if (dynamic != named)
     return emitOpError("expects a name for each of ") << dynamic << " dynamic dimensions, got " << named;
+  if (getDims())
+    for (auto text : getDims()->getAsValueRange<StringAttr>()) {
+      std::optional<Extent> extent = parseExtent(text);
+      if (!extent)
+        return emitOpError("expects dims SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB), got ") << text;
+      if (getKind() == "transient" && extent->name() != "T" && extent->name() != "S")
+        return emitOpError("expects a transient's dims in T and S, got ") << text;
+    }
   if ((getKind() == "weight") != getWeights().has_value())
     return emitOpError("expects the tensors it holds exactly if it is a weight");
   if (auto parts =

@@ -160,8 +160,8 @@ void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
 /// rows of the call.
 static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
   //          block j of 32 positions      for rows 0 .. kRows of the call:
-  //   latents [32, r] ─► k [nope+rope, 32], v [32, dv] ─► rows 8 by 8: (max, sum, acc) ◄─ kept for all rows
-  //   across the blocks
+  //   latents [32, r] ─► k [nope+rope, 32], v [32, dv] ─► rows 8 by 8: (max, sum, acc),
+  //                                                       kept for all rows across blocks
   constexpr int64_t kRows = 256, kStep = 8;
   int64_t nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), dv = op.getValueWidth(),
           width = nope + rope;

@@ -68,9 +68,9 @@ static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, in
 void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //        columns: workgroup g owns panels g G .. g G + G
   //  rows  ┌────┬────┬────┐
-  //   8    │ 32 │ 32 │    │   for each block of 8 rows: the input tile once (norm and all), then panel by
-  //   panel 8    │    │    │    │ 1    │    │    │    │   rows left over one by one: each row sums in the
-  //   same order in both forms
+  //   8    │ 32 │ 32 │    │   blocks of 8 rows: the input once, norm and all,
+  //   8    │    │    │    │   then panel by panel
+  //   1    │    │    │    │   rows left over one by one, summed in the same order
   //        └────┴────┴────┘
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX());

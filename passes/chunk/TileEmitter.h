@@ -3,8 +3,8 @@
 // dispatch's operands, which are loads:
 //
 //      store(tile of map)  ──►  map  ──►  linear (the root: a contraction over its panel of weights)
-//                               └──►  residual (an operand: load)          └──►  rms_norm of the rows ──►
-//                               load
+//                               │             └──►  rms_norm of the rows  ──►  load
+//                               └──►  residual (an operand)  ──►  load
 //
 // Prologues, roots and epilogues are thus fused by one mechanism, at any tile size that the kernel's skeleton
 // chooses.

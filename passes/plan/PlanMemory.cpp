@@ -1,4 +1,5 @@
 // plan-memory: places the transients of each program in one arena.
+#include "dialect/plan/Extent.h"
 #include "passes/Passes.h"
 
 using namespace mlir;
@@ -25,13 +26,9 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
         count *= size;
         continue;
       }
-      auto [factor, symbol] = cast<StringAttr>((*buffer.getDims())[next++]).getValue().rsplit('*');
-      int64_t times = 1;
-      if (symbol.empty())
-        symbol = factor;
-      else
-        factor.getAsInteger(10, times);
-      count *= times * (symbol == "S" ? maxSequences : maxTokens);
+      // The verifier holds a transient to T and S.
+      plan::Extent extent = *plan::parseExtent(cast<StringAttr>((*buffer.getDims())[next++]).getValue());
+      count *= extent.factor * (extent.name() == "S" ? maxSequences : maxTokens);
     }
     return llvm::alignTo(count * llvm::divideCeil(type.getElementTypeBitWidth(), 8), kAlign);
   }

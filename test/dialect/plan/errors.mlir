@@ -77,3 +77,13 @@ plan.program @ingest inputs [] outputs [] {
 
 // expected-error@+1 {{expects parts to have a first row and a number of rows for each tensor}}
 plan.buffer "weight" @of_too_few_parts : tensor<4xf32> holds ["a", "b"] layout {parts = array<i64: 0, 4>}
+
+// -----
+
+// expected-error@+1 {{expects dims SYMBOL or N*SYMBOL (T, S, SLOTS, CTX, CTXB), got 8*TOKENS}}
+plan.buffer "transient" @unknown_symbol : tensor<?x4xf32> dims ["8*TOKENS"]
+
+// -----
+
+// expected-error@+1 {{expects a transient's dims in T and S, got CTX}}
+plan.buffer "transient" @transient_of_context : tensor<?x4xf32> dims ["CTX"]
