@@ -33,6 +33,8 @@ public:
         return s;
     std::set<std::string> names;
     for (const Program &program : plan_.programs) {
+      if (!isName(program.name))
+        return fail("program " + number(names.size()) + " has no usable name");
       if (!names.insert(program.name).second)
         return fail("program '" + program.name + "' occurs twice");
       if (absl::Status s = checkProgram(program); !s.ok())
