@@ -31,7 +31,7 @@ absl::Status checkWritable(const std::string &path) {
     return absl::InvalidArgumentError(path + ": is " +
                                       (S_ISDIR(info.st_mode) ? "a directory" : "not a regular file") +
                                       "; give the name of a file to write");
-  if (access((folderOf(path) + "/.").c_str(), W_OK | X_OK) != 0)
+  if (faccessat(AT_FDCWD, (folderOf(path) + "/.").c_str(), W_OK | X_OK, AT_EACCESS) != 0)
     return cannotCreate(path);
   return absl::OkStatus();
 }

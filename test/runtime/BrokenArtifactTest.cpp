@@ -495,6 +495,65 @@ TEST(BrokenArtifact, code_objects) {
   }
 }
 
+/// What opening a changed toy model says, without the name of the file.
+std::string openingSays(void (*change)(ArtifactContents &), llmc_model **model = nullptr) {
+  TemporaryFolder folder;
+  ArtifactContents contents = testModel();
+  contents.plan.codeObjects.pop_back(); // every machine takes the same code
+  change(contents);
+  absl::Status written = writeArtifact(folder.file("m"), contents);
+  EXPECT_TRUE(written.ok()) << written;
+  llmc_model *opened = nullptr;
+  llmc_status status = llmc_model_open(folder.file("m").c_str(), nullptr, &opened);
+  std::string text = status == LLMC_OK ? "" : llmc_last_error();
+  if (model)
+    *model = opened;
+  else
+    llmc_model_close(opened);
+  return replaced(text, folder.file("m"), "m");
+}
+
+TEST(BrokenArtifact, code_that_is_not_that_of_the_plan) {
+  EXPECT_EQ(openingSays([](ArtifactContents &c) { c.plan.kernels[2].name = "logit"; }),
+            "m: code object 'x86-64-v3' lacks symbol 'logit'; compile the model again");
+  // A function of that name alone is not a kernel: it must say how many workgroups it has.
+  EXPECT_EQ(openingSays([](ArtifactContents &c) { c.plan.kernels[2].name = "logits.grid"; }),
+            "m: code object 'x86-64-v3' lacks symbol 'logits.grid.grid'; compile the model again");
+  EXPECT_EQ(openingSays([](ArtifactContents &c) { c.plan.codeObjects[0].blob = 3; }),
+            "m (x86-64-v3): code object is not an x86-64 ELF shared object; compile the model again");
+  EXPECT_EQ(openingSays([](ArtifactContents &c) { c.plan.codeObjects.clear(); }).substr(0, 49),
+            "m: has no code for this CPU: the artifact holds n");
+}
+
+TEST(BrokenArtifact, programs_and_tokenizers_that_are_not_there) {
+  llmc_model *model = nullptr;
+  EXPECT_EQ(openingSays(
+                [](ArtifactContents &c) {
+                  c.plan.programs.erase(c.plan.programs.begin() + 1, c.plan.programs.end());
+                  c.blobs[3] = blobOf("{}");
+                },
+                &model),
+            "");
+  llmc_session *session = nullptr;
+  ASSERT_EQ(llmc_session_create(model, &session), LLMC_OK);
+  const int32_t token = 1;
+  int32_t next;
+  float logits[97];
+  const llmc_sampling greedy = {0, 1, 0, 0, 0};
+  EXPECT_EQ(llmc_ingest(session, &token, 1), LLMC_OK);
+  auto says = [](llmc_status status) {
+    EXPECT_NE(status, LLMC_OK);
+    std::string text = llmc_last_error();
+    return text.substr(text.find(": ") + 2);
+  };
+  EXPECT_EQ(says(llmc_advance(session, &greedy, &next)), "has no program 'advance'; compile the model again with it");
+  EXPECT_EQ(says(llmc_score(session, &token, 1, logits)), "has no program 'score'; compile the model again with it");
+  size_t count;
+  EXPECT_EQ(says(llmc_tokenize(model, "a", 1, 0, &next, 1, &count)), "tokenizer.json: model type '' is not supported, only byte-level BPE is");
+  llmc_session_free(session);
+  llmc_model_close(model);
+}
+
 /// Opens the file with the C API and, if that works, uses all three programs and the tokenizer. Returns
 /// whether the file was accepted: then nothing may crash, whatever the results are.
 bool openAndRun(const std::string &path) {
