@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstring>
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -26,7 +25,6 @@ bool fails() {
   ++requests;
   bool failing = left > 0 ? --left == 0 : left == 0 && isLasting && hasFailed;
   hasFailed |= failing;
-  if (failing && getenv("BT")) { bool w = isWatching; isWatching=false; int64_t l = live; void *p[40]; int n = backtrace(p, 40); backtrace_symbols_fd(p, n, 2); fprintf(stderr,"-- %ld\n", (long)requests); isWatching=w; live=l; }
   return failing;
 }
 
@@ -96,7 +94,7 @@ namespace {
 class Memory : public Sessions {
 protected:
   /// Runs `call` again and again with its first, second, ... request failing until it needs no more, and gives
-  /// the number of requests. `undo` frees what a success made.
+  /// the number of requests. `undo` frees what was made.
   template <typename Call, typename Undo> int64_t walk(const char *what, const Call &call, const Undo &undo) {
     for (bool lasting : {false, true}) {
       // Beforehand, so that what is kept for good is there: room for the text of errors, what the C library and
@@ -125,13 +123,11 @@ protected:
             return requests;
           break;
         }
-        // A few requests are for speed only and can be done without.
-        if (status == LLMC_OK)
-          undo();
+        undo();
         int64_t lost = live - before;
         std::string where = std::string(what) + ", request " + std::to_string(number) + (lasting ? " and all after it" : "");
         EXPECT_EQ(lost, 0) << where << " leaks";
-        if (status != LLMC_OK)
+        if (status != LLMC_OK) // a few requests are for speed only and can be done without
           check(status, where);
         if (HasFailure())
           return -1;
