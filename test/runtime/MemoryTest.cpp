@@ -97,20 +97,15 @@ protected:
   /// the number of requests. `undo` frees what was made.
   template <typename Call, typename Undo> int64_t walk(const char *what, const Call &call, const Undo &undo) {
     for (bool lasting : {false, true}) {
-      // Beforehand, so that what is kept for good is there: room for the text of errors, what the C library and
-      // the first exception keep.
-      try {
-        throw std::bad_alloc();
-      } catch (const std::bad_alloc &) {
-        EXPECT_STRNE(strerror(EAGAIN), "");
-      }
+      // Beforehand, so that what is kept for good is there, room for the text of errors for one.
       EXPECT_EQ(llmc_model_open((std::string(200, 'x') + std::string(300, '/')).c_str(), nullptr, &none_), LLMC_NOT_FOUND);
       EXPECT_EQ(call(), LLMC_OK) << what << ": " << llmc_last_error();
       undo();
-      for (int64_t number = 1;; ++number) {
+      // Number 0 is another first one, for what the C library keeps for good at the first exception.
+      for (int64_t number = 0;; ++number) {
         int64_t before = live;
         isLasting = lasting;
-        left = number;
+        left = std::max<int64_t>(number, 1);
         requests = 0;
         hasFailed = false;
         isWatching = true;
@@ -119,14 +114,16 @@ protected:
         if (!hasFailed) {
           EXPECT_EQ(status, LLMC_OK) << llmc_last_error();
           undo();
-          if (lasting)
+          if (lasting) {
+            printf("%s: %lld requests\n", what, static_cast<long long>(requests));
             return requests;
+          }
           break;
         }
         undo();
         int64_t lost = live - before;
         std::string where = std::string(what) + ", request " + std::to_string(number) + (lasting ? " and all after it" : "");
-        EXPECT_EQ(lost, 0) << where << " leaks";
+        EXPECT_TRUE(lost == 0 || number == 0) << where << " leaks " << lost;
         if (status != LLMC_OK) // a few requests are for speed only and can be done without
           check(status, where);
         if (HasFailure())
@@ -215,7 +212,7 @@ TEST_F(Memory, runs_out_while_text_becomes_tokens) {
     model = open();
   };
   fresh();
-  walk("tokenize", call, fresh);
+  EXPECT_GT(walk("tokenize", call, fresh), 50);
   llmc_model_close(model);
 }
 
