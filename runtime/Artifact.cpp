@@ -41,8 +41,8 @@ static absl::Status checkHeader(const uint8_t *data, size_t size, const std::str
                                          "; compile the model again or use the runtime of its compiler");
   uint64_t expected = checksumOf(data, offsetof(ArtifactHeader, headerChecksum));
   if (header.headerChecksum != expected)
-    return damagedArtifact(file, "header checksum is " + printChecksum(header.headerChecksum) + ", its bytes give " +
-                                     printChecksum(expected));
+    return damagedArtifact(file, "header checksum is " + printChecksum(header.headerChecksum) +
+                                     ", its bytes give " + printChecksum(expected));
   if (header.flags != 0 || header.reserved != 0)
     return damagedArtifact(file, "header has reserved fields set");
   if (header.fileBytes > size)

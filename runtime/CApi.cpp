@@ -363,7 +363,8 @@ int64_t llmc_session_tokens(const llmc_session *session) {
   return session ? static_cast<int64_t>(session->session->tokens().size()) : -1;
 }
 
-int64_t llmc_session_read_tokens(const llmc_session *session, int64_t first, int32_t *tokens, int64_t capacity) {
+int64_t llmc_session_read_tokens(const llmc_session *session, int64_t first, int32_t *tokens,
+                                 int64_t capacity) {
   if (!session || first < 0 || capacity < 0 || (!tokens && capacity))
     return -1;
   const std::vector<int32_t> &all = session->session->tokens();

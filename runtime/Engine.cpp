@@ -225,7 +225,9 @@ absl::Status Engine::forEachRun(int slot, int64_t positions, const Body &body) c
   for (const State &state : states_)
     if (uint64_t used = state.usedOfRun(positions))
       for (uint64_t run = 0; run < state.runs; ++run)
-        if (absl::Status s = body(state, static_cast<uint64_t>(slot) * state.slotBytes + run * (state.slotBytes / state.runs), used);
+        if (absl::Status s = body(
+                state, static_cast<uint64_t>(slot) * state.slotBytes + run * (state.slotBytes / state.runs),
+                used);
             !s.ok())
           return s;
   return absl::OkStatus();
@@ -240,7 +242,8 @@ uint64_t Engine::usedBytes(int64_t positions) const {
 
 absl::Status Engine::copySlot(int from, int to, int64_t positions) {
   return forEachRun(from, positions, [&](const State &state, uint64_t offset, uint64_t bytes) {
-    uint64_t there = offset - static_cast<uint64_t>(from) * state.slotBytes + static_cast<uint64_t>(to) * state.slotBytes;
+    uint64_t there =
+        offset - static_cast<uint64_t>(from) * state.slotBytes + static_cast<uint64_t>(to) * state.slotBytes;
     return device_->copy(state.memory, offset, there, bytes);
   });
 }

@@ -86,7 +86,7 @@ private:
   struct State {
     void *memory = nullptr;
     uint64_t slotBytes = 0, runs = 1;
-    uint64_t rowBytes = 0;     ///< 0: does not grow
+    uint64_t rowBytes = 0; ///< 0: does not grow
     int64_t rowPositions = 1;
     uint64_t usedOfRun(int64_t positions) const;
   };

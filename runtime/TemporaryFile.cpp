@@ -95,10 +95,10 @@ absl::Status TemporaryFile::failure(const std::string &what) const {
     struct statvfs info;
     std::string space;
     if (statvfs(folderOf(path_).c_str(), &info) == 0)
-      space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) +
-              " are free in " + folderOf(path_);
-    return absl::UnknownError(path_ + ": disk full: " + what_ + " needs " + std::to_string(bytes_) + " bytes" +
-                              space + "; free some or write elsewhere " + hint_);
+      space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) + " are free in " +
+              folderOf(path_);
+    return absl::UnknownError(path_ + ": disk full: " + what_ + " needs " + std::to_string(bytes_) +
+                              " bytes" + space + "; free some or write elsewhere " + hint_);
   }
   return absl::UnknownError(path_ + ": " + what + ": " + strerror(error));
 }

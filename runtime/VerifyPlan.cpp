@@ -171,7 +171,8 @@ private:
           return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension SLOTS");
         growing += b.shape[d].symbol == Symbol::context || b.shape[d].symbol == Symbol::contextBlocks;
         if (growing > 1)
-          return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension that grows (CTX, CTXB)");
+          return fail(what + " has shape " + printShape(b.shape) +
+                      " with more than one dimension that grows (CTX, CTXB)");
       }
       return checkShape(what, b.shape, b.type, kStateSymbols);
     case BufferKind::weight:

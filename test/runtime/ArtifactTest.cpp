@@ -284,17 +284,13 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { p.buffers[12].blobOffset = ~0ull - 63; }},
     {"buffer 12 'embedding' names blob 9 of 4", [](Plan &p) { p.buffers[12].blob = 9; }},
     {"buffer 12 'embedding' has shape [9223372036854775808, 4] of f32, too large to address",
-     [](Plan &p) {
-       p.buffers[12].shape = {{1ull << 63, Symbol::one}, {4, Symbol::one}};
-     }},
+     [](Plan &p) { p.buffers[12].shape = {{1ull << 63, Symbol::one}, {4, Symbol::one}}; }},
     {"buffer 12 'embedding' has shape [T], dimension T is not possible here",
-     [](Plan &p) {
-       p.buffers[12].shape = {{1, Symbol::tokens}};
-     }},
+     [](Plan &p) { p.buffers[12].shape = {{1, Symbol::tokens}}; }},
     {"buffer 8 'history' has shape [97, CTX], the first dimension of a state must be SLOTS",
-     [](Plan &p) {
-       p.buffers[8].shape[0] = {97, Symbol::one};
-     }},
+     [](Plan &p) { p.buffers[8].shape[0] = {97, Symbol::one}; }},
+    {"buffer 9 'wide' has shape [SLOTS, CTX, CTXB] with more than one dimension that grows (CTX, CTXB)",
+     [](Plan &p) { p.buffers[9].shape[2] = {1, Symbol::contextBlocks}; }},
     {"buffer 11 'sums' has shape [CTX, 1], dimension CTX is not possible here",
      [](Plan &p) { p.buffers[11].shape[0].symbol = Symbol::context; }},
     {"buffer 11 'sums' has 9 dimensions, at most 8 are supported",
@@ -335,9 +331,7 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { p.buffers[11].arenaOffset = 128; }},
     {"program 'ingest' step 0 (kernel 'remember') parameter 1 gets buffer 'where', which is not among the "
      "program's inputs and outputs",
-     [](Plan &p) {
-       p.programs[0].inputs = {0, 2};
-     }},
+     [](Plan &p) { p.programs[0].inputs = {0, 2}; }},
     {"tokenizer names blob 9 of 4", [](Plan &p) { p.tokenizer.blob = 9; }},
     {"code object 0 has 1 launches for 4 kernels", [](Plan &p) { makeCuda(p).launches.resize(1); }},
     {"code object 0 launch 1 has no usable symbol", [](Plan &p) { makeCuda(p).launches[1].symbol = ""; }},

@@ -65,8 +65,10 @@ TEST_F(RunTool, goes_on_from_a_saved_session) {
   EXPECT_EQ(run("toy.llmc --restore s -p you -n 3").out, run("toy.llmc -p heyyou -n 3").out.substr(3));
   EXPECT_EQ(run("toy.llmc --restore s --tokens 1,2 -n 4 --print-tokens").out,
             run("toy.llmc --tokens 95,89,1,2 -n 4 --print-tokens").out);
-  Outcome full = run("toy.llmc --restore s -c 32 --print-tokens --tokens 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31");
-  EXPECT_EQ(full.err, "llmc-run: error: the prompt has 31 tokens after the 2 of the session, the context 32; choose a larger one with "
+  Outcome full = run("toy.llmc --restore s -c 32 --print-tokens --tokens "
+                     "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31");
+  EXPECT_EQ(full.err, "llmc-run: error: the prompt has 31 tokens after the 2 of the session, the context 32; "
+                      "choose a larger one with "
                       "-c (this model allows up to 512)\n");
 }
 
@@ -125,8 +127,10 @@ TEST_F(RunTool, failures_exit_1_and_wrong_usage_2) {
       {"toy.llmc --tokens 1 --logits l.npy --save s",
        "--logits excludes --save and --restore (llmc-run --help lists the flags)", 2},
       {"toy.llmc --restore none", "none: cannot open: No such file or directory", 1},
-      {"toy.llmc --restore toy.llmc", "toy.llmc: is not a saved session (the first 8 bytes are not its magic number)", 1},
-      {"toy.llmc --tokens 1 -n 1 --temp 0 --save none/s", "none/s: cannot create a file in none: No such file or directory", 1},
+      {"toy.llmc --restore toy.llmc",
+       "toy.llmc: is not a saved session (the first 8 bytes are not its magic number)", 1},
+      {"toy.llmc --tokens 1 -n 1 --temp 0 --save none/s",
+       "none/s: cannot create a file in none: No such file or directory", 1},
       {"none.llmc -p a", "none.llmc: cannot open: No such file or directory", 1},
       {"toy.llmc --tokens 97", "token 97 is outside the vocabulary of 97", 1},
       {"toy.llmc -p ''", "the prompt is empty and this model has no start token to begin with", 1},

@@ -57,8 +57,9 @@ public:
     int64_t context = llmc_model_info(model, LLMC_INFO_CONTEXT);
     if (!prompt_.empty() && restored_ + static_cast<int64_t>(prompt_.size()) > context)
       return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens" +
-                  (restored_ ? " after the " + std::to_string(restored_) + " of the session" : "") + ", the context " +
-                  std::to_string(context) + "; choose a larger one with -c (this model allows up to " +
+                  (restored_ ? " after the " + std::to_string(restored_) + " of the session" : "") +
+                  ", the context " + std::to_string(context) +
+                  "; choose a larger one with -c (this model allows up to " +
                   std::to_string(llmc_model_info(model, LLMC_INFO_MODEL_CONTEXT)) + ")");
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
