@@ -1,9 +1,9 @@
 // The artifact writer: plan to FlatBuffer, blobs streamed behind it, checksums filled in last, then fsync and
 // rename.
 #include "codegen/WriteArtifact.h"
-#include "codegen/TemporaryFile.h"
 #include "runtime/Artifact.h"
 #include "runtime/Artifact_generated.h"
+#include "runtime/TemporaryFile.h"
 #include <cstring>
 #include <memory>
 #define XXH_INLINE_ALL

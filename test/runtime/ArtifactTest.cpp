@@ -273,6 +273,8 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { p.buffers[12].shape = {{1, Symbol::tokens}}; }},
     {"buffer 8 'history' has shape [97, CTX], the first dimension of a state must be SLOTS",
      [](Plan &p) { p.buffers[8].shape[0] = {97, Symbol::one}; }},
+    {"buffer 9 'wide' has shape [SLOTS, CTX, CTXB] with more than one dimension that grows (CTX, CTXB)",
+     [](Plan &p) { p.buffers[9].shape[2] = {1, Symbol::contextBlocks}; }},
     {"buffer 11 'sums' has shape [CTX, 1], dimension CTX is not possible here",
      [](Plan &p) { p.buffers[11].shape[0].symbol = Symbol::context; }},
     {"buffer 11 'sums' has 9 dimensions, at most 8 are supported",

@@ -1,7 +1,7 @@
 // What stays behind when writing an artifact fails or is killed: always the file that was there before, or a
 // whole new one, and never anything else under that name.
 #include "TestModel.h"
-#include "codegen/TemporaryFile.h"
+#include "runtime/TemporaryFile.h"
 #include "runtime/Artifact.h"
 #include <algorithm>
 #include <cstring>
@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 namespace llmc::test {
+using runtime::checkWritable;
 namespace {
 
 std::vector<std::string> filesIn(const TemporaryFolder &folder) {

@@ -2,7 +2,7 @@
 // with the checkpoint.
 #include "tools/llmc/Compile.h"
 #include "codegen/BuildArtifact.h"
-#include "codegen/TemporaryFile.h"
+#include "runtime/TemporaryFile.h"
 #include "codegen/cpu/CpuTarget.h"
 #include "codegen/cuda/CudaTarget.h"
 #include "frontends/huggingface/Files.h"
@@ -45,7 +45,7 @@ absl::Status writeText(const std::string &path, function_ref<void(llvm::raw_ostr
   std::string text;
   llvm::raw_string_ostream out(text);
   print(out);
-  TemporaryFile file(path);
+  runtime::TemporaryFile file(path);
   if (absl::Status s = file.open(text.size()); !s.ok())
     return s;
   if (absl::Status s = file.write(0, text.data(), text.size()); !s.ok())
@@ -221,7 +221,7 @@ absl::Status compile(const CompileCommand &command) {
   bool isText = StringRef(command.input).ends_with(".mlir");
   bool wantsArtifact = command.emit.empty();
   if (wantsArtifact) // before minutes of work
-    if (absl::Status s = checkWritable(command.output); !s.ok())
+    if (absl::Status s = runtime::checkWritable(command.output); !s.ok())
       return s;
   std::string directory = isText ? command.weights : command.input;
   OwningOpRef<ModuleOp> module;

@@ -1,16 +1,17 @@
 // See TemporaryFile.h (POSIX).
-#include "codegen/TemporaryFile.h"
+#include "runtime/TemporaryFile.h"
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
+#include <memory>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-namespace llmc {
+namespace llmc::runtime {
 
 static std::string folderOf(const std::string &path) {
   size_t slash = path.rfind('/');
@@ -18,7 +19,7 @@ static std::string folderOf(const std::string &path) {
 }
 
 static absl::Status cannotCreate(const std::string &path) {
-  return absl::UnavailableError(path + ": cannot create a file in " + folderOf(path) + ": " +
+  return absl::UnknownError(path + ": cannot create a file in " + folderOf(path) + ": " +
                                 strerror(errno));
 }
 
@@ -36,9 +37,10 @@ absl::Status checkWritable(const std::string &path) {
   return absl::OkStatus();
 }
 
-TemporaryFile::TemporaryFile(const std::string &path) : path_(path) {
+TemporaryFile::TemporaryFile(std::string path, std::string what, std::string hint)
+    : path_(std::move(path)), what_(std::move(what)), hint_(std::move(hint)) {
   static std::atomic<unsigned> counter{0};
-  temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+  temporary_ = path_ + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
 }
 
 TemporaryFile::~TemporaryFile() {
@@ -107,21 +109,21 @@ absl::Status TemporaryFile::commit() {
 /// An error from `errno`.
 absl::Status TemporaryFile::failure(const std::string &what) const {
   int error = errno;
-  const std::string need = "the file needs " + std::to_string(bytes_) + " bytes";
+  const std::string need = what_ + " needs " + std::to_string(bytes_) + " bytes";
   if (error == ENOSPC || error == EDQUOT) {
     struct statvfs info;
     std::string space;
     if (statvfs(folderOf(path_).c_str(), &info) == 0)
       space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) + " are free in " +
               folderOf(path_);
-    return absl::ResourceExhaustedError(path_ + ": disk full: " + need + space +
-                                        "; free some or write elsewhere with -o");
+    return absl::UnknownError(path_ + ": disk full: " + need + space +
+                                        "; free some or write elsewhere " + hint_);
   }
   if (error == EFBIG)
-    return absl::ResourceExhaustedError(path_ + ": file too large: " + need +
+    return absl::UnknownError(path_ + ": file too large: " + need +
                                         ", more than the file system or this process (ulimit -f) may have; "
-                                        "raise the limit or write elsewhere with -o");
-  return absl::UnavailableError(path_ + ": " + what + ": " + strerror(error));
+                                        "raise the limit or write elsewhere " + hint_);
+  return absl::UnknownError(path_ + ": " + what + ": " + strerror(error));
 }
 
 /// Removes temporaries of this path whose writer no longer runs.
@@ -129,10 +131,10 @@ void TemporaryFile::removeLeftovers() const {
   std::string folder = folderOf(path_);
   size_t slash = path_.rfind('/');
   std::string prefix = (slash == std::string::npos ? path_ : path_.substr(slash + 1)) + ".tmp-";
-  DIR *dir = opendir(folder.c_str());
+  std::unique_ptr<DIR, int (*)(DIR *)> dir(opendir(folder.c_str()), closedir);
   if (!dir)
     return;
-  while (struct dirent *entry = readdir(dir)) {
+  while (struct dirent *entry = readdir(dir.get())) {
     if (strncmp(entry->d_name, prefix.c_str(), prefix.size()) != 0)
       continue;
     char *end = nullptr;
@@ -140,7 +142,6 @@ void TemporaryFile::removeLeftovers() const {
     if (pid > 0 && *end == '-' && kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH)
       unlink((folder + "/" + entry->d_name).c_str());
   }
-  closedir(dir);
 }
 
-} // namespace llmc
+} // namespace llmc::runtime

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace llmc {
+namespace llmc::runtime {
 
 /// Whether `path` can become a file: it is absent or a regular file, and its folder can be written. To be
 /// asked before long work whose result would go there; `TemporaryFile` meets later changes.
@@ -14,7 +14,8 @@ absl::Status checkWritable(const std::string &path);
 /// process left is removed by the next that opens the same path. Errors name `path` and what to do.
 class TemporaryFile {
 public:
-  explicit TemporaryFile(const std::string &path);
+  /// `what` says in errors what is written ("the artifact"), `hint` how to write it elsewhere.
+  explicit TemporaryFile(std::string path, std::string what = "the file", std::string hint = "with -o");
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile &) = delete;
   TemporaryFile &operator=(const TemporaryFile &) = delete;
@@ -31,10 +32,10 @@ private:
   absl::Status failure(const std::string &what) const;
   void removeLeftovers() const;
 
-  std::string path_, temporary_;
+  std::string path_, temporary_, what_, hint_;
   int fd_ = -1;
   bool isThere_ = false;
   uint64_t bytes_ = 0;
 };
 
-} // namespace llmc
+} // namespace llmc::runtime
