@@ -253,7 +253,9 @@ private:
 
   bool escape(std::string &text) {
     size_t begin = at_ - 1;
-    char c = at_ < in_.size() ? in_[at_++] : '\0';
+    if (at_ >= in_.size())
+      return fail(begin, "the string has no end"), false;
+    char c = in_[at_++];
     static constexpr std::string_view kLetters = "\\'\"abfnrtv", kMeanings = "\\'\"\a\b\f\n\r\t\v";
     if (size_t i = kLetters.find(c); c && i != std::string_view::npos) {
       text.push_back(kMeanings[i]);

@@ -89,7 +89,10 @@ ENDINGS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'T", "'RE", "'Ve"
 ODD = ["\x00", "\x01", "\x7f", "\u00ad", "\ue000", "\uf8ff", "\ufffd", "\ufffe", "\uffff", "\U0010ffff", "\U000e0001", "\U000f0000", "\ufdd0", "\u0378", "\U0001fbff",
        "\u034f", "\u061c", "\u115f", "\u17b4", "\u2065", "\u2072", "\ufff0", "\u00aa", "\u00ba", "\u02b0", "\u00b5", "\u2126", "\u212b", "\uf900", "\ufa0e",
        "\u2e80", "\u2f00", "\u3005", "\u3007", "\u3021", "\u01c5", "\u1f88", "\u0130", "\u0131", "\u017f", "\u1e9e", "\u10d0", "\u1c90", "\uab70", "\u13a0",
-       "\u2160", "\u24b6", "\U0001f130", "\U0001d400", "\ufb01", "\u0345", "\u0f73", "\u0958", "\u2adc", "\ufb1d", "\U0001d15e", "\U0002f800", "\u0344", "\u0340"]  # fmt: skip
+       "\u2160", "\u24b6", "\U0001f130", "\U0001d400", "\ufb01", "\u0345", "\u0f73", "\u0958", "\u2adc", "\ufb1d", "\U0001d15e", "\U0002f800", "\u0344", "\u0340",
+       # of Unicode 15 to 16
+       "\u0897", "\u0ecf", "\u1c89", "\u1c8a", "\ua7cb", "\ua7da", "\U000105c0", "\U00010d40", "\U00010efd", "\U00011240", "\U00011f02", "\U00011f50",
+       "\U00016d40", "\U0001e4d0", "\U0001e4ec", "\U0001e030", "\U0002ebf0", "\U00031350", "\U000323af", "\U00013441", "\U000116d0"]  # fmt: skip
 CODE = ["def f(x):\n    return x + 1\n", "if (a && b) { c(); }", "for (int i = 0; i < 10; ++i)\n\tsum += a[i];\n", "#include <stdio.h>\r\n", "https://example.org/a?b=c&d=e#f",
         "user@example.org", "C:\\path\\file.txt", '{"key": [1, 2, null]}', "SELECT * FROM t WHERE a='b';", '<div class="x">y</div>', "__init__", "snake_case_name",
         "kebab-case-name", "getUserName", "iPhone", "HTTPServer", "XMLHttpRequest2", "McDonald's", "camelCaseWith123Numbers", "ABCdef", "aB", "Ab", "x=1;y=2\n\n\n",

@@ -94,6 +94,7 @@ TEST(Template, says_where_and_what_is_not_supported) {
       {"{{ 99999999999999999999 }}", "t: line 1, column 4: a number beyond 64 bits is not supported"},
       {"{{ 0x10 }}", "t: line 1, column 4: numbers in other bases than ten are not supported"},
       {"{{ a[1, 2] }}", "t: line 1, column 7: a subscript with commas is not supported"},
+      {"{{ 'a\\", "t: line 1, column 6: the string has no end"},
       {"{{ x", "t: line 1, column 1: the tag has no end, }} is missing"},
       {"{% if x %}\n", "t: line 1, column 4: the tag has no endif"},
       {"\n{% endfor %}", "t: line 2, column 4: unexpected tag 'endfor'"},

@@ -33,6 +33,12 @@ std::vector<std::string> split(const char *pattern, const std::string &text) {
 }
 using Pieces = std::vector<std::string>;
 
+TEST(SplitPattern, knows_letters_newer_than_its_library) {
+  // U+1C89, a capital letter of Unicode 16, and U+31350, a Han character of Unicode 15.
+  EXPECT_EQ(split(kQwenPattern, "a\u1c89b 1"), (std::vector<std::string>{"a\u1c89b", " ", "1"}));
+  EXPECT_EQ(split(kKimiPattern, "ab\u1c89c\U00031350"), (std::vector<std::string>{"ab", "\u1c89c", "\U00031350"}));
+}
+
 TEST(SplitPattern, kimi) {
   EXPECT_EQ(split(kKimiPattern, "getUserName"), (Pieces{"get", "User", "Name"}));
   EXPECT_EQ(split(kKimiPattern, "iPhone"), (Pieces{"i", "Phone"}));
