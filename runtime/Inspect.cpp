@@ -78,9 +78,13 @@ private:
     line("  bos %s, eos %s", m.bos < 0 ? "none" : std::to_string(m.bos).c_str(),
          eos.empty() ? "none" : eos.c_str());
     for (const KeyValue &entry : m.entries) {
-      std::string value = entry.value.substr(0, 60);
-      std::replace(value.begin(), value.end(), '\n', ' ');
-      line("  %-12s %s%s", entry.key.c_str(), value.c_str(), entry.value.size() > 60 ? "..." : "");
+      // What the checkpoint says about sampling is worth a long line, without its line feeds and indentation.
+      const size_t most = entry.key == kGenerationConfigKey ? 400 : 60;
+      std::string value;
+      for (char c : entry.value)
+        if (c != '\n' && (c != ' ' || (!value.empty() && value.back() != ' ')))
+          value.push_back(c);
+      line("  %-12s %s%s", entry.key.c_str(), value.substr(0, most).c_str(), value.size() > most ? "..." : "");
     }
   }
 

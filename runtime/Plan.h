@@ -159,6 +159,8 @@ struct KeyValue {
 };
 /// Key of Metadata::entries whose value is the text of the checkpoint's generation_config.json.
 inline constexpr const char *kGenerationConfigKey = "generation_config";
+/// Key whose value is a JSON object of the special tokens that chat templates name: bos_token, eos_token, ...
+inline constexpr const char *kSpecialTokensKey = "special_tokens";
 
 struct Metadata {
   std::string name, family;

@@ -3,10 +3,26 @@
 #include "frontends/huggingface/Files.h"
 #include "models/Json.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
 
 using namespace mlir;
 namespace llmc {
 namespace {
+
+/// The special tokens of tokenizer_config.json, each a text or an object with the text as "content".
+std::string namedTokens(const JsonValue &config) {
+  llvm::json::Object names;
+  for (const char *key :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    const JsonValue *value = config.find(key);
+    if (const JsonValue *content = value ? value->find("content") : nullptr)
+      value = content;
+    if (value && value->kind == JsonKind::String)
+      names[key] = value->text;
+  }
+  return names.empty() ? "" : llvm::formatv("{0}", llvm::json::Value(std::move(names))).str();
+}
 
 /// What tokenizer_config.json adds: the chat template if it has no file of its own, and the names of a
 /// tiktoken vocabulary's special ids.
@@ -21,6 +37,7 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
                                         ": download the file again");
     config = std::move(*parsed);
   }
+  model.namedTokens = namedTokens(config);
   const JsonValue *chat = config.find("chat_template");
   if (!files.chatTemplate && chat) {
     if (chat->kind == JsonKind::String)

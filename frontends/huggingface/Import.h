@@ -12,6 +12,7 @@ struct ImportedModel {
   GenerationConfig generation;
   std::string generationText; ///< generation_config.json as it is, or empty
   TokenizerFiles tokenizer;
+  std::string namedTokens; ///< JSON object of the special tokens that chat templates name (bos_token, ...), or empty
   struct SpecialToken {
     uint32_t id;
     std::string text;

@@ -14,6 +14,7 @@
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Pipelines.h"
+#include "runtime/template/Template.h"
 #include "tools/llmc-opt/Register.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -160,6 +161,15 @@ void fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
       tokenizer.specialTokens.push_back({special.id, special.text, true});
     contents.blobs.push_back(blobOf(*imported.tokenizer.tiktokenModel));
   }
+}
+
+/// The model is good without chat, so a template that the runtime cannot follow is no error here.
+void warnOfTemplate(const std::string &text, const std::string &directory) {
+  if (text.empty())
+    return;
+  if (auto parsed = runtime::Template::parse(text, directory + ": chat template"); !parsed.ok())
+    llvm::errs() << "llmc: warning: " << std::string(parsed.status().message())
+                 << "; llmc-run --chat will refuse this model\n";
 }
 
 } // namespace
@@ -367,7 +377,10 @@ absl::Status compile(const CompileCommand &command) {
     metadata.bos = *imported.generation.bosToken;
   if (!imported.generationText.empty())
     metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
+  if (!imported.namedTokens.empty())
+    metadata.entries.push_back({runtime::kSpecialTokensKey, imported.namedTokens});
   fillTokenizer(imported, *contents);
+  warnOfTemplate(contents->plan.tokenizer.chatTemplate, directory);
   ProgressBar bar(command.progress);
   return writeArtifact(command.output, *contents,
                        [&](uint64_t done, uint64_t total) { bar.show(done, total); });
