@@ -2,6 +2,7 @@
 #include "tools/llmc-reference/Compiled.h"
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/reference/Handlers.h"
+#include "dialect/reference/Storage.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipelines.h"
 #include "tools/llmc-reference/Arguments.h"
@@ -20,76 +21,10 @@ namespace llmc::reference {
 /// NaN as two f32, and as every second bf16 or f16.
 static const uint8_t kGuardPattern[8] = {0x5A, 0xA5, 0xC3, 0xFF, 0xA5, 0x5A, 0xC3, 0x7F};
 
-static size_t bytesOf(Element e) { return e == Element::I1 ? 1 : bits(e) / 8; }
-
-static void writeElement(Element e, uint8_t *at, Cell cell) {
-  auto put = [&](auto v) { std::memcpy(at, &v, sizeof v); };
-  auto half = [&](const llvm::fltSemantics &semantics) {
-    llvm::APFloat v(cell.real);
-    bool loses;
-    v.convert(semantics, llvm::APFloat::rmNearestTiesToEven, &loses);
-    put((uint16_t)v.bitcastToAPInt().getZExtValue());
-  };
-  switch (e) {
-  case Element::F64:
-    return put(cell.real);
-  case Element::F32:
-    return put((float)cell.real);
-  case Element::BF16:
-    return half(llvm::APFloat::BFloat());
-  case Element::F16:
-    return half(llvm::APFloat::IEEEhalf());
-  case Element::I64:
-  case Element::Index:
-    return put(cell.integer);
-  case Element::I32:
-    return put((int32_t)cell.integer);
-  case Element::I16:
-    return put((int16_t)cell.integer);
-  case Element::I8:
-  case Element::I1:
-    return put((int8_t)cell.integer);
-  }
-}
-
-static Cell readElement(Element e, const uint8_t *at) {
-  auto get = [&](auto v) {
-    std::memcpy(&v, at, sizeof v);
-    return v;
-  };
-  auto half = [&](const llvm::fltSemantics &semantics) {
-    llvm::APFloat v(semantics, llvm::APInt(16, get(uint16_t())));
-    bool loses;
-    v.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmNearestTiesToEven, &loses);
-    return realCell(v.convertToDouble());
-  };
-  switch (e) {
-  case Element::F64:
-    return realCell(get(double()));
-  case Element::F32:
-    return realCell(get(float()));
-  case Element::BF16:
-    return half(llvm::APFloat::BFloat());
-  case Element::F16:
-    return half(llvm::APFloat::IEEEhalf());
-  case Element::I64:
-  case Element::Index:
-    return integerCell(get(int64_t()));
-  case Element::I32:
-    return integerCell(get(int32_t()));
-  case Element::I16:
-    return integerCell(get(int16_t()));
-  case Element::I8:
-  case Element::I1:
-    return integerCell(get(int8_t()));
-  }
-  llvm_unreachable("no such element");
-}
-
-size_t Buffer::elementBytes() const { return bytesOf(element); }
+size_t Buffer::elementBytes() const { return storedBytes(element); }
 
 Buffer::Buffer(Element element, ArrayRef<int64_t> shape)
-    : element(element), shape(shape.begin(), shape.end()), size(Tensor::count(shape) * bytesOf(element)) {
+    : element(element), shape(shape.begin(), shape.end()), size(Tensor::count(shape) * storedBytes(element)) {
   size_t all = kGuard + size + guardAfter();
   memory = static_cast<uint8_t *>(std::aligned_alloc(64, all));
   for (size_t i = 0; i < all; ++i)
@@ -113,10 +48,7 @@ std::shared_ptr<Buffer> Buffer::copy() const {
 }
 
 Tensor Buffer::tensor() const {
-  Tensor t(element, shape);
-  for (int64_t i = 0; i < t.size(); ++i)
-    t.cells[i] = readElement(element, data() + i * elementBytes());
-  return t;
+  return tensorOfBytes(element, shape, data());
 }
 
 bool Buffer::areGuardsWhole() const {
