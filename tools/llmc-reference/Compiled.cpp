@@ -1,6 +1,7 @@
 // Compiles, loads and runs. See Compiled.h.
 #include "tools/llmc-reference/Compiled.h"
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/Extent.h"
 #include "dialect/reference/Handlers.h"
 #include "dialect/reference/Storage.h"
 #include "mlir/Pass/PassManager.h"
@@ -47,9 +48,7 @@ std::shared_ptr<Buffer> Buffer::copy() const {
   return other;
 }
 
-Tensor Buffer::tensor() const {
-  return tensorOfBytes(element, shape, data());
-}
+Tensor Buffer::tensor() const { return tensorOfBytes(element, shape, data()); }
 
 bool Buffer::areGuardsWhole() const {
   auto whole = [&](size_t from, size_t to) {
@@ -230,18 +229,14 @@ LogicalResult Compiled::execute(Operation &op, Values &values, Order order) {
 
 /// The symbols T, S, SLOTS, CTX, CTXB of one launch, learned from the shapes of its buffers.
 struct Symbols {
-  static constexpr StringRef kNames[5] = {"T", "S", "SLOTS", "CTX", "CTXB"};
-  int64_t values[5] = {-1, -1, -1, -1, -1};
+  int64_t values[plan::kNumSymbols] = {-1, -1, -1, -1, -1};
 
-  /// The factor and the place of an entry of llm.dims.
-  static std::pair<int64_t, int64_t *> split(StringRef entry, int64_t (&values)[5]) {
-    int64_t factor = 1;
-    if (auto [n, symbol] = entry.split('*'); !symbol.empty() && !n.trim().getAsInteger(10, factor))
-      entry = symbol.trim();
-    for (auto [name, value] : llvm::zip(kNames, values))
-      if (name == entry)
-        return {factor, &value};
-    return {factor, nullptr};
+  /// The factor and the place of an entry of llm.dims; no place for what is no such entry.
+  std::pair<int64_t, int64_t *> split(Attribute entry) {
+    auto extent = plan::parseExtent(cast<StringAttr>(entry).getValue());
+    if (!extent)
+      return {1, nullptr};
+    return {extent->factor, &values[extent->symbol]};
   }
 
   LogicalResult learn(func::FuncOp kernel, unsigned argument, const Buffer &buffer) {
@@ -260,7 +255,7 @@ struct Symbols {
           return wrong();
         continue;
       }
-      auto [factor, value] = split(cast<StringAttr>(dims[next++]).getValue(), values);
+      auto [factor, value] = split(dims[next++]);
       if (!value || n % factor || (*value >= 0 && *value != n / factor))
         return wrong();
       *value = n / factor;
@@ -275,7 +270,7 @@ struct Symbols {
     size_t next = 0;
     for (int64_t &d : shape)
       if (ShapedType::isDynamic(d)) {
-        auto [factor, value] = split(cast<StringAttr>(dims[next++]).getValue(), values);
+        auto [factor, value] = split(dims[next++]);
         if (!value || *value < 0)
           return kernel.emitError("nothing tells the size of argument ") << argument;
         d = factor * *value;
