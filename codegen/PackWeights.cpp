@@ -1,7 +1,7 @@
 // Packing in bounded memory: a piece of a tensor at a time.
 #include "codegen/PackWeights.h"
-#include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/StringExtras.h"
 #include <cstring>
@@ -112,8 +112,9 @@ public:
 private:
   absl::Status checkFinite(uint64_t offset, size_t count) const {
     bool isWord = element.isF32();
-    int64_t at = isWord ? firstNonFinite<uint32_t>(buffer.data(), count / 4, 0x7f800000u)
-                        : firstNonFinite<uint16_t>(buffer.data(), count / 2, element.isF16() ? 0x7c00 : 0x7f80);
+    int64_t at = isWord
+                     ? firstNonFinite<uint32_t>(buffer.data(), count / 4, 0x7f800000u)
+                     : firstNonFinite<uint16_t>(buffer.data(), count / 2, element.isF16() ? 0x7c00 : 0x7f80);
     if (at < 0)
       return absl::OkStatus();
     uint64_t bits = 0;
@@ -177,9 +178,7 @@ absl::Status writePiece(const PackedPiece &piece, TensorReader &reader, BlobSink
 
 } // namespace
 
-int64_t PackedPiece::packedBytes() const {
-  return (panel ? llvm::alignTo(rows, panel) : rows) * rowBytes();
-}
+int64_t PackedPiece::packedBytes() const { return (panel ? llvm::alignTo(rows, panel) : rows) * rowBytes(); }
 
 absl::StatusOr<std::vector<PackedPiece>>
 packedPieces(plan::BufferOp buffer, llvm::function_ref<uint64_t(const std::string &)> bytesOf) {

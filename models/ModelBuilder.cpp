@@ -157,7 +157,8 @@ std::string ModelBuilder::signature(StringRef kind, StringRef prefix,
   std::string key = kind.str();
   llvm::raw_string_ostream out(key);
   for (const LayerWeight &w : weights)
-    out << ";" << storedType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str(), w.usual);
+    out << ";"
+        << storedType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str(), w.usual);
   return key;
 }
 
@@ -220,7 +221,8 @@ Value ModelBuilder::weightOp(BlockBuilder &b, const std::string &prefix, const L
   SmallVector<int64_t> shape(full.shape);
   if (full.stack)
     shape.insert(shape.begin(), full.stack);
-  Type type = RankedTensorType::get(shape, storedType(full.stack ? partName(full.name, 0) : full.name, full.usual));
+  Type type =
+      RankedTensorType::get(shape, storedType(full.stack ? partName(full.name, 0) : full.name, full.usual));
   return llm::WeightOp::create(b.b, b.loc, type, b.b.getStringAttr(full.name),
                                full.stack ? b.b.getI64IntegerAttr(full.stack) : IntegerAttr());
 }

@@ -14,8 +14,8 @@
 
 namespace llmc {
 
-/// The stored element type of a checkpoint's tensor; null if there is no such tensor (or no checkpoint). Asked
-/// for the empty name, the type to assume then; null: bf16.
+/// The stored element type of a checkpoint's tensor; null if there is no such tensor (or no checkpoint).
+/// Asked for the empty name, the type to assume then; null: bf16.
 using WeightType = std::function<mlir::Type(llvm::StringRef name)>;
 
 /// A weight that a layer uses: name inside the layer (after the layer's prefix) and shape; `stack` > 0 for

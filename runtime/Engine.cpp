@@ -17,8 +17,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::open(const std::string &path, co
     return artifact.status();
   if (!(*artifact)->hasWeights())
     return absl::FailedPreconditionError(
-        path + ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; "
-               "make one that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
+        path +
+        ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; "
+        "make one that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
   std::unique_ptr<Engine> engine(new Engine);
   engine->artifact_ = std::move(*artifact);
   if (options.isVerifyingWeights)

@@ -56,8 +56,8 @@ public:
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
   absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences);
-  /// Runs a program of the plan dispatch by dispatch and tells `after` the number of each when it is done. For
-  /// looking at what a dispatch wrote (`memory`): transients share memory, so at the end it may be gone.
+  /// Runs a program of the plan dispatch by dispatch and tells `after` the number of each when it is done.
+  /// For looking at what a dispatch wrote (`memory`): transients share memory, so at the end it may be gone.
   absl::Status runInSteps(const Program &program, int64_t tokens, int64_t sequences,
                           const std::function<absl::Status(size_t step)> &after);
   /// Where a buffer of the plan lies; only a CPU's memory may be followed.

@@ -157,8 +157,9 @@ private:
     for (const auto &entry : byType)
       types +=
           std::string(types.empty() ? "" : ", ") + elementName(entry.first) + " " + sizeText(entry.second);
-    line("\nweights: %zu buffers, %s%s%s%s", weights.size(), sizeText(total).c_str(), types.empty() ? "" : ": ",
-         types.c_str(), artifact_.hasWeights() ? "" : " (not in this file: compiled with --no-weights)");
+    line("\nweights: %zu buffers, %s%s%s%s", weights.size(), sizeText(total).c_str(),
+         types.empty() ? "" : ": ", types.c_str(),
+         artifact_.hasWeights() ? "" : " (not in this file: compiled with --no-weights)");
     // Buffers lie in one vector, so addresses are their order.
     std::sort(weights.begin(), weights.end(), [](const auto &a, const auto &b) {
       return a.first != b.first ? a.first > b.first : a.second < b.second;
@@ -222,7 +223,8 @@ private:
     for (const Buffer &b : plan_.buffers)
       if (b.kind == BufferKind::weight || b.kind == BufferKind::constant)
         weights.insert(b.blob);
-    uint64_t codeBytes = 0, weightBytes = 0, storedBytes = 0, otherBytes = 0, textBytes = 0, arena = 0, outputs = 0;
+    uint64_t codeBytes = 0, weightBytes = 0, storedBytes = 0, otherBytes = 0, textBytes = 0, arena = 0,
+             outputs = 0;
     for (uint32_t i = 0; i < artifact_.blobs().size(); ++i) {
       const BlobEntry &blob = artifact_.blobs()[i];
       (code.count(i) ? codeBytes : weights.count(i) ? weightBytes : otherBytes) += blob.bytes;

@@ -38,8 +38,8 @@ public:
   absl::Status check(const std::vector<TensorSpec> &expected,
                      const std::vector<std::function<bool(const std::string &)>> &ignored = {}) const;
 
-  /// Reads `bytes` of the tensor from `offset` on (all inside it) from the file and not through the mapping, so
-  /// that a checkpoint larger than memory can be read piece by piece.
+  /// Reads `bytes` of the tensor from `offset` on (all inside it) from the file and not through the mapping,
+  /// so that a checkpoint larger than memory can be read piece by piece.
   absl::Status read(const CheckpointTensor &tensor, uint64_t offset, uint8_t *to, size_t bytes) const;
 
 private:

@@ -20,8 +20,8 @@ public:
   ~MappedFile();
 
   absl::Span<const uint8_t> bytes() const { return {data, size}; }
-  /// Reads the bytes of `part`, a part of `bytes()`, without touching the mapping: mapped pages count as memory
-  /// of this process and come in by many at a time, so a file larger than memory is read like this.
+  /// Reads the bytes of `part`, a part of `bytes()`, without touching the mapping: mapped pages count as
+  /// memory of this process and come in by many at a time, so a file larger than memory is read like this.
   absl::Status read(absl::Span<const uint8_t> part, uint8_t *to) const;
 
 private:

@@ -285,17 +285,11 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { p.buffers[12].blobOffset = ~0ull - 63; }},
     {"buffer 12 'embedding' names blob 9 of 4", [](Plan &p) { p.buffers[12].blob = 9; }},
     {"buffer 12 'embedding' has shape [9223372036854775808, 4] of f32, too large to address",
-     [](Plan &p) {
-       p.buffers[12].shape = {{1ull << 63, Symbol::one}, {4, Symbol::one}};
-     }},
+     [](Plan &p) { p.buffers[12].shape = {{1ull << 63, Symbol::one}, {4, Symbol::one}}; }},
     {"buffer 12 'embedding' has shape [T], dimension T is not possible here",
-     [](Plan &p) {
-       p.buffers[12].shape = {{1, Symbol::tokens}};
-     }},
+     [](Plan &p) { p.buffers[12].shape = {{1, Symbol::tokens}}; }},
     {"buffer 8 'history' has shape [97, CTX], the first dimension of a state must be SLOTS",
-     [](Plan &p) {
-       p.buffers[8].shape[0] = {97, Symbol::one};
-     }},
+     [](Plan &p) { p.buffers[8].shape[0] = {97, Symbol::one}; }},
     {"buffer 11 'sums' has shape [CTX, 1], dimension CTX is not possible here",
      [](Plan &p) { p.buffers[11].shape[0].symbol = Symbol::context; }},
     {"buffer 11 'sums' has 9 dimensions, at most 8 are supported",
@@ -336,9 +330,7 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { p.buffers[11].arenaOffset = 128; }},
     {"program 'ingest' step 0 (kernel 'remember') parameter 1 gets buffer 'where', which is not among the "
      "program's inputs and outputs",
-     [](Plan &p) {
-       p.programs[0].inputs = {0, 2};
-     }},
+     [](Plan &p) { p.programs[0].inputs = {0, 2}; }},
     {"the model's text names blob 9 of 4", [](Plan &p) { p.modelBlob = 9; }},
     {"tokenizer names blob 9 of 4", [](Plan &p) { p.tokenizer.blob = 9; }},
     {"code object 0 has 1 launches for 4 kernels", [](Plan &p) { makeCuda(p).launches.resize(1); }},
@@ -402,9 +394,11 @@ TEST(Artifact, without_weights_opens_and_does_not_run) {
   EXPECT_TRUE((*artifact)->verifyWeights().ok());
   EXPECT_EQ((*artifact)->blobs()[2].bytes, weightBytes);
   EXPECT_EQ(memcmp((*artifact)->blobData(*(*artifact)->plan().modelBlob), "the model", 9), 0);
-  EXPECT_EQ(std::string(Engine::open(path, {}).status().message()),
-            path + ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; make one "
-                   "that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
+  EXPECT_EQ(
+      std::string(Engine::open(path, {}).status().message()),
+      path +
+          ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; make one "
+          "that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
 
   // The blob's entry with a checksum, and with a place in the file that it does not have.
   std::string bytes = readFile(path);

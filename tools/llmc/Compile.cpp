@@ -159,7 +159,8 @@ TensorSource tensorsOf(const Checkpoint &checkpoint, const std::string &director
     const CheckpointTensor *tensor = checkpoint.find(name);
     if (!tensor)
       return {};
-    return {tensor->shape, tensor->bytes.size(), [&checkpoint, tensor](uint64_t offset, uint8_t *to, size_t n) {
+    return {tensor->shape, tensor->bytes.size(),
+            [&checkpoint, tensor](uint64_t offset, uint8_t *to, size_t n) {
               return checkpoint.read(*tensor, offset, to, n);
             }};
   };
@@ -200,9 +201,8 @@ absl::StatusOr<ImportedModel> readText(MLIRContext &context, const CompileComman
     return imported;
   const std::string &directory = command.weights;
   if (directory.empty())
-    return absl::InvalidArgumentError(
-        command.input +
-        ": an artifact needs weights: give their directory with --weights=DIR, or compile it with --no-weights");
+    return absl::InvalidArgumentError(command.input + ": an artifact needs weights: give their directory "
+                                                      "with --weights=DIR, or compile it with --no-weights");
   auto checkpoint = Checkpoint::open(directory);
   if (!checkpoint.ok())
     return checkpoint.status();
@@ -331,8 +331,8 @@ absl::Status compile(const CompileCommand &command) {
 
   // import
   bool isText = StringRef(command.input).ends_with(".mlir");
-  auto imported = isText ? readText(context, command)
-                         : importHuggingFace(context, command.input, command.hasWeights);
+  auto imported =
+      isText ? readText(context, command) : importHuggingFace(context, command.input, command.hasWeights);
   if (!imported.ok())
     return imported.status();
   OwningOpRef<ModuleOp> module = std::move(imported->model.module);

@@ -27,8 +27,8 @@ struct CompileCommand {
   bool progress = true; ///< a progress bar where standard error is a terminal
 };
 
-/// The text of a module of any stage, as --emit prints it and as artifacts carry the model: the same for equal
-/// modules.
+/// The text of a module of any stage, as --emit prints it and as artifacts carry the model: the same for
+/// equal modules.
 std::string textOf(mlir::Operation *module);
 
 /// Runs the command; diagnostics of passes go to standard error.

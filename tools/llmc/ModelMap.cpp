@@ -146,8 +146,8 @@ private:
 };
 
 /// Lists the launches of a program in the order of its dispatches.
-void addLaunches(ModuleOp chunk, func::FuncOp function, const std::string &chain, const Dispatches &dispatches,
-                 const Flattened &flattened, size_t &step, ProgramMap &map) {
+void addLaunches(ModuleOp chunk, func::FuncOp function, const std::string &chain,
+                 const Dispatches &dispatches, const Flattened &flattened, size_t &step, ProgramMap &map) {
   unsigned calls = 0;
   for (Operation &op : function.front()) {
     if (auto call = dyn_cast<func::CallOp>(op)) {
@@ -209,8 +209,9 @@ absl::Status checkCalls(ModuleOp model, func::FuncOp function, SmallVectorImpl<f
 absl::Status runStage(ModuleOp module, void (*stage)(OpPassManager &)) {
   PassManager pm(module.getContext());
   stage(pm);
-  return succeeded(pm.run(module)) ? absl::OkStatus()
-                                   : absl::InternalError("the model cannot be compiled (see the message above)");
+  return succeeded(pm.run(module))
+             ? absl::OkStatus()
+             : absl::InternalError("the model cannot be compiled (see the message above)");
 }
 
 } // namespace

@@ -14,7 +14,8 @@ Value namingWeight(Operation *op) {
       .Case([](llm::RmsNormOp n) { return n.getWeight(); })
       .Case([](llm::ShortConvOp c) { return c.getWeight(); })
       .Case([](llm::LinearOp l) { return l.getWeights().size() == 1 ? l.getWeights().front() : Value(); })
-      .Case([](llm::ExpertLinearOp l) { return l.getWeights().size() == 1 ? l.getWeights().front() : Value(); })
+      .Case(
+          [](llm::ExpertLinearOp l) { return l.getWeights().size() == 1 ? l.getWeights().front() : Value(); })
       .Default([](Operation *) { return Value(); });
 }
 
@@ -38,7 +39,9 @@ StringRef resultName(OpResult result) {
       .Case([&](llm::DeltaRuleOp) { return i ? " state" : ""; })
       .Case([&](llm::AppendOp) { return " cache"; })
       .Case([&](llm::RouteOp) { return i ? " weights" : " ids"; })
-      .Case([&](llm::DispatchExpertsOp) { return i == 0 ? " order" : i == 1 ? " place" : " groups"; })
+      .Case([&](llm::DispatchExpertsOp) { return i == 0   ? " order"
+                                                 : i == 1 ? " place"
+                                                          : " groups"; })
       .Default([](Operation *) { return ""; });
 }
 

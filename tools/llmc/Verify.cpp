@@ -64,8 +64,8 @@ absl::StatusOr<OwningOpRef<ModuleOp>> modelOf(MLIRContext &context, const runtim
   return std::move(imported->model.module);
 }
 
-/// The artifact's plan must be what this compiler makes of the model: buffers and dispatches are taken for each
-/// other by their numbers.
+/// The artifact's plan must be what this compiler makes of the model: buffers and dispatches are taken for
+/// each other by their numbers.
 absl::Status checkSamePlan(ModuleOp planned, const runtime::Artifact &artifact) {
   auto made = buildArtifact(planned, {}, {});
   if (!made.ok())
@@ -100,8 +100,9 @@ absl::Status checkSamePlan(ModuleOp planned, const runtime::Artifact &artifact) 
     return absl::OkStatus();
   auto at = [&](const std::vector<std::string> &lines) { return i < lines.size() ? lines[i] : "nothing"; };
   return absl::FailedPreconditionError(
-      artifact.path() + ": its plan is not the one that this llmc makes of the model, so values cannot be "
-                        "matched; verify it with the llmc that compiled it, or compile it again (it has " +
+      artifact.path() +
+      ": its plan is not the one that this llmc makes of the model, so values cannot be "
+      "matched; verify it with the llmc that compiled it, or compile it again (it has " +
       at(there) + ", expected " + at(here) + ")");
 }
 
@@ -187,8 +188,8 @@ private:
   }
 
   /// Runs the program on the reference evaluator and keeps the values that crossings need.
-  absl::Status evaluate(const std::string &name, const std::vector<int32_t> &tokens, const ProgramMap &program,
-                        std::vector<std::optional<Tensor>> &wanted) {
+  absl::Status evaluate(const std::string &name, const std::vector<int32_t> &tokens,
+                        const ProgramMap &program, std::vector<std::optional<Tensor>> &wanted) {
     wanted.assign(program.values.size(), std::nullopt);
     std::vector<bool> isNeeded(program.values.size());
     for (const Crossing &crossing : program.crossings)
@@ -245,11 +246,13 @@ private:
     auto type = dyn_cast<RankedTensorType>(argument.getType());
     auto element = type ? reference::elementOf(type.getElementType()) : std::nullopt;
     if (!element)
-      return absl::UnimplementedError("program '" + function.getName().str() + "' has an argument that is no tensor");
+      return absl::UnimplementedError("program '" + function.getName().str() +
+                                      "' has an argument that is no tensor");
     SmallVector<int64_t> shape(type.getShape());
     auto dims = function.getArgAttrOfType<ArrayAttr>(i, "llm.dims");
     size_t named = 0;
-    const int64_t sizes[] = {count, 1, engine_.slots(), engine_.context(), engine_.context() / runtime::kContextBlock};
+    const int64_t sizes[] = {count, 1, engine_.slots(), engine_.context(),
+                             engine_.context() / runtime::kContextBlock};
     for (int64_t &size : shape)
       if (ShapedType::isDynamic(size)) {
         auto extent = dims && named < dims.size()
@@ -261,10 +264,12 @@ private:
         size = extent->factor * sizes[extent->symbol];
       }
     Tensor tensor(*element, shape);
-    if (auto input = function.getArgAttrOfType<StringAttr>(i, "llm.input"); input && input.getValue() == "tokens")
+    if (auto input = function.getArgAttrOfType<StringAttr>(i, "llm.input");
+        input && input.getValue() == "tokens")
       for (int64_t t = 0; t < count; ++t)
         tensor.integer(t) = tokens[t];
-    return reference::Value(std::move(tensor)); // states begin at zero; sampling and draws of zeros are greedy
+    return reference::Value(
+        std::move(tensor)); // states begin at zero; sampling and draws of zeros are greedy
   }
 
   void fillInputs(const std::vector<int32_t> &tokens) {
@@ -298,10 +303,10 @@ private:
         got = columnsOf(got, part.column, want->shape);
       reference::Difference d(*want, got);
       bool isReal = reference::isReal(want->element);
-      report_.values.push_back({name, program.values[part.value].name, crossing.kernel,
-                                std::string(reference::kindName(want->element)) + reference::text(want->shape),
-                                d.relative, d.worstRowError, d.worstRow,
-                                isReal ? d.relative <= report_.tolerance : d.largest == 0});
+      report_.values.push_back(
+          {name, program.values[part.value].name, crossing.kernel,
+           std::string(reference::kindName(want->element)) + reference::text(want->shape), d.relative,
+           d.worstRowError, d.worstRow, isReal ? d.relative <= report_.tolerance : d.largest == 0});
     }
   }
 
@@ -335,8 +340,8 @@ absl::StatusOr<std::vector<int32_t>> chooseTokens(const VerifyCommand &command, 
     }
   int64_t most = std::min<int64_t>(m.maxTokens, int64_t(m.context) - 1); // one more follows
   if (tokens.empty() || int64_t(tokens.size()) > most)
-    return absl::InvalidArgumentError("verify takes 1 to " + std::to_string(most) + " tokens of this model, got " +
-                                      std::to_string(tokens.size()));
+    return absl::InvalidArgumentError("verify takes 1 to " + std::to_string(most) +
+                                      " tokens of this model, got " + std::to_string(tokens.size()));
   for (int32_t token : tokens)
     if (token < 0 || uint32_t(token) >= m.vocab)
       return absl::InvalidArgumentError("token " + std::to_string(token) + " is outside the vocabulary of " +
@@ -380,8 +385,9 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
     if (absl::Status s = verifyBlobs(artifact); !s.ok())
       return s;
   if (llvm::none_of(objects, [](const runtime::CodeObject &o) { return o.target == "cpu"; }))
-    return absl::FailedPreconditionError(file + ": has no code for a CPU, which verify needs; compile the model "
-                                                "with --target=cpu");
+    return absl::FailedPreconditionError(file +
+                                         ": has no code for a CPU, which verify needs; compile the model "
+                                         "with --target=cpu");
   VerifyReport report;
   report.file = command.input;
   report.tolerance = command.tolerance;

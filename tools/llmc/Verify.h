@@ -1,5 +1,5 @@
-// `llmc verify`: runs a compiled model and the reference evaluator on the same tokens and compares every value
-// that crosses a dispatch.
+// `llmc verify`: runs a compiled model and the reference evaluator on the same tokens and compares every
+// value that crosses a dispatch.
 #pragma once
 #include "absl/status/statusor.h"
 #include <cstdint>
@@ -9,11 +9,11 @@
 namespace llmc {
 
 struct VerifyCommand {
-  std::string input;   ///< an artifact, or a directory, which is compiled first
-  std::string weights; ///< directory whose tensors the reference uses; empty: those in the artifact
+  std::string input;           ///< an artifact, or a directory, which is compiled first
+  std::string weights;         ///< directory whose tensors the reference uses; empty: those in the artifact
   std::vector<int32_t> tokens; ///< of the sequence; empty: `random` of them
   int64_t random = 16;
-  double tolerance = 1e-5; ///< largest relative L2 error of a value
+  double tolerance = 1e-5;         ///< largest relative L2 error of a value
   std::vector<std::string> levels; ///< of a directory's code; empty: native
   bool isJson = false;
 };

@@ -21,14 +21,15 @@ void printTable(const VerifyReport &report, FILE *out) {
     kernel = std::max(kernel, v.kernel.size());
     shape = std::max(shape, v.shape.size());
   }
-  auto line = [&](const char *program, const char *name, const char *code, const char *size, const char *error,
-                  const char *row, const char *end) {
-    fprintf(out, "%-8s %-*s  %-*s  %-*s  %8s  %-16s%s\n", program, int(value), name, int(kernel), code, int(shape),
-            size, error, row, end);
+  auto line = [&](const char *program, const char *name, const char *code, const char *size,
+                  const char *error, const char *row, const char *end) {
+    fprintf(out, "%-8s %-*s  %-*s  %-*s  %8s  %-16s%s\n", program, int(value), name, int(kernel), code,
+            int(shape), size, error, row, end);
   };
   line("program", "value", "kernel", "shape", "rel. L2", "worst row", "");
   for (const VerifiedValue &v : report.values) {
-    std::string row = v.worstRowError == 0 ? "" : std::to_string(v.worstRow) + ": " + errorText(v.worstRowError);
+    std::string row =
+        v.worstRowError == 0 ? "" : std::to_string(v.worstRow) + ": " + errorText(v.worstRowError);
     line(v.program.c_str(), v.name.c_str(), v.kernel.c_str(), v.shape.c_str(), errorText(v.relative).c_str(),
          row.c_str(), v.isWithin ? "" : "  BEYOND TOLERANCE");
   }
@@ -39,21 +40,25 @@ void printSummary(const VerifyReport &report, FILE *out) {
   for (const VerifiedValue &v : report.values)
     if (!largest || v.relative > largest->relative)
       largest = &v;
-  fprintf(out,
-          "\n%s: %zu values that cross a dispatch compared with the reference, %zu more are inside of kernels "
-          "and not seen\n",
-          report.file.c_str(), report.values.size(), report.hidden);
+  fprintf(
+      out,
+      "\n%s: %zu values that cross a dispatch compared with the reference, %zu more are inside of kernels "
+      "and not seen\n",
+      report.file.c_str(), report.values.size(), report.hidden);
   if (const VerifiedValue *first = report.firstBeyond())
     fprintf(out, "first beyond tolerance: %s (program %s, kernel %s): relative L2 error %s, tolerance %s\n",
-            first->name.c_str(), first->program.c_str(), first->kernel.c_str(), errorText(first->relative).c_str(),
-            errorText(report.tolerance).c_str());
+            first->name.c_str(), first->program.c_str(), first->kernel.c_str(),
+            errorText(first->relative).c_str(), errorText(report.tolerance).c_str());
   else if (largest)
-    fprintf(out, "all within %s; the largest error is %s at %s (program %s)\n", errorText(report.tolerance).c_str(),
-            errorText(largest->relative).c_str(), largest->name.c_str(), largest->program.c_str());
+    fprintf(out, "all within %s; the largest error is %s at %s (program %s)\n",
+            errorText(report.tolerance).c_str(), errorText(largest->relative).c_str(), largest->name.c_str(),
+            largest->program.c_str());
 }
 
 void printJson(const VerifyReport &report, FILE *out) {
-  auto number = [](double v) { return std::isfinite(v) ? llvm::json::Value(v) : llvm::json::Value("infinite"); };
+  auto number = [](double v) {
+    return std::isfinite(v) ? llvm::json::Value(v) : llvm::json::Value("infinite");
+  };
   std::string text;
   llvm::raw_string_ostream stream(text);
   llvm::json::OStream json(stream, 1);

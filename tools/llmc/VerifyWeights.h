@@ -8,8 +8,8 @@ namespace llmc {
 
 /// Unpacked from the artifact's buffers; `planned` says what they hold, `model` how large tensors are. Both
 /// and the artifact must outlive the provider.
-absl::StatusOr<reference::WeightProvider> weightsOfArtifact(const runtime::Artifact &artifact, mlir::ModuleOp model,
-                                                            mlir::ModuleOp planned);
+absl::StatusOr<reference::WeightProvider> weightsOfArtifact(const runtime::Artifact &artifact,
+                                                            mlir::ModuleOp model, mlir::ModuleOp planned);
 
 /// Read from the directory's safetensors files.
 absl::StatusOr<reference::WeightProvider> weightsOfCheckpoint(const std::string &directory);

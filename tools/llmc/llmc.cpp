@@ -1,9 +1,9 @@
 // llmc: compile, run, verify, inspect.
 #include "runtime/Inspect.h"
+#include "tools/llmc-opt/Register.h"
 #include "tools/llmc/Compile.h"
 #include "tools/llmc/Run.h"
 #include "tools/llmc/Verify.h"
-#include "tools/llmc-opt/Register.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdio>
@@ -145,10 +145,11 @@ int verifyMain(llvm::ArrayRef<char *> args) {
   for (size_t i = 0; i < args.size(); ++i) {
     llvm::StringRef arg = args[i];
     bool missing = false;
-    if (takeOption(args, i, "--tokens", tokens, missing) || takeOption(args, i, "--random", random, missing) ||
+    if (takeOption(args, i, "--tokens", tokens, missing) ||
+        takeOption(args, i, "--random", random, missing) ||
         takeOption(args, i, "--weights", command.weights, missing) ||
-        takeOption(args, i, "--tolerance", tolerance, missing) || takeOption(args, i, "--cpu", cpu, missing) ||
-        takeOption(args, i, "-o", format, missing)) {
+        takeOption(args, i, "--tolerance", tolerance, missing) ||
+        takeOption(args, i, "--cpu", cpu, missing) || takeOption(args, i, "-o", format, missing)) {
       if (missing)
         return usageError(arg.str() + " needs a value");
     } else if (arg.starts_with("-")) {
@@ -167,7 +168,8 @@ int verifyMain(llvm::ArrayRef<char *> args) {
     return usageError("--tokens=" + tokens + ": expects numbers with commas between");
   if (!random.empty() && (llvm::StringRef(random).getAsInteger(10, command.random) || command.random < 1))
     return usageError("--random=" + random + ": expects a number of at least 1");
-  if (!tolerance.empty() && (llvm::StringRef(tolerance).getAsDouble(command.tolerance) || command.tolerance < 0))
+  if (!tolerance.empty() &&
+      (llvm::StringRef(tolerance).getAsDouble(command.tolerance) || command.tolerance < 0))
     return usageError("--tolerance=" + tolerance + ": expects a number of at least 0");
   if (format != "table" && format != "json")
     return usageError("-o " + format + ": expects table or json");
