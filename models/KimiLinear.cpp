@@ -136,8 +136,8 @@ void kdaAttention(LayerBuilder &l, const Config &c) {
   key = l.l2Norm(convolved(key, "k"), h, 1e-6);
   v = convolved(v, "v");
 
-  Value aLog = l.weight("self_attn.A_log", {h}, {{1, 1, h, 1}, {h, 1}});
-  Value dtBias = l.weight("self_attn.dt_bias", {n});
+  Value aLog = l.weight("self_attn.A_log", {h}, {{1, 1, h, 1}, {h, 1}}, l.f32());
+  Value dtBias = l.weight("self_attn.dt_bias", {n}, {}, l.f32());
   Value fDown = l.linear(x, l.weight("self_attn.f_a_proj.weight", {k, d}));
   Value f = l.linear(fDown, l.weight("self_attn.f_b_proj.weight", {n, k}));
   Value gate = llm::DecayGateOp::create(l.b, l.loc, f.getType(), f, aLog, dtBias);

@@ -15,6 +15,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::open(const std::string &path, co
   auto artifact = Artifact::open(path);
   if (!artifact.ok())
     return artifact.status();
+  if (!(*artifact)->hasWeights())
+    return absl::FailedPreconditionError(
+        path +
+        ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; "
+        "make one that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
   std::unique_ptr<Engine> engine(new Engine);
   engine->artifact_ = std::move(*artifact);
   if (options.isVerifyingWeights)
@@ -158,12 +163,8 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     outputs.push_back({&b, outputs_[id]});
   }
   std::vector<DeviceDispatch> dispatches;
-  for (const Step &step : program->steps) {
-    const Dispatch &dispatch = std::get<Dispatch>(step);
-    dispatches.push_back({dispatch.kernel, {}});
-    for (uint32_t id : dispatch.buffers)
-      dispatches.back().buffers.push_back(bufferPointers_[id]);
-  }
+  for (const Step &step : program->steps)
+    dispatches.push_back(withAddresses(std::get<Dispatch>(step)));
   auto code = device_->prepare(dispatches, outputs);
   if (!code.ok())
     return code.status();
@@ -178,6 +179,29 @@ absl::Status Engine::run(const ReadyProgram &program, int64_t tokens, int64_t se
   dims_[0] = tokens;
   dims_[1] = sequences;
   return device_->run(*program.code, dims_, profile_.get());
+}
+
+DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {
+  DeviceDispatch result{dispatch.kernel, {}};
+  for (uint32_t id : dispatch.buffers)
+    result.buffers.push_back(bufferPointers_[id]);
+  return result;
+}
+
+absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+                                const std::function<absl::Status(size_t step)> &after) {
+  dims_[0] = tokens;
+  dims_[1] = sequences;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {});
+    if (!code.ok())
+      return code.status();
+    if (absl::Status s = device_->run(**code, dims_, /*profile=*/nullptr); !s.ok())
+      return s;
+    if (absl::Status s = after(i); !s.ok())
+      return s;
+  }
+  return absl::OkStatus();
 }
 
 Profile &Engine::startProfile() {

@@ -56,6 +56,12 @@ public:
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
   absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences);
+  /// Runs a program of the plan dispatch by dispatch and tells `after` the number of each when it is done.
+  /// For looking at what a dispatch wrote (`memory`): transients share memory, so at the end it may be gone.
+  absl::Status runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+                          const std::function<absl::Status(size_t step)> &after);
+  /// Where a buffer of the plan lies; only a CPU's memory may be followed.
+  const void *memory(uint32_t buffer) const { return bufferPointers_[buffer]; }
   /// From now on the time of every dispatch is recorded.
   Profile &startProfile();
   /// Null before startProfile.
@@ -81,6 +87,7 @@ private:
   absl::Status allocate();
   absl::Status resolve();
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
+  DeviceDispatch withAddresses(const Dispatch &dispatch) const;
 
   /// A slot of a growing state is `runs` times a run of rows by position; of another, one run.
   struct State {

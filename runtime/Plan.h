@@ -181,6 +181,9 @@ struct Plan {
   std::vector<Buffer> buffers;
   std::vector<Program> programs;
   TokenizerPlan tokenizer;
+  /// The blob of the model that this was compiled from, as text of the import stage: what `llmc verify`
+  /// computes to compare with. Nothing else reads it.
+  std::optional<uint32_t> modelBlob;
 
   const Program *program(const char *name) const {
     for (const Program &p : programs)

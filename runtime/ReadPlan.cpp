@@ -2,6 +2,7 @@
 // others.
 #include "runtime/Artifact.h"
 #include "runtime/Artifact_generated.h"
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -202,6 +203,8 @@ absl::StatusOr<ParsedArtifact> readPlan(const uint8_t *data, size_t size, const 
     for (const fb::Program *program : *plan->programs())
       parsed.plan.programs.push_back(reader.program(program));
   parsed.plan.tokenizer = reader.tokenizer(plan->tokenizer());
+  if (plan->model_blob() >= 0)
+    parsed.plan.modelBlob = static_cast<uint32_t>(std::min<int64_t>(plan->model_blob(), UINT32_MAX));
   if (reader.isAligned(plan->blobs()))
     for (const fb::Blob *blob : *plan->blobs())
       parsed.blobs.push_back({blob->offset(), blob->bytes(), blob->checksum()});

@@ -17,8 +17,9 @@ constexpr uint64_t kMaxScratchBytes = 1 << 24;
 
 class PlanVerifier {
 public:
-  PlanVerifier(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file)
-      : plan_(plan), blobBytes_(blobBytes), file_(file) {}
+  PlanVerifier(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file,
+               const std::vector<bool> &isAbsent)
+      : plan_(plan), blobBytes_(blobBytes), file_(file), isAbsent_(isAbsent) {}
 
   absl::Status verify() {
     if (absl::Status s = checkMetadata(); !s.ok())
@@ -40,6 +41,9 @@ public:
       if (absl::Status s = checkProgram(program); !s.ok())
         return s;
     }
+    if (plan_.modelBlob)
+      if (absl::Status s = checkBlobIndex("the model's text", *plan_.modelBlob); !s.ok())
+        return s;
     return checkTokenizer();
   }
 
@@ -119,9 +123,11 @@ private:
     return absl::OkStatus();
   }
 
-  absl::Status checkBlobIndex(const std::string &what, uint32_t blob) const {
+  absl::Status checkBlobIndex(const std::string &what, uint32_t blob, bool mayBeAbsent = false) const {
     if (blob >= blobBytes_.size())
       return fail(what + " names blob " + number(blob) + " of " + number(blobBytes_.size()));
+    if (!mayBeAbsent && blob < isAbsent_.size() && isAbsent_[blob])
+      return fail(what + " names blob " + number(blob) + ", which is absent");
     return absl::OkStatus();
   }
 
@@ -183,7 +189,7 @@ private:
     }
     if (absl::Status s = checkShape(what, b.shape, b.type, {Symbol::one}); !s.ok())
       return s;
-    if (absl::Status s = checkBlobIndex(what, b.blob); !s.ok())
+    if (absl::Status s = checkBlobIndex(what, b.blob, b.kind == BufferKind::weight); !s.ok())
       return s;
     if (b.blobOffset % kBufferAlignment)
       return fail(what + " is at offset " + number(b.blobOffset) + " of blob " + number(b.blob) +
@@ -340,11 +346,13 @@ private:
   const Plan &plan_;
   const std::vector<uint64_t> &blobBytes_;
   const std::string &file_;
+  const std::vector<bool> &isAbsent_;
 };
 } // namespace
 
-absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file) {
-  return PlanVerifier(plan, blobBytes, file).verify();
+absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file,
+                        const std::vector<bool> &isAbsent) {
+  return PlanVerifier(plan, blobBytes, file, isAbsent).verify();
 }
 
 } // namespace llmc::runtime

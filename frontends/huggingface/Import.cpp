@@ -105,7 +105,15 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
       return checkpoint.status();
     result.checkpoint = std::move(*checkpoint);
   }
+  std::string dtype = config->getStringOr(config->presentKey({"dtype", "torch_dtype"}), "bfloat16");
+  if (!weights && dtype != "bfloat16" && dtype != "float16" && dtype != "float32")
+    config->fail(config->presentKey({"dtype", "torch_dtype"}),
+                 "without weights it must be bfloat16, float16 or float32");
   auto weightType = [&](StringRef name) -> Type {
+    if (name.empty()) // what to assume of tensors that are not there
+      return dtype == "float32"   ? Type(Float32Type::get(&context))
+             : dtype == "float16" ? Type(Float16Type::get(&context))
+                                  : Type(BFloat16Type::get(&context));
     const CheckpointTensor *tensor = result.checkpoint ? result.checkpoint->find(name.str()) : nullptr;
     if (!tensor)
       return {};

@@ -1,6 +1,7 @@
 // Writing and reading artifacts, and hostile files: every way to break one is a clear error.
 #include "runtime/Artifact.h"
 #include "TestModel.h"
+#include "runtime/Engine.h"
 #include "runtime/Inspect.h"
 #include <cstring>
 #include <dirent.h>
@@ -317,6 +318,7 @@ const BadPlan kBadPlans[] = {
     {"program 'ingest' step 0 (kernel 'remember') parameter 1 gets buffer 'where', which is not among the "
      "program's inputs and outputs",
      [](Plan &p) { p.programs[0].inputs = {0, 2}; }},
+    {"the model's text names blob 9 of 4", [](Plan &p) { p.modelBlob = 9; }},
     {"tokenizer names blob 9 of 4", [](Plan &p) { p.tokenizer.blob = 9; }},
     {"code object 0 has 1 launches for 4 kernels", [](Plan &p) { makeCuda(p).launches.resize(1); }},
     {"code object 0 launch 1 has no usable symbol", [](Plan &p) { makeCuda(p).launches[1].symbol = ""; }},
@@ -401,6 +403,60 @@ TEST(VerifyPlan, names_what_is_wrong) {
     EXPECT_EQ(verifyPlan(plan, blobs, "m").message(),
               std::string("m: ") + bad.message + "; compile the model again");
   }
+}
+
+TEST(VerifyPlan, only_weights_may_be_absent) {
+  const Plan &plan = testModel().plan;
+  std::vector<uint64_t> blobs;
+  for (const BlobSource &blob : testModel().blobs)
+    blobs.push_back(blob.bytes);
+  auto absent = [&](size_t blob) {
+    std::vector<bool> isAbsent(blobs.size());
+    isAbsent[blob] = true;
+    return std::string(verifyPlan(plan, blobs, "m", isAbsent).message());
+  };
+  EXPECT_EQ(absent(1), "m: code object 1 names blob 1, which is absent; compile the model again");
+  EXPECT_EQ(absent(2), "");
+  EXPECT_EQ(absent(3), "m: tokenizer names blob 3, which is absent; compile the model again");
+}
+
+TEST(Artifact, without_weights_opens_and_does_not_run) {
+  TemporaryFolder folder;
+  ArtifactContents contents = testModel();
+  uint64_t weightBytes = contents.blobs[2].bytes;
+  contents.blobs[2].write = nullptr;
+  contents.plan.modelBlob = contents.blobs.size();
+  contents.blobs.push_back(blobOf("the model"));
+  std::string path = folder.file("plan.llmc");
+  ASSERT_TRUE(writeArtifact(path, contents).ok());
+  auto artifact = Artifact::open(path);
+  ASSERT_TRUE(artifact.ok()) << artifact.status();
+  EXPECT_FALSE((*artifact)->hasWeights());
+  EXPECT_TRUE((*artifact)->verifyWeights().ok());
+  EXPECT_EQ((*artifact)->blobs()[2].bytes, weightBytes);
+  EXPECT_EQ(memcmp((*artifact)->blobData(*(*artifact)->plan().modelBlob), "the model", 9), 0);
+  EXPECT_EQ(
+      std::string(Engine::open(path, {}).status().message()),
+      path +
+          ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; make one "
+          "that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
+
+  // The blob's entry with a checksum, and with a place in the file that it does not have.
+  std::string bytes = readFile(path);
+  BlobEntry entry = (*artifact)->blobs()[2], stored = (*artifact)->blobs()[3];
+  size_t at = bytes.find(std::string(reinterpret_cast<const char *>(&entry), sizeof entry) +
+                         std::string(reinterpret_cast<const char *>(&stored), sizeof stored));
+  ASSERT_NE(at, std::string::npos);
+  auto change = [&](size_t field, uint64_t value) {
+    std::string changed = bytes;
+    memcpy(&changed[at + field], &value, sizeof value);
+    resign(changed);
+    return message(changed);
+  };
+  EXPECT_EQ(change(offsetof(BlobEntry, checksum), 7),
+            "m.llmc: blob 2 is absent and has checksum 0x0000000000000007; compile the model again");
+  EXPECT_NE(change(offsetof(BlobEntry, offset), 4096).find("m.llmc: blob 2 is at offset 4096, expected"),
+            std::string::npos);
 }
 
 TEST(Grid, has_the_value_of_its_program) {

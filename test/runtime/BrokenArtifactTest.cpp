@@ -196,8 +196,8 @@ const BadFile kPlans[] = {
            const_cast<fb::GridTerm *>(b.root()->code_objects()->Get(0)->launches()->Get(2)->grid()->Get(0));
        *term = fb::GridTerm(0, static_cast<fb::GridOp>(10));
      }},
-    {"blob over the plan", "m: blob 0 is at offset 0, expected 4096; compile the model again",
-     [](Bytes &b) { b.blob(0) = fb::Blob(0, b.blob(0).bytes(), 0); }},
+    {"blob over the plan", "m: blob 0 is at offset 64, expected 4096; compile the model again",
+     [](Bytes &b) { b.blob(0) = fb::Blob(64, b.blob(0).bytes(), 0); }},
     {"blob not on a page", "m: blob 1 is at offset 64, expected BLOB1; compile the model again",
      [](Bytes &b) { b.blob(1) = fb::Blob(64, 10, 0); }},
     {"blobs overlap", "m: blob 2 is at offset BLOB1, expected BLOB2; compile the model again",
