@@ -37,10 +37,10 @@ void emitRows(TileEmitter &e, TileBuilder &t, Operation *op) {
 }
 
 /// Panels per workgroup: few enough workgroups that the row prologue (a norm) is not repeated much, enough of
-/// them for many threads, and a weight share (panels x K x 32 values) that stays in a core's second-level
-/// cache while row blocks pass over it.
-static int64_t panelsPerGroup(int64_t panels, int64_t k) {
-  int64_t cache = std::max<int64_t>(1, 256 * 1024 / (k * 64));
+/// them for many threads, and a weight share (panels x K x 32 values) of at most `bytes`, which stays in a
+/// core's second-level cache while row blocks pass over it.
+static int64_t panelsPerGroup(int64_t panels, int64_t k, int64_t bytes) {
+  int64_t cache = std::max<int64_t>(1, bytes / (k * 64));
   int64_t best = 1;
   for (int64_t g = 2; g <= 8 && g <= cache; ++g)
     if (panels / g >= 8)
@@ -48,13 +48,57 @@ static int64_t panelsPerGroup(int64_t panels, int64_t k) {
   return best;
 }
 
-/// Columns `p * 32 ..` of `out` for rows `row ..`, into `into` whose first column is `base`.
-static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, int64_t rows, Value into,
-                        Value rowInto, Value panel, Value base, int64_t n) {
+/// How the panels of a linear are shared out among workgroups.
+struct PanelGroups {
+  Value count, panels; ///< workgroups, and panels of each but the last
+};
+
+/// Workgroups of a step are small, so that threads that are held up delay it little. For a prompt, which has
+/// at least `many` rows, they are larger: its prologue takes longer than reading the weights.
+static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value rows, int64_t many) {
+  int64_t step = panelsPerGroup(panels, k, 256 * 1024), prompt = panelsPerGroup(panels, k, 512 * 1024);
+  auto choose = [&](int64_t few, int64_t more) -> Value {
+    if (few == more)
+      return t.index(few);
+    return arith::SelectOp::create(t.b, t.loc, t.less(rows, t.index(many)), t.index(few), t.index(more));
+  };
+  return {choose(llvm::divideCeil(panels, step), llvm::divideCeil(panels, prompt)), choose(step, prompt)};
+}
+
+/// Rows of `k` columns that share the work on a panel of weights: as many as leave room for the weights in
+/// the second-level cache, since each panel passes over all of them.
+static int64_t rowsPerBlock(int64_t k) {
+  constexpr int64_t kMost = 128, kInputValues = 192 * 1024;
+  return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(kInputValues / k), 1, kMost);
+}
+
+/// All columns of rows `row ..` of a value that the kernel makes, a few rows at a time: what lies between its
+/// steps stays in the first-level cache.
+static Value makeRows(TileEmitter &e, TileBuilder &t, Value v, Value row, int64_t rows) {
+  constexpr int64_t kStep = 8;
+  int64_t k = llm::columns(v);
+  if (rows <= kStep)
+    return e.tile(t, v, {row, rows, t.index(0), k});
+  return t.loop(t.index(0), t.index(rows), kStep, t.empty({rows, k}),
+                [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                  Value some = e.tile(t, v, {t.add(row, i), kStep, t.index(0), k});
+                  return {t.store(some, carried[0], {i, t.index(0)}, {kStep, k})};
+                })[0];
+}
+
+/// Columns `p * 32 ..` of `out` for rows `row ..`, into `into` whose first column is `base`. Of a block's
+/// rows the first `done`, if given, have been stored before.
+static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, const RowBlock &block,
+                        Value into, Value panel, Value base, int64_t n) {
   Value column = t.mul(panel, 32);
   auto emit = [&](TileBuilder &t, int64_t columns) -> SmallVector<Value> {
-    Value tile = e.tile(t, out, {row, rows, column, columns});
-    return {t.store(tile, into, {rowInto, t.sub(column, base)}, {rows, columns})};
+    Value tile = e.tile(t, out, {row, block.rows, column, columns});
+    Value left = t.sub(column, base);
+    if (!block.done)
+      return {t.store(tile, into, {block.row, left}, {block.rows, columns})};
+    Value count = t.sub(t.index(block.rows), block.done);
+    Value fresh = t.load(tile, {block.done, t.index(0)}, {-1, columns}, {-1, columns}, {count});
+    return {t.store(fresh, into, {t.add(block.row, block.done), left}, {-1, columns}, {count})};
   };
   if (n % 32 == 0)
     return emit(t, 32)[0];
@@ -68,36 +112,37 @@ static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, in
 void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //        columns: workgroup g owns panels g G .. g G + G
   //  rows  ┌────┬────┬────┐
-  //   8    │ 32 │ 32 │    │   blocks of 8 rows: the input once, norm and all,
-  //   8    │    │    │    │   then panel by panel
-  //   1    │    │    │    │   rows left over one by one, summed in the same order
+  //   128  │ 32 │ 32 │    │   blocks of up to 128 rows: the input once, norm and all, then panel by panel
+  //   8    │    │    │    │   fewer are left: blocks of 8
+  //   1    │    │    │    │   and one by one, summed in the same order
   //        └────┴────┴────┘
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX());
-  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k);
+  int64_t panels = llvm::divideCeil(n, 32);
   Value tokens = t.dim(e.destinations[0], 0);
-  bool plainInput = isa<BlockArgument>(op.getX());
-  forAll(e, t, {t.index(llvm::divideCeil(panels, per))},
+  bool isInputMade = !isa<BlockArgument>(op.getX());
+  int64_t blockRows = rowsPerBlock(k);
+  PanelGroups groups = panelGroups(t, panels, k, tokens, blockRows);
+  forAll(e, t, {groups.count},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
-           Value firstPanel = t.mul(at[0], per);
-           Value lastPanel =
-               panels % per ? t.min(t.add(firstPanel, per), t.index(panels)) : t.add(firstPanel, per);
+           Value firstPanel = t.mul(at[0], groups.panels);
+           Value lastPanel = t.min(t.add(firstPanel, groups.panels), t.index(panels));
            Value base = t.mul(firstPanel, 32);
-           Value width = t.min(t.sub(t.index(n), base), t.index(per * 32));
+           Value width = t.min(t.sub(t.index(n), base), t.mul(groups.panels, 32));
            Value share = t.load(destinations[0], {t.index(0), base}, {-1, -1}, {-1, -1}, {tokens, width});
-           auto done =
-               byRows(t, tokens, share,
-                      [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) -> SmallVector<Value> {
-                        if (!plainInput)
-                          e.bind(op.getX(), e.tile(t, op.getX(), {row, rows, t.index(0), k}));
-                        auto result = t.loop(
-                            firstPanel, lastPanel, 1, carried,
+           auto done = byRowBlocks(
+               t, tokens, blockRows, share,
+               [&](TileBuilder &t, const RowBlock &block, ValueRange carried) -> SmallVector<Value> {
+                 if (isInputMade)
+                   e.bind(op.getX(), makeRows(e, t, op.getX(), block.row, block.rows));
+                 auto result =
+                     t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {
-                              return {storePanel(e, t, out, row, rows, carried[0], row, panel, base, n)};
+                              return {storePanel(e, t, out, block.row, block, carried[0], panel, base, n)};
                             });
-                        e.unbind(op.getX());
-                        return result;
-                      });
+                 e.unbind(op.getX());
+                 return result;
+               });
            return {{done[0], 0, {t.index(0), base}, {-1, -1}, {tokens, width}}};
          });
 }
@@ -107,7 +152,8 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
   // first.
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX()), gather = op.getGather();
-  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k);
+  bool isInputMade = !isa<BlockArgument>(op.getX());
+  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k, 256 * 1024);
   Value groups = e.argument(op.getGroups()), order = e.argument(op.getOrder());
   int64_t experts = TileBuilder::shapeOf(groups)[0];
   // With few rows most experts have none: at most one group per row is not empty.
@@ -124,10 +170,11 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
            Value width = t.min(t.sub(t.index(n), base), t.index(per * 32));
            Value count = t.sub(end, begin);
            Value share = t.load(destinations[0], {begin, base}, {-1, -1}, {-1, -1}, {count, width});
-           auto done = byRows(
-               t, count, share,
-               [&](TileBuilder &t, Value local, int64_t rows, ValueRange carried) -> SmallVector<Value> {
-                 Value row = t.add(begin, local);
+           auto done = byRowBlocks(
+               t, count, rowsPerBlock(k), share,
+               [&](TileBuilder &t, const RowBlock &block, ValueRange carried) -> SmallVector<Value> {
+                 Value row = t.add(begin, block.row);
+                 int64_t rows = block.rows;
                  Value input;
                  if (gather) {
                    input = t.loop(t.index(0), t.index(rows), 1, t.empty({rows, k}),
@@ -138,13 +185,14 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
                                     return {t.store(tile, carried[0], {i, t.index(0)}, {1, k})};
                                   })[0];
                  } else {
-                   input = e.tile(t, op.getX(), {row, rows, t.index(0), k});
+                   input = isInputMade ? makeRows(e, t, op.getX(), row, rows)
+                                       : e.tile(t, op.getX(), {row, rows, t.index(0), k});
                  }
                  e.bind(op.getX(), input);
                  auto result =
                      t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {
-                              return {storePanel(e, t, out, row, rows, carried[0], local, panel, base, n)};
+                              return {storePanel(e, t, out, row, block, carried[0], panel, base, n)};
                             });
                  e.unbind(op.getX());
                  return result;

@@ -217,6 +217,42 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
   });
 }
 
+/// Rows that are in registers at a time.
+static constexpr int64_t kFewRows = 8;
+
+Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel) {
+  auto shape = TileBuilder::shapeOf(panels);
+  int64_t rows = TileBuilder::shapeOf(a)[0], k = shape[2], p = shape[3];
+  Value group = expert ? expert : t.index(0), zero = t.index(0);
+  auto weights = [&](TileBuilder &t, Value from, int64_t depth) {
+    return t.load(panels, {group, panel, from, zero}, {1, 1, depth, p}, {depth, p});
+  };
+  Value none = t.full({rows, p}, 0);
+  if (rows <= kFewRows)
+    return t.contract(a, weights(t, zero, k), none);
+  // A piece of the panel in float32 stays in the first-level cache while all rows pass over it. The sums go
+  // on from piece to piece, so their order is the same.
+  //
+  //        k                     32
+  //   ┌────┬────┬───┐          ┌────┐
+  //   │    │████│   │ rows     │████│ kDepth, widened once
+  //   └────┴────┴───┘          └────┘
+  constexpr int64_t kDepth = 256;
+  auto piece = [&](TileBuilder &t, Value from, int64_t depth, Value sums) {
+    Value stored = weights(t, from, depth), part = t.load(a, {zero, from}, {rows, depth}, {rows, depth});
+    Value wide = TileBuilder::elementOf(stored).isF32()
+                     ? stored
+                     : t.map({stored}, [](TileBuilder &, ValueRange v) { return v[0]; });
+    return t.contract(part, wide, sums);
+  };
+  int64_t whole = k / kDepth * kDepth;
+  Value sums = t.loop(zero, t.index(whole), kDepth, none,
+                      [&](TileBuilder &t, Value from, ValueRange carried) -> SmallVector<Value> {
+                        return {piece(t, from, kDepth, carried[0])};
+                      })[0];
+  return whole < k ? piece(t, t.index(whole), k - whole, sums) : sums;
+}
+
 Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value panels, const Tile &at) {
   // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
@@ -235,12 +271,10 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
     return whole < at.columns ? part(t, result, t.index(whole), at.columns - whole) : result;
   }
   Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
-  Value group = expert ? expert : t.index(0);
-  Value w = t.load(panels, {group, t.floorDiv(at.column, p), t.index(0), t.index(0)}, {1, 1, k, p}, {k, p});
-  Value product = t.contract(a, w, t.full({at.rows, p}, 0));
+  Value all = product(t, a, panels, t.floorDiv(at.column, p));
   return at.columns == p
-             ? product
-             : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
+             ? all
+             : t.load(all, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
 }
 
 void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
@@ -274,15 +308,41 @@ void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
   func::ReturnOp::create(t.b, t.loc, op.getResults());
 }
 
-SmallVector<Value> byRows(TileBuilder &t, Value count, ValueRange init,
-                          function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)> body) {
-  constexpr int64_t kBlock = 8;
-  Value whole = t.sub(count, t.mod(count, kBlock));
-  auto blocks = t.loop(t.index(0), whole, kBlock, init, [&](TileBuilder &t, Value row, ValueRange carried) {
-    return body(t, row, kBlock, carried);
+/// Rows `from .. count` in blocks of 8, the rest one by one.
+static SmallVector<Value>
+byFewRows(TileBuilder &t, Value from, Value count, ValueRange init,
+          function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)> body) {
+  Value whole = t.sub(count, t.mod(t.sub(count, from), kFewRows));
+  auto blocks = t.loop(from, whole, kFewRows, init, [&](TileBuilder &t, Value row, ValueRange carried) {
+    return body(t, row, kFewRows, carried);
   });
   return t.loop(whole, count, 1, blocks,
                 [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, 1, carried); });
+}
+
+SmallVector<Value> byRows(TileBuilder &t, Value count, ValueRange init,
+                          function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)> body) {
+  return byFewRows(t, t.index(0), count, init, body);
+}
+
+SmallVector<Value>
+byRowBlocks(TileBuilder &t, Value count, int64_t size, ValueRange init,
+            function_ref<SmallVector<Value>(TileBuilder &, const RowBlock &, ValueRange)> body) {
+  auto few = [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) {
+    return body(t, {row, rows, Value()}, carried);
+  };
+  if (size <= kFewRows)
+    return byFewRows(t, t.index(0), count, init, few);
+  // Blocks 0 .. count / size, and one more that ends with the last row when at least half of one is left:
+  //   100 rows in blocks of 64:  0 ........ 63
+  //                                   36 ........ 99    of which rows 36 .. 63 are done
+  Value full = t.floorDiv(count, size), rounded = t.floorDiv(t.add(count, size / 2), size);
+  Value blocks = t.min(rounded, t.mul(full, 2)); // none where there is no row to begin earlier with
+  auto most = t.loop(t.index(0), blocks, 1, init, [&](TileBuilder &t, Value i, ValueRange carried) {
+    Value first = t.mul(i, size), row = t.min(first, t.sub(count, t.index(size)));
+    return body(t, {row, size, t.sub(first, row)}, carried);
+  });
+  return byFewRows(t, t.min(t.mul(blocks, size), count), count, most, few);
 }
 
 } // namespace llmc

@@ -69,6 +69,8 @@ private:
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
   mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
                          const Tile &at);
+  /// a times panel `panel` [k, p] of `panels`, [rows, p].
+  mlir::Value product(TileBuilder &t, mlir::Value a, mlir::Value panels, mlir::Value panel);
   /// A request for several groups of `width` columns, group by group.
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
@@ -99,6 +101,22 @@ byRows(TileBuilder &t, mlir::Value count, mlir::ValueRange init,
        llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows,
                                                          mlir::ValueRange carried)>
            body);
+
+/// Rows `row .. row + rows` of a call. The first `done` of them, if not null, belong to the block before too
+/// and have been stored.
+struct RowBlock {
+  mlir::Value row;
+  int64_t rows;
+  mlir::Value done;
+};
+
+/// As byRows, but in blocks of `size` rows first. When at least half a block is left, the last one begins
+/// earlier and overlaps the one before.
+llvm::SmallVector<mlir::Value>
+byRowBlocks(TileBuilder &t, mlir::Value count, int64_t size, mlir::ValueRange init,
+            llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, const RowBlock &,
+                                                              mlir::ValueRange carried)>
+                body);
 
 // Kernel skeletons by root op; each emits the body of `e.kernel` up to its return.
 void emitEmbed(TileEmitter &e, TileBuilder &t, llm::EmbedOp op);
