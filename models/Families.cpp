@@ -4,12 +4,16 @@
 
 namespace llmc {
 
-extern const Family kKimiLinear, kLlama, kQwen2, kQwen3, kQwen3Moe;
-static const Family *const kFamilies[] = {&kKimiLinear, &kLlama, &kQwen2, &kQwen3, &kQwen3Moe};
+extern const Family kDiffLm, kDream, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar, kSdarMoe;
+static const Family *const kFamilies[] = {&kDiffLm, &kDream, &kKimiLinear, &kLlada,    &kLlada2, &kLladaMoe, &kLlama,
+                                          &kQwen2,  &kQwen3, &kQwen3Moe,   &kSdar, &kSdarMoe};
 
-const Family *findFamily(llvm::StringRef modelType) {
+const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture) {
   for (const Family *family : kFamilies)
-    if (modelType == family->modelType)
+    if (family->architecture && architecture == family->architecture)
+      return family;
+  for (const Family *family : kFamilies)
+    if (!family->architecture && modelType == family->modelType)
       return family;
   return nullptr;
 }

@@ -24,12 +24,14 @@ struct BuiltModel {
 
 struct Family {
   const char *modelType;
+  /// `architectures[0]` of its checkpoints, for families that share a model_type or have none; null: any.
+  const char *architecture;
   absl::StatusOr<BuiltModel> (*build)(mlir::MLIRContext &context, const ConfigReader &config,
                                       const WeightType &weightType);
 };
 
-/// The family of that `model_type`, or null.
-const Family *findFamily(llvm::StringRef modelType);
+/// The family of that architecture, else of that `model_type`, or null; either may be empty.
+const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture);
 /// "kimi_linear, llama": for messages.
 std::string familyNames();
 

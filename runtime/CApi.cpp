@@ -247,6 +247,8 @@ int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
     return static_cast<int64_t>(engine.arenaBytes());
   case LLMC_INFO_HAS_TOKENIZER:
     return engine.plan().tokenizer.kind != TokenizerKind::none;
+  case LLMC_INFO_MOST_TOKENS:
+    return model->model->sessions->mostTokens();
   }
   return -1;
 }
@@ -357,6 +359,50 @@ llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_samplin
       values[i] = samplingOf(sampling[i]);
     }
     return result(sessions[0]->model->sessions->advance(list, values, sessions_count, tokens));
+  });
+}
+
+llmc_status llmc_begin(llmc_session *session, int64_t count) {
+  return guarded([&]() -> llmc_status {
+    if (!session)
+      return nullArgument();
+    return result(session->model->sessions->begin(session->session, count));
+  });
+}
+
+llmc_status llmc_set(llmc_session *session, const char *name, const char *value) {
+  return guarded([&]() -> llmc_status {
+    if (!session || !name || !value)
+      return nullArgument();
+    return result(session->model->sessions->set(session->session, name, value));
+  });
+}
+
+llmc_status llmc_fill(llmc_session *session, const llmc_sampling *sampling, int32_t *tokens, int64_t capacity, int64_t *count) {
+  return llmc_fill_batch(&session, sampling, 1, tokens, capacity, count);
+}
+
+llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
+                            int32_t *tokens, int64_t capacity, int64_t *counts) {
+  return guarded([&]() -> llmc_status {
+    if (!sessions || !sampling || !tokens || !counts || capacity < 1 || sessions_count < 1 ||
+        !areOfOneModel(sessions, sessions_count))
+      return fail(LLMC_INVALID_ARGUMENT, "fill needs one or more sessions, all of one model, and room for tokens");
+    Batch<Session *> batch;
+    Batch<Sampling> parameters;
+    Batch<Emission> emissions;
+    Session **list = batch.reserve(sessions_count);
+    Sampling *values = parameters.reserve(sessions_count);
+    Emission *made = emissions.reserve(sessions_count);
+    for (int64_t i = 0; i < sessions_count; ++i) {
+      list[i] = sessions[i]->session;
+      values[i] = samplingOf(sampling[i]);
+      made[i] = {tokens + i * capacity, capacity, 0};
+    }
+    absl::Status status = sessions[0]->model->sessions->fill(list, values, sessions_count, made);
+    for (int64_t i = 0; i < sessions_count; ++i)
+      counts[i] = made[i].count;
+    return result(status);
   });
 }
 

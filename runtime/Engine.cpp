@@ -3,6 +3,7 @@
 #include "runtime/cpu/CpuDevice.h"
 #include "runtime/cuda/CudaDevice.h"
 #include <algorithm>
+#include <set>
 
 namespace llmc::runtime {
 
@@ -61,34 +62,18 @@ absl::Status Engine::allocate() {
   for (const Program &program : plan().programs)
     arenaBytes_ = std::max(arenaBytes_, program.arenaBytes);
 
-  auto full = [&](const absl::Status &status, const std::string &what, uint64_t bytes) {
-    if (status.code() != absl::StatusCode::kResourceExhausted)
-      return status;
-    std::string reason(status.message());
-    return absl::ResourceExhaustedError(artifact_->path() + ": no memory for " + what + " of " + std::to_string(bytes) + " bytes" +
-                                        (reason.empty() ? "" : " (" + reason + ")") + " (context " + std::to_string(context()) + ", " +
-                                        std::to_string(slots()) + " sessions); choose a smaller context or fewer sessions");
-  };
   auto arena = device_->allocate(arenaBytes_);
   if (!arena.ok())
     return full(arena.status(), "the arena", arenaBytes_);
 
-  const uint64_t T = m.maxTokens, S = m.maxSequences;
-  auto aligned = [](uint64_t bytes) { return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; };
-  const uint64_t sizes[5] = {aligned(4 * T), aligned(8 * T), aligned(16 * S), aligned(16 * S), aligned(32 * S)};
-  auto inputs = device_->allocateExchange(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4], /*isInput=*/true);
-  if (!inputs.ok())
-    return full(inputs.status(), "inputs", sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
-  uint64_t offset = 0, offsets[5];
-  for (int i = 0; i < 5; ++i) {
-    offsets[i] = offset;
-    offset += sizes[i];
-  }
-  inputs_.tokens = reinterpret_cast<int32_t *>(inputs->host + offsets[0]);
-  inputs_.where = reinterpret_cast<int32_t *>(inputs->host + offsets[1]);
-  inputs_.rows = reinterpret_cast<int32_t *>(inputs->host + offsets[2]);
-  inputs_.sampling = reinterpret_cast<float *>(inputs->host + offsets[3]);
-  inputs_.draws = reinterpret_cast<int64_t *>(inputs->host + offsets[4]);
+  if (absl::Status s = allocateInputs(); !s.ok())
+    return s;
+
+  // What a loop is decided by is read by the host.
+  std::set<uint32_t> conditions;
+  for (const Program &program : plan().programs)
+    for (const Loop &loop : program.loops)
+      conditions.insert(loop.condition);
 
   bufferPointers_.assign(plan().buffers.size(), nullptr);
   outputs_.assign(plan().buffers.size(), {});
@@ -104,7 +89,20 @@ absl::Status Engine::allocate() {
       bufferPointers_[i] = *memory;
       break;
     }
-    case BufferKind::transient: bufferPointers_[i] = static_cast<uint8_t *>(*arena) + b.arenaOffset; break;
+    case BufferKind::transient:
+      bufferPointers_[i] = static_cast<uint8_t *>(*arena) + b.arenaOffset;
+      if (!conditions.count(static_cast<uint32_t>(i)))
+        break;
+      [[fallthrough]];
+    case BufferKind::output: {
+      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
+      auto memory = device_->allocateExchange(bytes, /*isInput=*/false);
+      if (!memory.ok())
+        return full(memory.status(), "output '" + b.name + "'", bytes);
+      outputs_[i] = *memory;
+      bufferPointers_[i] = memory->device;
+      break;
+    }
     case BufferKind::state: {
       auto bytes = shapeBytes(b.shape, b.type, most);
       auto sum = bytes ? checkedAdd(stateBytes_, *bytes) : std::nullopt;
@@ -116,23 +114,65 @@ absl::Status Engine::allocate() {
       states_.push_back({*memory, *bytes / static_cast<uint64_t>(dims_[2])});
       break;
     }
-    case BufferKind::output: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->allocateExchange(bytes, /*isInput=*/false);
-      if (!memory.ok())
-        return full(memory.status(), "output '" + b.name + "'", bytes);
-      outputs_[i] = *memory;
-      bufferPointers_[i] = memory->device;
+    case BufferKind::input:
+      if (auto input = inputPointers_.find(b.name); input != inputPointers_.end()) // else no program has it
+        bufferPointers_[i] = input->second;
       break;
-    }
-    case BufferKind::input: {
-      int which = b.name == "tokens" ? 0 : b.name == "where" ? 1 : b.name == "rows" ? 2 : b.name == "sampling" ? 3 : 4;
-      bufferPointers_[i] = static_cast<uint8_t *>(inputs->device) + offsets[which];
-      break;
-    }
     }
   }
   return absl::OkStatus();
+}
+
+/// One piece of memory that reaches the device with every run.
+absl::Status Engine::allocateInputs() {
+  const uint64_t T = plan().metadata.maxTokens, S = plan().metadata.maxSequences;
+  struct Piece {
+    std::string name;
+    uint64_t bytes, offset;
+  };
+  std::vector<Piece> pieces;
+  uint64_t sum = 0;
+  auto add = [&](const std::string &name, uint64_t bytes) {
+    pieces.push_back({name, bytes, sum});
+    sum += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+  };
+  const Program *advance = plan().program("advance");
+  const size_t spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
+  add("tokens", 4 * T);
+  for (unsigned k = 0; k < spans; ++k) {
+    add(std::string(spanPrefix(k)) + "where", 8 * T);
+    add(std::string(spanPrefix(k)) + "rows", 16 * S);
+  }
+  add("bounds", 16 * S);
+  add("settings", 4 * kSettingColumns * S);
+  add("sampling", 16 * S);
+  add("draws", 32 * S);
+  auto memory = device_->allocateExchange(sum, /*isInput=*/true);
+  if (!memory.ok())
+    return full(memory.status(), "inputs", sum);
+  std::map<std::string, uint8_t *> host;
+  for (const Piece &piece : pieces) {
+    host[piece.name] = memory->host + piece.offset;
+    inputPointers_[piece.name] = static_cast<uint8_t *>(memory->device) + piece.offset;
+  }
+  auto integers = [&](const std::string &name) { return reinterpret_cast<int32_t *>(host.at(name)); };
+  inputs_.tokens = integers("tokens");
+  for (unsigned k = 0; k < spans; ++k)
+    inputs_.spans[k] = {integers(std::string(spanPrefix(k)) + "where"), integers(std::string(spanPrefix(k)) + "rows")};
+  inputs_.bounds = integers("bounds");
+  inputs_.settings = reinterpret_cast<float *>(host.at("settings"));
+  inputs_.sampling = reinterpret_cast<float *>(host.at("sampling"));
+  inputs_.draws = reinterpret_cast<int64_t *>(host.at("draws"));
+  return absl::OkStatus();
+}
+
+absl::Status Engine::full(const absl::Status &status, const std::string &what, uint64_t bytes) const {
+  if (status.code() != absl::StatusCode::kResourceExhausted)
+    return status;
+  std::string reason(status.message());
+  return absl::ResourceExhaustedError(artifact_->path() + ": no memory for " + what + " of " + std::to_string(bytes) + " bytes" +
+                                      (reason.empty() ? "" : " (" + reason + ")") + " (context " + std::to_string(context()) + ", " +
+                                      std::to_string(slots()) + " sessions); choose a smaller context or fewer sessions");
 }
 
 absl::Status Engine::resolve() {
@@ -148,36 +188,73 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   if (!program)
     return absl::OkStatus();
   ready.isPresent = true;
-  std::vector<DeviceOutput> outputs;
-  for (uint32_t id : program->outputs) {
-    const Buffer &b = plan().buffers[id];
-    if (b.name == "next")
+  ready.program = program;
+  for (uint32_t id : program->outputs)
+    if (plan().buffers[id].name == "next")
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
     else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
-    outputs.push_back({&b, outputs_[id]});
+  // Segments end where the span changes and where a loop begins or ends.
+  const std::vector<Step> &steps = program->steps;
+  std::set<size_t> cuts;
+  for (const Loop &loop : program->loops)
+    cuts.insert({loop.first, loop.first + loop.count});
+  std::map<size_t, size_t> segmentAt; // by first step
+  for (size_t i = 0; i < steps.size();) {
+    const unsigned span = std::get<Dispatch>(steps[i]).span;
+    segmentAt[i] = ready.segments.size();
+    std::vector<DeviceDispatch> dispatches;
+    std::set<uint32_t> written;
+    do {
+      const Dispatch &dispatch = std::get<Dispatch>(steps[i]);
+      dispatches.push_back({dispatch.kernel, {}});
+      for (uint32_t id : dispatch.buffers) {
+        dispatches.back().buffers.push_back(bufferPointers_[id]);
+        if (outputs_[id].host)
+          written.insert(id);
+      }
+      ++i;
+    } while (i < steps.size() && std::get<Dispatch>(steps[i]).span == span && !cuts.count(i));
+    std::vector<DeviceOutput> outputs;
+    for (uint32_t id : written)
+      outputs.push_back({&plan().buffers[id], outputs_[id]});
+    auto code = device_->prepare(dispatches, outputs);
+    if (!code.ok())
+      return code.status();
+    (*code)->name = program->name.c_str();
+    for (const DeviceDispatch &dispatch : dispatches)
+      (*code)->kernels.push_back(dispatch.kernel);
+    ready.segments.push_back({std::move(*code), span});
   }
-  std::vector<DeviceDispatch> dispatches;
-  for (const Step &step : program->steps) {
-    const Dispatch &dispatch = std::get<Dispatch>(step);
-    dispatches.push_back({dispatch.kernel, {}});
-    for (uint32_t id : dispatch.buffers)
-      dispatches.back().buffers.push_back(bufferPointers_[id]);
+  segmentAt[steps.size()] = ready.segments.size();
+  for (const Loop &loop : program->loops) {
+    const size_t first = segmentAt.at(loop.first), end = segmentAt.at(loop.first + loop.count);
+    ready.loops.push_back({first, end - first, reinterpret_cast<const int32_t *>(outputs_[loop.condition].host), loop.atMost});
   }
-  auto code = device_->prepare(dispatches, outputs);
-  if (!code.ok())
-    return code.status();
-  ready.code = std::move(*code);
-  ready.code->name = program->name.c_str();
-  for (const DeviceDispatch &dispatch : dispatches)
-    ready.code->kernels.push_back(dispatch.kernel);
   return absl::OkStatus();
 }
 
-absl::Status Engine::run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
-  dims_[0] = tokens;
+absl::Status Engine::run(const ReadyProgram &program, const int64_t *rows, int64_t sequences) {
   dims_[1] = sequences;
-  return device_->run(*program.code, dims_, profile_.get());
+  auto segments = [&](size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) {
+      dims_[0] = rows[program.segments[i].span];
+      if (absl::Status s = device_->run(*program.segments[i].code, dims_, profile_.get()); !s.ok())
+        return s;
+    }
+    return absl::OkStatus();
+  };
+  size_t next = 0;
+  for (const ReadyProgram::Loop &loop : program.loops) {
+    if (absl::Status s = segments(next, loop.first); !s.ok())
+      return s;
+    auto goesOn = [&] { return std::any_of(loop.condition, loop.condition + sequences, [](int32_t flag) { return flag != 0; }); };
+    for (uint32_t trip = 0; trip < loop.atMost && goesOn(); ++trip)
+      if (absl::Status s = segments(loop.first, loop.first + loop.count); !s.ok())
+        return s;
+    next = loop.first + loop.count;
+  }
+  return segments(next, program.segments.size());
 }
 
 Profile &Engine::startProfile() {

@@ -3,6 +3,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/Artifact.h"
 #include "runtime/Device.h"
+#include <map>
 
 namespace llmc::runtime {
 
@@ -16,19 +17,39 @@ struct EngineOptions {
 inline constexpr int64_t kDefaultContext = 4096;
 inline constexpr int kMaxSlots = 1 << 16;
 
+/// A table of sequences.
+struct SpanInputs {
+  int32_t *where = nullptr; ///< [T, 2] sequence in this call, position in its sequence
+  int32_t *rows = nullptr;  ///< [S, 4] slot, first row, length, position of the first row
+};
+
 /// The arrays of the contract's inputs. Filled by sessions before a program runs.
 struct CallInputs {
   int32_t *tokens = nullptr;  ///< [T]
-  int32_t *where = nullptr;   ///< [T, 2] sequence in this call, position in its sequence
-  int32_t *rows = nullptr;    ///< [S, 4] slot, first row, length, tokens already in the state
+  SpanInputs spans[kMaxSpans]; ///< those that a program has; the first is that of the tokens
+  int32_t *bounds = nullptr;  ///< [S, 4] known, end, start, 0
+  float *settings = nullptr;  ///< [S, 8]
   float *sampling = nullptr;  ///< [S, 4] temperature, top_p, min_p, 0
   int64_t *draws = nullptr;   ///< [S, 4] seed, top_k, position, 0
 };
 
-/// A program with every pointer resolved.
+/// A program with every pointer resolved. Dispatches that follow each other and work on the rows of one span are a segment, which
+/// the device runs at once.
 struct ReadyProgram {
+  struct Segment {
+    std::unique_ptr<DeviceProgram> code;
+    unsigned span = 0;
+  };
+  /// Segments first .. first + count run again while the condition holds.
+  struct Loop {
+    size_t first = 0, count = 0;
+    const int32_t *condition = nullptr; ///< [S], as the host sees it
+    uint32_t atMost = 0;
+  };
   bool isPresent = false;
-  std::unique_ptr<DeviceProgram> code;
+  const Program *program = nullptr;
+  std::vector<Segment> segments;
+  std::vector<Loop> loops;
   int32_t *next = nullptr;      ///< output [S, 1]
   float *logits = nullptr;      ///< output [S, V] or [T, V]
 };
@@ -54,7 +75,12 @@ public:
   const ReadyProgram &score() const { return score_; }
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
-  absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences);
+  absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
+    const int64_t rows[kMaxSpans] = {tokens, 0, 0};
+    return run(program, rows, sequences);
+  }
+  /// The same with a number of rows for each span of the program.
+  absl::Status run(const ReadyProgram &program, const int64_t *rows, int64_t sequences);
   /// From now on the time of every dispatch is recorded.
   Profile &startProfile();
   /// Null before startProfile.
@@ -67,7 +93,9 @@ private:
   absl::Status openDevice(const EngineOptions &options);
   absl::Status allocate();
   absl::Status resolve();
+  absl::Status allocateInputs();
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
+  absl::Status full(const absl::Status &status, const std::string &what, uint64_t bytes) const;
 
   struct State {
     void *memory = nullptr;
@@ -82,6 +110,7 @@ private:
   std::vector<ExchangeMemory> outputs_;  ///< by buffer id
   uint64_t stateBytes_ = 0, arenaBytes_ = 0;
   CallInputs inputs_;
+  std::map<std::string, void *> inputPointers_; ///< device addresses by the name of the input
   ReadyProgram ingest_, advance_, score_;
   std::unique_ptr<Profile> profile_;
 };

@@ -6,25 +6,9 @@
 
 namespace llmc::runtime {
 
-/// Marks the pool as running for a scope; two at once are a caller's mistake.
-class SessionPool::Turn {
-public:
-  explicit Turn(SessionPool &pool)
-      : pool_(pool), isMine_(!pool.isBusy_.exchange(true, std::memory_order_acquire)) {}
-  ~Turn() {
-    if (isMine_)
-      pool_.isBusy_.store(false, std::memory_order_release);
-  }
-  bool isMine() const { return isMine_; }
-  static absl::Status refusal() {
-    return absl::UnavailableError(
-        "another call on this model is running; calls on the sessions of one model must not overlap");
-  }
-
-private:
-  SessionPool &pool_;
-  bool isMine_;
-};
+absl::Status SessionPool::Turn::refusal() {
+  return absl::UnavailableError("another call on this model is running; calls on the sessions of one model must not overlap");
+}
 
 SessionPool::SessionPool(Engine &engine) : engine_(engine) {
   size_t slots = static_cast<size_t>(engine.slots());
@@ -36,6 +20,7 @@ SessionPool::SessionPool(Engine &engine) : engine_(engine) {
   isDirty_.assign(slots, 0);
   isListed_.assign(slots, 0);
   feeds_.resize(slots);
+  next_.resize(slots);
 }
 
 absl::StatusOr<Session *> SessionPool::create() {
@@ -54,7 +39,9 @@ absl::StatusOr<Session *> SessionPool::create() {
   isDirty_[slot] = 0;
   isUsed_[slot] = 1;
   Session *session = sessions_[slot].get();
-  session->past_ = session->pending_ = 0;
+  session->past_ = session->pending_ = session->start_ = session->end_ = 0;
+  for (const Setting &setting : engine_.plan().metadata.settings)
+    session->settings_[setting.column] = static_cast<float>(setting.standard);
   return session;
 }
 
@@ -75,7 +62,7 @@ absl::Status SessionPool::reset(Session *session) {
     if (absl::Status s = engine_.clearSlot(session->slot_); !s.ok())
       return s;
   isDirty_[slot] = 0;
-  session->past_ = session->pending_ = 0;
+  session->past_ = session->pending_ = session->start_ = session->end_ = 0;
   return absl::OkStatus();
 }
 
@@ -109,14 +96,13 @@ absl::Status SessionPool::checkSessions(Session *const *sessions, int64_t count)
   return isTwice ? absl::InvalidArgumentError("a session occurs twice in one call") : absl::OkStatus();
 }
 
-void SessionPool::addRow(int64_t row, int64_t sequence, int64_t position, int32_t token) {
-  const CallInputs &in = engine_.inputs();
-  in.tokens[row] = token;
-  in.where[2 * row] = static_cast<int32_t>(sequence);
-  in.where[2 * row + 1] = static_cast<int32_t>(position);
+void SessionPool::addRow(unsigned span, int64_t row, int64_t sequence, int64_t position) {
+  int32_t *where = engine_.inputs().spans[span].where + 2 * row;
+  where[0] = static_cast<int32_t>(sequence);
+  where[1] = static_cast<int32_t>(position);
 }
 
-static void setSequence(const CallInputs &in, int64_t sequence, int slot, int64_t start, int64_t length,
+void setSequence(const SpanInputs &in, int64_t sequence, int slot, int64_t start, int64_t length,
                         int64_t past) {
   int32_t *row = in.rows + 4 * sequence;
   row[0] = slot;
@@ -139,9 +125,11 @@ absl::Status SessionPool::runIngest(Feed *feeds, int64_t count) {
       if (take == 0)
         continue;
       Session &session = *feed.session;
-      setSequence(engine_.inputs(), sequences, session.slot_, rows, take, session.past_);
-      for (int64_t i = 0; i < take; ++i)
-        addRow(rows + i, sequences, session.past_ + i, feed.token(feed.done + i));
+      setSequence(engine_.inputs().spans[0], sequences, session.slot_, rows, take, session.past_);
+      for (int64_t i = 0; i < take; ++i) {
+        addRow(0, rows + i, sequences, session.past_ + i);
+        engine_.inputs().tokens[rows + i] = feed.token(feed.done + i);
+      }
       feed.done += take;
       session.past_ += take;
       isDirty_[static_cast<size_t>(session.slot_)] = 1;
@@ -209,10 +197,12 @@ absl::Status SessionPool::flush(Session *const *sessions, int64_t count) {
 }
 
 absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) {
+  // `advance` takes the last token itself, but for models whose tokens are on a canvas by then.
+  const int64_t kept = fillsCanvas() ? 0 : 1;
   int64_t feeds = 0;
   for (int64_t i = 0; i < count; ++i)
-    if (sessions[i]->pending_ > 1)
-      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], nullptr, sessions[i]->pending_ - 1, 0};
+    if (sessions[i]->pending_ > kept)
+      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], nullptr, sessions[i]->pending_ - kept, 0};
   if (feeds == 0)
     return absl::OkStatus();
   if (!engine_.ingest().isPresent)
@@ -222,9 +212,30 @@ absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) 
   for (int64_t i = 0; i < feeds; ++i) {
     Session &session = *feeds_[static_cast<size_t>(i)].session;
     session.waiting_[0] = session.waiting_[session.pending_ - 1];
-    session.pending_ = 1;
+    session.pending_ = kept;
   }
   return absl::OkStatus();
+}
+
+absl::Status SessionPool::checkSampling(const Sampling &p) const {
+  if (!(p.temperature >= 0 && p.temperature <= 1e6f) || !(p.topP > 0 && p.topP <= 1) || !(p.minP >= 0 && p.minP <= 1) ||
+      p.topK < 0)
+    return absl::InvalidArgumentError("sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
+                                      "top_k 0 and more");
+  return absl::OkStatus();
+}
+
+void SessionPool::setSampling(int64_t row, const Sampling &p, int64_t position) {
+  float *parameters = engine_.inputs().sampling + 4 * row;
+  parameters[0] = p.temperature;
+  parameters[1] = p.topP;
+  parameters[2] = p.minP;
+  parameters[3] = 0;
+  int64_t *draw = engine_.inputs().draws + 4 * row;
+  draw[0] = static_cast<int64_t>(p.seed);
+  draw[1] = p.topK;
+  draw[2] = position;
+  draw[3] = 0;
 }
 
 absl::Status SessionPool::advance(Session *const *sessions, const Sampling *sampling, int64_t count,
@@ -234,6 +245,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
     return Turn::refusal();
   if (!engine_.advance().isPresent)
     return missing("advance");
+  if (fillsCanvas())
+    return absl::FailedPreconditionError("this model makes several tokens at a time; ask for them with fill");
   if (count < 1 || count > engine_.slots())
     return absl::InvalidArgumentError("session count is " + std::to_string(count) + ", expected 1 to " +
                                       std::to_string(engine_.slots()));
@@ -246,12 +259,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
     if (sessions[i]->tokens() > engine_.context())
       return absl::OutOfRangeError("session " + std::to_string(i) + " has filled its context of " +
                                    std::to_string(engine_.context()) + " tokens");
-    const Sampling &p = sampling[i];
-    if (!(p.temperature >= 0 && p.temperature <= 1e6f) || !(p.topP > 0 && p.topP <= 1) ||
-        !(p.minP >= 0 && p.minP <= 1) || p.topK < 0)
-      return absl::InvalidArgumentError(
-          "sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
-          "top_k 0 and more");
+    if (absl::Status s = checkSampling(sampling[i]); !s.ok())
+      return s;
   }
   if (absl::Status s = flushChecked(sessions, count); !s.ok())
     return s;
@@ -264,19 +273,11 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
     for (int64_t i = 0; i < n; ++i) {
       Session &session = *sessions[begin + i];
       const Sampling &p = sampling[begin + i];
-      setSequence(in, i, session.slot_, i, 1, session.past_);
-      addRow(i, i, session.past_, session.waiting_[0]);
+      setSequence(in.spans[0], i, session.slot_, i, 1, session.past_);
+      addRow(0, i, i, session.past_);
+      in.tokens[i] = session.waiting_[0];
       isDirty_[static_cast<size_t>(session.slot_)] = 1;
-      float *parameters = in.sampling + 4 * i;
-      parameters[0] = p.temperature;
-      parameters[1] = p.topP;
-      parameters[2] = p.minP;
-      parameters[3] = 0;
-      int64_t *draw = in.draws + 4 * i;
-      draw[0] = static_cast<int64_t>(p.seed);
-      draw[1] = p.topK;
-      draw[2] = session.past_ + 1; // the position that the new token will have
-      draw[3] = 0;
+      setSampling(i, p, session.past_ + 1); // the position that the new token will have
     }
     if (absl::Status s = engine_.run(engine_.advance(), n, n); !s.ok())
       return s;
@@ -323,9 +324,13 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
   const int64_t piece = most >= kPieceTokens ? most / kPieceTokens * kPieceTokens : most;
   for (int64_t begin = 0; begin < count; begin += piece) {
     const int64_t n = std::min(piece, count - begin);
-    setSequence(engine_.inputs(), 0, session->slot_, 0, n, session->past_);
-    for (int64_t i = 0; i < n; ++i)
-      addRow(i, 0, session->past_ + i, tokens[begin + i]);
+    setSequence(engine_.inputs().spans[0], 0, session->slot_, 0, n, session->past_);
+    for (int64_t i = 0; i < n; ++i) {
+      addRow(0, i, 0, session->past_ + i);
+      engine_.inputs().tokens[i] = tokens[begin + i];
+    }
+    const int32_t end = static_cast<int32_t>(session->past_ + n), bounds[4] = {end, end, end, 0};
+    memcpy(engine_.inputs().bounds, bounds, sizeof bounds);
     isDirty_[static_cast<size_t>(session->slot_)] = 1;
     if (absl::Status s = engine_.run(engine_.score(), n, 1); !s.ok())
       return s;

@@ -26,12 +26,24 @@ public:
   int64_t past() const { return past_; }
   int64_t tokens() const { return past_ + pending_; }
 
+  /// Where the generation that `begin` started ends.
+  int64_t end() const { return end_; }
+
 private:
   friend class SessionPool;
+  int64_t start_ = 0, end_ = 0; ///< positions of the generation; models that fill a canvas must know its end
+  std::array<float, kSettingColumns> settings_ = {};
   int slot_ = 0;
   int64_t past_ = 0;
   int64_t pending_ = 0;
   int32_t waiting_[kPieceTokens];
+};
+
+/// What a session gets from one call: up to `capacity` tokens.
+struct Emission {
+  int32_t *tokens = nullptr;
+  int64_t capacity = 0;
+  int64_t count = 0;
 };
 
 /// A prompt for one session.
@@ -59,6 +71,17 @@ public:
   absl::Status flush(Session *const *sessions, int64_t count);
   /// The next token of each session (all must have one pending, see ingest); it is pending afterwards.
   absl::Status advance(Session *const *sessions, const Sampling *sampling, int64_t count, int32_t *next);
+  /// Whether `advance` fills masks on a canvas, many tokens a call, instead of drawing one.
+  bool fillsCanvas() const;
+  /// Most tokens that one call of `fill` gives a session.
+  int64_t mostTokens() const { return fillsCanvas() ? engine_.context() : 1; }
+  /// Says how many tokens the session shall get from here on, at most what fits into its context.
+  absl::Status begin(Session *session, int64_t count);
+  /// Sets a parameter of generation that the artifact declares: a number or one of its words.
+  absl::Status set(Session *session, const std::string &name, const std::string &value);
+  /// The next tokens of each session, as many as the model makes at once: 1, or those of a block. They are part of the session
+  /// afterwards and never change. Without `begin` a session's generation ends after one block.
+  absl::Status fill(Session *const *sessions, const Sampling *sampling, int64_t count, Emission *emissions);
   /// Logits after each token, `count` rows of the vocabulary; appends the tokens to the session, none is
   /// pending afterwards.
   absl::Status score(Session *session, const int32_t *tokens, int64_t count, float *logits);
@@ -66,7 +89,21 @@ public:
   const float *lastLogits(int64_t index) const;
 
 private:
-  class Turn;
+  /// Marks the pool as running for a scope; two at once are a caller's mistake.
+  class Turn {
+  public:
+    explicit Turn(SessionPool &pool) : pool_(pool), isMine_(!pool.isBusy_.exchange(true, std::memory_order_acquire)) {}
+    ~Turn() {
+      if (isMine_)
+        pool_.isBusy_.store(false, std::memory_order_release);
+    }
+    bool isMine() const { return isMine_; }
+    static absl::Status refusal();
+
+  private:
+    SessionPool &pool_;
+    bool isMine_;
+  };
   /// The next `count` tokens of a session for ingest: what waits, then what the caller gave.
   struct Feed {
     Session *session;
@@ -79,14 +116,19 @@ private:
   absl::Status checkTokens(const Session &session, const int32_t *tokens, int64_t count) const;
   absl::Status checkSessions(Session *const *sessions, int64_t count);
   absl::Status flushChecked(Session *const *sessions, int64_t count);
-  void addRow(int64_t row, int64_t sequence, int64_t position, int32_t token);
+  void addRow(unsigned span, int64_t row, int64_t sequence, int64_t position);
   absl::Status runIngest(Feed *feeds, int64_t count);
   absl::Status missing(const char *program) const;
+  absl::Status checkSampling(const Sampling &sampling) const;
+  void setSampling(int64_t row, const Sampling &sampling, int64_t position);
+  absl::Status fillChecked(Session *const *sessions, const Sampling *sampling, int64_t count, Emission *emissions);
+  SpanValues spanValues(const Session &session) const;
 
   Engine &engine_;
   std::vector<std::unique_ptr<Session>> sessions_; ///< by slot
   std::vector<uint8_t> isUsed_, isDirty_, isListed_;
   std::vector<Feed> feeds_;
+  std::vector<int32_t> next_; ///< one per slot
   std::atomic<bool> isBusy_{false};
 };
 

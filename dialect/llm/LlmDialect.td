@@ -48,6 +48,8 @@ def Llm_RowsOrWeight : Llm_RankedTensor<[F32, BF16, F16], "!shape.empty() && sha
 def Llm_State : Llm_RankedTensor<[F32], "shape.size() >= 3", "a state [B, ...] of f32, at least three-dimensional">;
 def Llm_Ids : Llm_RankedTensor<[I32], "!shape.empty()", "ids of i32, at least one-dimensional">;
 def Llm_Draws : Llm_RankedTensor<[I64], "shape.size() == 2", "draws [S, 4] of i64">;
+def Llm_Canvas : Llm_RankedTensor<[I32], "shape.size() == 2", "a canvas [B, CTX] of i32">;
+def Llm_Bounds : Llm_RankedTensor<[I32], "shape.size() == 2 && shape[1] == 4", "numbers [S, 4] of i32">;
 def Llm_Positive : ConfinedAttr<I64Attr, [IntPositive]>;
 def Llm_NonNegative : ConfinedAttr<I64Attr, [IntNonNegative]>;
 

@@ -29,8 +29,8 @@ LogicalResult RotaryTableOp::verify() {
 }
 
 LogicalResult RotaryOp::verify() {
-  if (columns(getX()) != columns(getTable()) * (int64_t)getHeads())
-    return emitOpError("expects ") << getHeads() << " heads of " << columns(getTable()) << " columns, got "
+  if (columns(getX()) % getHeads() || columns(getX()) / (int64_t)getHeads() < columns(getTable()))
+    return emitOpError("expects ") << getHeads() << " heads of " << columns(getTable()) << " columns or more, got "
                                    << columns(getX());
   return success();
 }

@@ -39,6 +39,7 @@ static const Handlers &handlers() {
     addMixer(*t);
     addRouting(*t);
     addDecoding(*t);
+    addCanvas(*t);
     addDispatch(*t);
     addUpstreamControl(*t);
     addUpstreamTensor(*t);

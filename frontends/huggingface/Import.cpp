@@ -52,10 +52,14 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   absl::StatusOr<ConfigReader> config = readConfig(directory);
   if (!config.ok())
     return config.status();
-  std::string modelType = config->getString("model_type");
+  std::vector<std::string> architectures = config->getStringsOr("architectures", {});
+  std::string architecture = architectures.empty() ? "" : architectures.front();
+  const Family *family = findFamily("", architecture); // some checkpoints have no model_type
+  std::string modelType = family ? family->modelType : config->getString("model_type");
   if (absl::Status status = config->status(); !status.ok())
     return status;
-  const Family *family = findFamily(modelType);
+  if (!family)
+    family = findFamily(modelType, architecture);
   if (!family)
     return absl::UnimplementedError(config->fileName() + ": key \"model_type\" is \"" + modelType +
                                     "\", a family that llmc does not know; it knows " + familyNames());

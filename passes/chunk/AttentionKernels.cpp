@@ -27,29 +27,60 @@ struct Queries {
   bool ascending;
 };
 
-/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values
-/// [32, dv].
-SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, std::optional<int64_t> window,
-                               Value j, Value keys, Value values, ValueRange carried) {
-  int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
-  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0));
-  Value offset =
-      arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), t.sub(q.position, t.mul(j, kBlock)));
-  Value scores = t.mapWithColumn(
-      {m, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
-        auto i32 = [&](Value index) -> Value {
-          return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index);
-        };
-        Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32(row)).getResult() : v[1];
-        Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32(column), position);
+/// Which positions a row sees besides causally: see llm.attention.
+struct Mask {
+  std::optional<int64_t> window = {}, block = {};
+  Value end = {};  ///< index, one past the last position of the sequence; null for causal masks
+  Value ends = {}; ///< of two-way masks, one past the last position that each row sees, [M] i32
+
+  /// Whether a row sees more than the positions up to its own.
+  bool isTwoWay() const { return bool(end); }
+  /// One past the last position that a row at `position` sees; all index.
+  Value endFor(TileBuilder &t, Value position) const {
+    if (!isTwoWay())
+      return t.add(position, 1);
+    return block ? t.min(t.mul(t.add(t.floorDiv(position, *block), 1), *block), end) : end;
+  }
+};
+
+Value i32Of(TileBuilder &t, Value index) { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); }
+
+/// Scaled scores of block `j`, -inf where a row does not see the position: causal masks.
+Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, std::optional<int64_t> window, Value j) {
+  Value offset = i32Of(t, t.sub(q.position, t.mul(j, kBlock)));
+  return t.mapWithColumn(
+      {q.count, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
+        Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, row)).getResult() : v[1];
+        Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32Of(t, column), position);
         if (window) {
           Value first = arith::SubIOp::create(t.b, t.loc, position, t.i32(*window));
-          Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32(column), first);
+          Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32Of(t, column), first);
           visible = arith::AndIOp::create(t.b, t.loc, visible, near);
         }
         Value scaled = t.mulf(v[0], t.f32(scale));
         return arith::SelectOp::create(t.b, t.loc, visible, scaled, t.f32(-INFINITY)).getResult();
       });
+}
+
+/// The same, row r seeing all positions before `ends[r]` (i32).
+Value seenTwoWay(TileBuilder &t, Value raw, double scale, Value ends, Value j) {
+  Value first = i32Of(t, t.mul(j, kBlock));
+  auto shape = TileBuilder::shapeOf(raw);
+  return t.mapWithColumn({shape[0], shape[1]}, {raw, first, ends}, {{0, 1}, {}, {0}},
+                         [&](TileBuilder &t, ValueRange v, Value, Value column) -> Value {
+                           Value position = arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, column));
+                           Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::slt, position, v[2]);
+                           return arith::SelectOp::create(t.b, t.loc, visible, t.mulf(v[0], t.f32(scale)), t.f32(-INFINITY));
+                         });
+}
+
+/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values
+/// [32, dv].
+SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, const Mask &mask, Value j,
+                               Value keys, Value values, ValueRange carried) {
+  int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
+  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0));
+  Value scores = mask.ends ? seenTwoWay(t, raw, scale, mask.ends, j) : seenCausally(t, raw, q, scale, mask.window, j);
   Value oldMax = carried[0];
   Value newMax =
       t.reduce(scores, t.map({oldMax}, [](TileBuilder &, ValueRange v) { return v[0]; }), /*maximum=*/true);
@@ -75,18 +106,23 @@ Value normalised(TileBuilder &t, Value acc, Value sum) {
 
 /// Attends to all visible blocks. `keys(j)` gives [d, 32], `values(j)` [32, dv]. Returns [M, dv].
 Value attend(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale,
-             std::optional<int64_t> window, function_ref<Value(TileBuilder &, Value block)> keys,
+             Mask mask, function_ref<Value(TileBuilder &, Value block)> keys,
              function_ref<Value(TileBuilder &, Value block)> values) {
   int64_t m = q.count;
   Value last = q.ascending ? t.add(q.position, m - 1) : q.position;
-  Value blocks = t.add(t.floorDiv(last, kBlock), 1);
+  Value blocks = mask.isTwoWay() ? t.ceilDiv(mask.endFor(t, last), kBlock) : t.add(t.floorDiv(last, kBlock), 1);
+  if (mask.isTwoWay()) {
+    mask.ends = t.empty({m}, t.b.getI32Type());
+    for (int64_t i = 0; i < m; ++i)
+      mask.ends = t.insert(i32Of(t, mask.endFor(t, q.ascending ? t.add(q.position, i) : q.position)), mask.ends, t.index(i));
+  }
   Value from = t.index(0);
-  if (window) // blocks before the first row's window are not visible to any row
-    from = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*window)), t.index(0)), kBlock);
+  if (mask.window) // blocks before the first row's window are not visible to any row
+    from = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*mask.window)), t.index(0)), kBlock);
   Value lowest = t.full({m}, kMinus), zero = t.full({m}, 0), nothing = t.full({m, valueWidth}, 0);
   auto result =
       t.loop(from, blocks, 1, {lowest, zero, nothing}, [&](TileBuilder &t, Value j, ValueRange carried) {
-        return attendBlock(t, q, scale, window, j, keys(t, j), values(t, j), carried);
+        return attendBlock(t, q, scale, mask, j, keys(t, j), values(t, j), carried);
       });
   return normalised(t, result[2], result[1]);
 }
@@ -129,6 +165,11 @@ void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
   forAll(e, t, {e.sequences(t), t.index(kvHeads)},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            SequenceValues seq = e.sequence(t, at[0]);
+           Mask mask{op.getWindow(), op.getBlock()};
+           if (op.getBlock())
+             mask.end = t.add(seq.past, seq.length);
+           else if (op.getBounds())
+             mask.end = t.toIndex(t.extract(e.argument(op.getBounds()), {at[0], t.index(1)}));
            Value column = t.mul(at[1], group * dv);
            Value share =
                t.load(destinations[0], {seq.first, column}, {-1, group * dv}, {-1, group * dv}, {seq.length});
@@ -140,7 +181,7 @@ void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
                                  Value q =
                                      e.tile(t, op.getQ(), {t.add(seq.first, row), rows, t.mul(head, d), d});
                                  Value o = attend(
-                                     t, {q, rows, t.add(seq.past, row), true}, dv, scale, op.getWindow(),
+                                     t, {q, rows, t.add(seq.past, row), true}, dv, scale, mask,
                                      [&](TileBuilder &t, Value j) {
                                        return t.load(keys, {seq.slot, j, t.mul(at[1], d), t.index(0)},
                                                      {1, 1, d, kBlock}, {d, kBlock});
@@ -201,7 +242,7 @@ static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAtt
                       SmallVector<Value> old{t.load(carried[0], {row}, {n}, {n}),
                                              t.load(carried[1], {row}, {n}, {n}),
                                              t.load(carried[2], {row, t.index(0)}, {n, dv}, {n, dv})};
-                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, std::nullopt, j,
+                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, Mask{}, j,
                                                keys, values, old);
                       return {t.store(fresh[0], carried[0], {row}, {n}),
                               t.store(fresh[1], carried[1], {row}, {n}),
@@ -269,7 +310,7 @@ void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp 
                              {kBlock, columns});
              };
              return attend(
-                 t, q, r, op.getScale().convertToDouble(), std::nullopt,
+                 t, q, r, op.getScale().convertToDouble(), Mask{},
                  [&](TileBuilder &t, Value j) { return t.transpose(block(t, j, width)); },
                  [&](TileBuilder &t, Value j) { return block(t, j, r); });
            };

@@ -17,7 +17,8 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op))
+            llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op) ||
+        llm::isCanvasOp(&op))
       root = &op;
   }
   return root ? root : last;
@@ -64,6 +65,27 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   };
   llvm::StringMap<func::FuncOp> known;
 
+  /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
+  SmallVector<StringRef> canvasSymbols(Operation *op, Value v) {
+    auto type = cast<RankedTensorType>(v.getType());
+    if (auto attention = dyn_cast<llm::AttentionOp>(op); attention && attention.getBounds() == v)
+      return {"S"};
+    if (!llm::isCanvasOp(op))
+      return {};
+    if (auto emit = dyn_cast<llm::EmitBlockOp>(op); emit && emit.getNext() == v)
+      return {"S", "CTX"};
+    if (type.getElementType().isInteger(32) && type.getRank() == 2 && type.isDynamicDim(1))
+      return {"SLOTS", "CTX"};
+    if (type.getElementType().isInteger(32) && type.getRank() == 2)
+      return {"S"}; // bounds, progress, more
+    if (auto predict = dyn_cast<llm::PredictOp>(op);
+        predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
+      return {"S"};
+    if (auto unmask = dyn_cast<llm::UnmaskOp>(op); unmask && unmask.getSettings() == v)
+      return {"S"};
+    return {};
+  }
+
   /// "T", "8*T", "SLOTS", ...: the symbols of a value's dynamic dimensions, from what the dispatch does with
   /// it.
   SmallVector<StringRef> symbolsOf(OpBuilder &b, Value v) {
@@ -71,7 +93,12 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (type.hasStaticShape())
       return {};
     auto state = [&](Value s) { return s == v; };
+    if (Operation *maker = v.getDefiningOp())
+      if (auto symbols = canvasSymbols(maker, v); !symbols.empty())
+        return symbols;
     for (Operation *user : v.getUsers()) {
+      if (auto symbols = canvasSymbols(user, v); !symbols.empty())
+        return symbols;
       if (auto append = dyn_cast<llm::AppendOp>(user); append && state(append.getCache()))
         return {"SLOTS", append.getKeyBlock() ? "CTXB" : "CTX"};
       if (auto attention = dyn_cast<llm::AttentionOp>(user)) {
@@ -287,6 +314,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         emitter.where = argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false);
       } else if (role == Role::Rows) {
         emitter.rows = argument(RankedTensorType::get({dynamic, 4}, i32), {"S"}, false);
+        emitter.setTable(inner, {emitter.where, emitter.rows});
         ++next;
       } else {
         Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
@@ -322,6 +350,13 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::DeltaRuleOp op) { emitDeltaRule(emitter, t, op); })
         .Case([&](llm::RotaryTableOp op) { emitRotaryTable(emitter, t, op); })
         .Case([&](llm::SampleOp op) { emitSample(emitter, t, op); })
+        .Case([&](llm::WriteCanvasOp op) { emitWriteCanvas(emitter, t, op); })
+        .Case([&](llm::ReadCanvasOp op) { emitReadCanvas(emitter, t, op); })
+        .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
+        .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
+        .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
+        .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
+        .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
   }

@@ -12,7 +12,7 @@ Value TileEmitter::fail(TileBuilder &t, Operation *op, const Tile &at, const Twi
   return t.full({at.rows, at.columns}, 0);
 }
 
-SequenceValues TileEmitter::sequence(TileBuilder &t, Value s) {
+SequenceValues TileEmitter::sequence(TileBuilder &t, Value rows, Value s) {
   auto field = [&](int64_t i) { return t.toIndex(t.extract(rows, {s, t.index(i)})); };
   return {field(0), field(1), field(2), field(3)};
 }
@@ -135,12 +135,12 @@ Value TileEmitter::l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at) {
 }
 
 Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) {
-  int64_t n = llm::columns(op.getTable()), half = n / 2;
+  int64_t rotated = llm::columns(op.getTable()), half = rotated / 2, n = llm::columns(op.getX()) / op.getHeads();
   if (at.columns != n)
     return at.columns % n ? fail(t, op, at, "a rotation needs whole heads of " + Twine(n) + " columns")
                           : byGroups(t, op.getResult(), at, n);
   Value x = tile(t, op.getX(), at);
-  Value table = tile(t, op.getTable(), {at.row, at.rows, t.index(0), n});
+  Value table = tile(t, op.getTable(), {at.row, at.rows, t.index(0), rotated});
   auto part = [&](Value v, int64_t from) {
     return t.load(v, {t.index(0), t.index(from)}, {at.rows, half}, {at.rows, half});
   };
@@ -152,7 +152,11 @@ Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) 
     return t.addf(t.mulf(v[1], v[2]), t.mulf(v[0], v[3]));
   });
   Value y = t.store(y1, t.empty({at.rows, n}), {t.index(0), t.index(0)}, {at.rows, half});
-  return t.store(y2, y, {t.index(0), t.index(half)}, {at.rows, half});
+  y = t.store(y2, y, {t.index(0), t.index(half)}, {at.rows, half});
+  if (rotated == n)
+    return y;
+  Value rest = t.load(x, {t.index(0), t.index(rotated)}, {at.rows, n - rotated}, {at.rows, n - rotated});
+  return t.store(rest, y, {t.index(0), t.index(rotated)}, {at.rows, n - rotated});
 }
 
 Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {

@@ -40,12 +40,19 @@ public:
   /// The second packing of a weight that a kernel reads in two orders.
   mlir::Value transposedArgument(mlir::Value bodyArgument) { return transposed.lookup(bodyArgument); }
   void setTransposedArgument(mlir::Value bodyArgument, mlir::Value v) { transposed[bodyArgument] = v; }
+  /// A table of sequences of the dispatch, for kernels that read several.
+  struct Table {
+    mlir::Value where, rows;
+  };
+  const Table &table(mlir::Value bodyArgument) { return tables[bodyArgument]; }
+  void setTable(mlir::Value bodyArgument, Table table) { tables[bodyArgument] = table; }
   /// From now on `tile` answers requests for all columns of `v`, or for the bound columns, with this tile.
   void bind(mlir::Value v, mlir::Value tile) { bound[v] = tile; }
   void unbind(mlir::Value v) { bound.erase(v); }
 
   /// Loads the row of the sequence table.
-  SequenceValues sequence(TileBuilder &t, mlir::Value s);
+  SequenceValues sequence(TileBuilder &t, mlir::Value s) { return sequence(t, rows, s); }
+  SequenceValues sequence(TileBuilder &t, mlir::Value rows, mlir::Value s);
   /// Rows of the whole call, T as an index value.
   mlir::Value tokens(TileBuilder &t) { return t.dim(where, 0); }
   mlir::Value sequences(TileBuilder &t) { return t.dim(rows, 0); }
@@ -55,7 +62,7 @@ public:
 
   llm::DispatchOp dispatch;
   mlir::func::FuncOp kernel;
-  mlir::Value where, rows;                     ///< the sequence table; null if the dispatch has none
+  mlir::Value where, rows;                     ///< the (last) sequence table; null if the dispatch has none
   llvm::SmallVector<mlir::Value> destinations; ///< one per result
   SequenceValues current = {};                 ///< the workgroup's sequence, for convolutions
   mlir::Value expert;                          ///< the workgroup's expert, for expert linears
@@ -73,6 +80,7 @@ private:
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
   llvm::DenseMap<mlir::Value, mlir::Value> arguments, bound, transposed;
+  llvm::DenseMap<mlir::Value, Table> tables;
   bool hasFailed = false;
 };
 
@@ -114,6 +122,13 @@ void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp 
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op);
+void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op);
+void emitReadCanvas(TileEmitter &e, TileBuilder &t, llm::ReadCanvasOp op);
+void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
+void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
+void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
+void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
+void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
 
 /// The value that the dispatch yields as result `i`.
 inline mlir::Value yielded(llm::DispatchOp dispatch, unsigned i) {

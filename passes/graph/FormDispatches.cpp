@@ -22,7 +22,8 @@ bool needsWholeGroups(Operation *op) {
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
              llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-             llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+             llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op) ||
+         llm::isCanvasOp(op);
 }
 
 /// A router's linear joins the choice of experts if its weights are so few that one core reads them in less
@@ -44,6 +45,14 @@ Value tiedOperand(OpResult result) {
     return result == conv.getUpdated() ? conv.getTail() : Value();
   if (auto delta = dyn_cast<llm::DeltaRuleOp>(op))
     return result == delta.getUpdated() ? delta.getState() : Value();
+  if (auto write = dyn_cast<llm::WriteCanvasOp>(op))
+    return write.getCanvas();
+  if (auto open = dyn_cast<llm::OpenBlockOp>(op))
+    return result == open.getUpdated() ? open.getCanvas() : Value();
+  if (auto unmask = dyn_cast<llm::UnmaskOp>(op))
+    return result == unmask.getUpdated()    ? unmask.getCanvas()
+           : result == unmask.getAdvanced() ? unmask.getProgress()
+                                            : Value();
   return {};
 }
 
@@ -212,7 +221,13 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     if (getOperation().isExternal() || getOperation()->hasAttr("llm.kernel"))
       return;
     taken.clear();
-    for (Block &block : getOperation().getBody()) {
+    SmallVector<Block *> blocks; // of the function and of the loops and branches in it, not of ops' bodies
+    getOperation()->walk([&](Block *block) {
+      if (isa<func::FuncOp, scf::WhileOp, scf::IfOp>(block->getParentOp()))
+        blocks.push_back(block);
+    });
+    for (Block *each : blocks) {
+      Block &block = *each;
       eraseDead(block);
       // Roots in order; a local op whose result leaves the function through something that is no dispatch, or
       // is read by an epilogue that could not make it in panels, is its own root.

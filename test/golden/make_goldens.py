@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import diffusion_oracle
 import kimi_oracle
 import llama_oracle
 import qwen_oracle
+import random_diffusion
 import random_kimi
 import random_llama
 import random_qwen
@@ -147,6 +149,87 @@ def make_kimi(case: str) -> str:
     return line
 
 
+# Settings of the loop that each prompt of a diffusion case is continued with, in turn.
+BLOCK_BY_BLOCK = [
+    {"block": 8, "steps": 24},
+    {"block": 24, "steps": 7},
+    {"block": 5, "steps": 24, "remask": "entropy"},
+    {"block": 12, "steps": 12, "remask": "margin"},
+    {"block": 8, "steps": 24, "cache": "prefix"},
+    {"block": 6, "steps": 24, "cache": "dual"},
+    {"block": 8, "steps": 24, "cache": "dual", "threshold": 0.4},
+    {"block": 12, "steps": 24, "threshold": 0.3},
+    {"block": 8, "steps": 24, "factor": 1.0},
+    {"block": 24, "steps": 24, "cache": "prefix", "factor": 2.0},
+]
+BY_TIME = [
+    {"steps": 24, "remask": "entropy"},
+    {"steps": 9, "remask": "low-confidence"},
+    {"steps": 16, "remask": "margin"},
+    {"steps": 5, "remask": "entropy", "eps": 0.01},
+]
+
+
+def kept_blocks(block: int) -> list[dict]:
+    return [
+        {"steps": block, "threshold": 0.9},
+        {"steps": block // 2, "threshold": 0.95},
+        {"steps": block, "threshold": 0.3},
+        {"steps": block // 4, "threshold": 1.0},
+        {"steps": block, "threshold": 0.4, "remask": "margin"},
+    ]
+
+
+def loops_of(config: dict) -> tuple:
+    """The settings of a case, and the loop that they are for."""
+    if block := diffusion_oracle.block_of(config):
+        return kept_blocks(block), diffusion_oracle.fill_kept_blocks
+    if config["architectures"] == ["DreamModel"]:
+        return BY_TIME, diffusion_oracle.fill_by_time
+    return BLOCK_BY_BLOCK, diffusion_oracle.fill_semi_autoregressive
+
+
+def write_generations(directory: Path, generations: list[dict]) -> None:
+    """A line each: settings as name=value, the prompt, the tokens that follow, the forwards that it took."""
+    lines = []
+    for g in generations:
+        settings = " ".join(f"{name}={value}" for name, value in g["settings"].items())
+        prompt, tokens = (",".join(map(str, ids)) for ids in (g["prompt"], g["tokens"]))
+        lines.append(f"{settings} | {prompt} | {tokens} | {g['forwards']}\n")
+    (directory / "generations.txt").write_text("".join(lines))
+
+
+def make_diffusion(case: str) -> str:
+    config, shards = random_diffusion.CASES[case]
+    directory, rng = FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    write_json(directory / "config.json", config)
+    save_weights(directory, random_diffusion.random_weights(config, rng), shards)
+    config, weights = read_json(directory / "config.json"), load_weights(directory)
+    mask = config["mask_token_id"]
+    while True:
+        tokens = random_tokens(rng, config.get("embedding_size", config["vocab_size"]))
+        tokens[100::3] = mask  # a canvas is scored with its masks
+        margins: list[float] = []
+        golden = diffusion_oracle.logits(config, weights, tokens, margins)
+        if min(margins, default=1) > 2e-5:
+            break
+    write_golden(directory, tokens, golden)
+    generations, least, tries = [], np.inf, 0
+    settings, fill = loops_of(config)
+    while len(generations) < 20:
+        loop = settings[len(generations) % len(settings)]
+        prompt = rng.integers(0, mask, int(rng.integers(1, 30))).tolist()
+        made, margin, forwards = fill(config, weights, prompt, 24, **loop)
+        tries += 1
+        if margin < 2e-5:  # too close to call in float32
+            continue
+        least = min(least, margin)
+        generations.append({"settings": loop, "prompt": prompt, "tokens": made, "forwards": forwards})
+    write_generations(directory, generations)
+    return f"logits std {golden.std():.2f}; 20 generations of {tries}, closest call {least:.1e}"
+
+
 def greedy(oracle, config: dict, weights: dict, prompt: list[int], count: int) -> tuple[list[int], float]:
     """The likeliest token, `count` times over; and the smallest lead of a likeliest token, in logits."""
     tokens, lead = list(prompt), np.inf
@@ -196,6 +279,7 @@ def main() -> None:
     kimi_oracle.self_test()
     makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
     makers |= {case: make_qwen for case in random_qwen.CASES}
+    makers |= {case: make_diffusion for case in random_diffusion.CASES}
     makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
     for case in sys.argv[1:] or makers:
         print(f"{case}: {makers[case](case)}")

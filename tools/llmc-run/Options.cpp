@@ -18,6 +18,7 @@ const char *const kUsage =
       --top-p P       draw from the likeliest tokens of total probability P
       --min-p M       draw from tokens at least M times as likely as the likeliest
       --seed S        equal seeds give equal texts (default: random)
+      --NAME VALUE    a setting of the model's way of decoding, such as --steps 32 (llmc inspect lists what a model has)
       --ignore-eos    do not end at end tokens
   -c, --ctx-size C    context in tokens (default: the model's, at most 4096)
   -t, --threads N     threads (default: one per core)
@@ -120,6 +121,8 @@ private:
       set(flag, options_.isHelp);
     else if (flag == "--version")
       set(flag, options_.isVersion);
+    else if (flag.size() > 2 && flag.compare(0, 2, "--") == 0)
+      setting(flag);
     else if (flag.size() > 1 && flag[0] == '-')
       error_ = "unknown flag " + flag;
     else if (!options_.artifact.empty())
@@ -131,6 +134,14 @@ private:
       if (!parseTokens(*tokens, *options_.tokens))
         error_ = "--tokens expects numbers separated by commas, got '" + *tokens + "'";
     }
+  }
+
+  /// Whether the artifact knows it is seen when that is open.
+  void setting(const std::string &flag) {
+    if (!value_ && (at_ + 1 >= argc_ || argv_[at_ + 1][0] == '-'))
+      error_ = "unknown flag " + flag;
+    else if (take(flag))
+      options_.settings.push_back({flag.substr(2), *value_});
   }
 
   bool take(const std::string &flag) {

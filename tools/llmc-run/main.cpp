@@ -49,6 +49,9 @@ public:
     if (llmc_session_create(model, &session) != LLMC_OK)
       return fail();
     session_.reset(session);
+    for (const auto &[name, value] : options_.settings)
+      if (llmc_set(session, name.c_str(), value.c_str()) != LLMC_OK)
+        return fail("--" + name + ": " + llmc_last_error());
     loadSeconds_ = secondsSince(start);
     if (int code = readPrompt())
       return code;
@@ -99,6 +102,9 @@ private:
             rows = static_cast<int64_t>(prompt_.size());
     int64_t most = llmc_model_info(model_.get(), LLMC_INFO_MAX_TOKENS);
     int64_t piece = most >= 64 ? most / 64 * 64 : most;
+    // A model that fills masks may see the whole canvas, which then comes in one call.
+    if (llmc_model_info(model_.get(), LLMC_INFO_MOST_TOKENS) > 1)
+      piece = std::max(piece, std::min(rows, most));
     NpyWriter file;
     if (std::string error = file.open(*options_.logitsPath, rows, vocab); !error.empty())
       return fail(error);
@@ -159,21 +165,29 @@ private:
       return fail();
     double ingestSeconds = secondsSince(start);
 
-    // The last token drawn needs no room in the context, since nothing is drawn after it.
+    // Of a model that draws token by token, the last one needs no room in the context, since nothing is drawn after it.
+    int64_t atOnce = llmc_model_info(model_.get(), LLMC_INFO_MOST_TOKENS);
     int64_t room =
-        llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - static_cast<int64_t>(prompt_.size()) + 1;
+        llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - static_cast<int64_t>(prompt_.size()) + (atOnce == 1);
     int64_t most = std::min(options_.count.value_or(128), room), made = 0;
+    if (most > 0 && llmc_begin(session_.get(), most) != LLMC_OK)
+      return fail();
+    std::vector<int32_t> tokens(static_cast<size_t>(atOnce));
+    int64_t got = 0, used = 0;
     start = Clock::now();
     double firstSeconds = 0;
     const char *text = nullptr;
     size_t bytes = 0;
     bool isWritten = true;
     for (; made < most && isWritten; ++made) {
-      int32_t token;
-      if (llmc_advance(session_.get(), &parameters, &token) != LLMC_OK) {
-        fflush(stdout);
-        return fail();
+      if (used == got) {
+        used = 0;
+        if (llmc_fill(session_.get(), &parameters, tokens.data(), atOnce, &got) != LLMC_OK) {
+          fflush(stdout);
+          return fail();
+        }
       }
+      int32_t token = tokens[static_cast<size_t>(used++)];
       if (made == 0)
         firstSeconds = secondsSince(start);
       bool isEnd = !options_.isIgnoringEos && llmc_model_is_eos(model_.get(), token);
