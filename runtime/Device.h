@@ -52,6 +52,11 @@ public:
   virtual absl::StatusOr<ExchangeMemory> allocateExchange(uint64_t bytes, bool isInput) = 0;
   /// Makes memory from `allocate` zero again, cheaply where it was never written.
   virtual absl::Status clear(void *memory, uint64_t offset, uint64_t bytes) = 0;
+  /// Copies between two places of one memory from `allocate` that do not overlap.
+  virtual absl::Status copy(void *memory, uint64_t from, uint64_t to, uint64_t bytes) = 0;
+  /// From memory of `allocate` to the host, and back; done on return.
+  virtual absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) = 0;
+  virtual absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) = 0;
 
   virtual absl::StatusOr<std::unique_ptr<DeviceProgram>>
   prepare(const std::vector<DeviceDispatch> &dispatches, const std::vector<DeviceOutput> &outputs) = 0;

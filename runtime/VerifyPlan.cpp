@@ -179,9 +179,13 @@ private:
       if (b.shape.empty() || b.shape[0].symbol != Symbol::slots || b.shape[0].multiplier != 1)
         return fail(what + " has shape " + printShape(b.shape) +
                     ", the first dimension of a state must be SLOTS");
-      for (size_t d = 1; d < b.shape.size(); ++d)
+      for (size_t d = 1, growing = 0; d < b.shape.size(); ++d) {
         if (b.shape[d].symbol == Symbol::slots)
           return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension SLOTS");
+        growing += b.shape[d].symbol == Symbol::context || b.shape[d].symbol == Symbol::contextBlocks;
+        if (growing > 1)
+          return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension that grows (CTX, CTXB)");
+      }
       return checkShape(what, b.shape, b.type, kStateSymbols);
     case BufferKind::weight:
     case BufferKind::constant:

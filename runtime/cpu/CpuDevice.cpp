@@ -90,6 +90,20 @@ public:
     return absl::OkStatus();
   }
 
+  absl::Status copy(void *memory, uint64_t from, uint64_t to, uint64_t bytes) override {
+    auto *data = static_cast<uint8_t *>(memory);
+    memcpy(data + to, data + from, bytes);
+    return absl::OkStatus();
+  }
+  absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) override {
+    memcpy(to, static_cast<uint8_t *>(memory) + offset, bytes);
+    return absl::OkStatus();
+  }
+  absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) override {
+    memcpy(static_cast<uint8_t *>(memory) + offset, from, bytes);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
                                                          const std::vector<DeviceOutput> &) override {
     auto program = std::make_unique<CpuProgram>();

@@ -154,6 +154,32 @@ public:
     return r ? failed("device memory cannot be cleared", r) : absl::OkStatus();
   }
 
+  absl::Status copy(void *memory, uint64_t from, uint64_t to, uint64_t bytes) override {
+    auto base = reinterpret_cast<DevicePointer>(memory);
+    Result r = driver_->cuCtxSetCurrent(context_);
+    if (!r && bytes)
+      r = driver_->cuMemcpyDtoDAsync(base + to, base + from, bytes, stream_);
+    return r ? failed("device memory cannot be copied", r) : absl::OkStatus();
+  }
+
+  absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) override {
+    Result r = driver_->cuCtxSetCurrent(context_);
+    if (!r && bytes)
+      r = driver_->cuMemcpyDtoHAsync(to, reinterpret_cast<DevicePointer>(memory) + offset, bytes, stream_);
+    if (!r)
+      r = driver_->cuStreamSynchronize(stream_);
+    return r ? failed("device memory cannot be read", r) : absl::OkStatus();
+  }
+
+  absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) override {
+    Result r = driver_->cuCtxSetCurrent(context_);
+    if (!r && bytes)
+      r = driver_->cuMemcpyHtoDAsync(reinterpret_cast<DevicePointer>(memory) + offset, from, bytes, stream_);
+    if (!r)
+      r = driver_->cuStreamSynchronize(stream_);
+    return r ? failed("device memory cannot be written", r) : absl::OkStatus();
+  }
+
   absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
                                                          const std::vector<DeviceOutput> &outputs) override {
     auto program = std::make_unique<CudaProgram>();

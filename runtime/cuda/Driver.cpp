@@ -49,6 +49,7 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuMemcpyHtoD, "cuMemcpyHtoD_v2");
   find(driver->cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
   find(driver->cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+  find(driver->cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2");
   find(driver->cuMemsetD8Async, "cuMemsetD8Async");
   find(driver->cuStreamCreate, "cuStreamCreate");
   find(driver->cuStreamDestroy, "cuStreamDestroy_v2");

@@ -30,6 +30,7 @@ struct CudaDriver {
   cuda::Result (*cuMemcpyHtoD)(cuda::DevicePointer, const void *, size_t);
   cuda::Result (*cuMemcpyHtoDAsync)(cuda::DevicePointer, const void *, size_t, cuda::Stream);
   cuda::Result (*cuMemcpyDtoHAsync)(void *, cuda::DevicePointer, size_t, cuda::Stream);
+  cuda::Result (*cuMemcpyDtoDAsync)(cuda::DevicePointer, cuda::DevicePointer, size_t, cuda::Stream);
   cuda::Result (*cuMemsetD8Async)(cuda::DevicePointer, unsigned char, size_t, cuda::Stream);
   cuda::Result (*cuStreamCreate)(cuda::Stream *, unsigned);
   cuda::Result (*cuStreamDestroy)(cuda::Stream);

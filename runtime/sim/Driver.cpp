@@ -239,6 +239,11 @@ LLMC_EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size
 LLMC_EXPORT Result cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream) {
   return cuMemcpyDtoH_v2(to, from, bytes);
 }
+LLMC_EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, size_t bytes, Stream) {
+  if (bytes && !device().isAllocated(from, bytes))
+    return kInvalidValue;
+  return copy(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes, to);
+}
 LLMC_EXPORT Result cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream) {
   if (Result r = state())
     return r;
