@@ -431,7 +431,7 @@ llmc_status llmc_begin(llmc_session *session, int64_t count) {
   return guarded([&]() -> llmc_status {
     if (!session)
       return nullArgument();
-    return result(session->model->sessions->begin(session->session, count));
+    return result(session->model->sessions->begin(session->session.get(), count));
   });
 }
 
@@ -439,7 +439,7 @@ llmc_status llmc_set(llmc_session *session, const char *name, const char *value)
   return guarded([&]() -> llmc_status {
     if (!session || !name || !value)
       return nullArgument();
-    return result(session->model->sessions->set(session->session, name, value));
+    return result(session->model->sessions->set(session->session.get(), name, value));
   });
 }
 
@@ -460,7 +460,7 @@ llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_sampling *
     Sampling *values = parameters.reserve(sessions_count);
     Emission *made = emissions.reserve(sessions_count);
     for (int64_t i = 0; i < sessions_count; ++i) {
-      list[i] = sessions[i]->session;
+      list[i] = sessions[i]->session.get();
       values[i] = samplingOf(sampling[i]);
       made[i] = {tokens + i * capacity, capacity, 0};
     }

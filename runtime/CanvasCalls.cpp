@@ -130,7 +130,7 @@ absl::Status SessionPool::runBlocks(const int64_t *which, int64_t count, Session
       const Span &span = program.spans[k];
       auto first = evaluateGrid(span.from, values.data()), end = evaluateGrid(span.to, values.data());
       if (!first || !end || *end <= *first || (k + 1 == spans && *end <= session.past_))
-        return absl::InternalError("the artifact's program '" + program.name + "' gives " + name +
+        return absl::InternalError("the artifact's program '" + program.name + "' gives " + name() +
                                    " no rows; compile the model again");
       from[k] = *first;
       to[k] = *end;

@@ -166,35 +166,45 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     auto condition = op.getConditionOp();
     auto any = condition.getCondition().getDefiningOp<llm::AnyOp>();
     Block &before = *op.getBeforeBody(), &after = *op.getAfterBody();
-    auto tested = any ? dyn_cast<BlockArgument>(any.getMore()) : BlockArgument();
-    if (!tested || tested.getOwner() != &before || &before.front() != any || any->getNextNode() != condition ||
-        !llvm::equal(condition.getArgs(), before.getArguments()))
-      return op.emitOpError("expects as condition llm.any of a carried value, and all carried values to be passed on in order");
+    auto carriedNumber = [&](Value v) -> std::optional<unsigned> {
+      auto arg = dyn_cast_or_null<BlockArgument>(v);
+      return arg && arg.getOwner() == &before ? std::optional<unsigned>(arg.getArgNumber()) : std::nullopt;
+    };
+    std::optional<unsigned> tested = carriedNumber(any ? Value(any.getMore()) : Value());
+    bool passesOn = llvm::all_of(condition.getArgs(), [&](Value v) { return carriedNumber(v).has_value(); });
+    if (!tested || !passesOn || &before.front() != any || any->getNextNode() != condition)
+      return op.emitOpError("expects as condition llm.any of a carried value, and nothing else before the body");
     auto atMost = op->getAttrOfType<IntegerAttr>("llm.at_most");
     if (!atMost)
       return op.emitOpError("expects llm.at_most, the largest number of trips");
-    Fixed carried;
-    Operation *yield = after.getTerminator();
-    for (auto [i, init] : llvm::enumerate(op.getInits())) {
-      Place place = places[init];
-      places[after.getArgument(i)] = place;
-      places[op.getResult(i)] = place;
-      auto maker = yield->getOperand(i).getDefiningOp<llm::LaunchOp>();
-      if (maker && maker.getTied()[cast<OpResult>(yield->getOperand(i)).getResultNumber()] < 0) {
-        if (!after.getArgument(i).use_empty())
-          return op.emitOpError("expects carried value ") << i << ", which is made anew in each trip, to be read by the condition only";
-        carried[yield->getOperand(i)] = place.buffers.front();
-      }
+    // The body's arguments and the results are those carried values that are passed on.
+    SmallVector<bool> isRead(before.getNumArguments());
+    for (auto [i, v] : llvm::enumerate(condition.getArgs())) {
+      unsigned k = *carriedNumber(v);
+      places[after.getArgument(i)] = places[op.getInits()[k]];
+      places[op.getResult(i)] = places[op.getInits()[k]];
+      isRead[k] = isRead[k] || !after.getArgument(i).use_empty();
     }
-    auto planned = plan::LoopOp::create(steps, op.getLoc(), FlatSymbolRefAttr::get(places[op.getInits()[tested.getArgNumber()]].buffers.front()),
-                                        atMost);
+    Fixed made;
+    Operation *yield = after.getTerminator();
+    for (auto [k, value] : llvm::enumerate(yield->getOperands())) {
+      auto maker = value.getDefiningOp<llm::LaunchOp>();
+      if (!maker || maker.getTied()[cast<OpResult>(value).getResultNumber()] >= 0)
+        continue;
+      if (isRead[k])
+        return op.emitOpError("expects carried value ")
+               << k << ", which is made anew in each trip, to be read by the condition only";
+      made[value] = places[op.getInits()[k]].buffers.front();
+    }
+    auto planned = plan::LoopOp::create(
+        steps, op.getLoc(), FlatSymbolRefAttr::get(places[op.getInits()[*tested]].buffers.front()), atMost);
     OpBuilder inner(&getContext());
     inner.setInsertionPointToStart(&planned.getBody().emplaceBlock());
-    if (failed(follow(after, places, inner, carried)))
+    if (failed(follow(after, places, inner, made)))
       return failure();
-    for (auto [i, value] : llvm::enumerate(yield->getOperands()))
-      if (places[value].buffers != places[op.getResult(i)].buffers)
-        return op.emitOpError("expects carried value ") << i << " to be updated in place";
+    for (auto [k, value] : llvm::enumerate(yield->getOperands()))
+      if (places[value].buffers != places[op.getInits()[k]].buffers)
+        return op.emitOpError("expects carried value ") << k << " to be updated in place";
     return success();
   }
 
