@@ -130,7 +130,7 @@ static std::vector<runtime::Setting> settingsOf(ModuleOp planned) {
 }
 
 absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code,
-                                               TensorSource source, TensorRelease release) {
+                                               const TensorSource &source) {
   ArtifactContents contents;
   runtime::Plan &plan = contents.plan;
   auto number = [&](StringRef key) {
@@ -142,6 +142,8 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
   plan.metadata.producer = "llmc 0.1";
   plan.metadata.vocab = number("llm.vocab");
   plan.metadata.context = number("llm.context");
+  if (int64_t parameters = number("llm.parameters"))
+    plan.metadata.entries.push_back({"parameters", std::to_string(parameters)});
   plan.metadata.maxTokens = number("llm.max_tokens");
   plan.metadata.maxSequences = number("llm.max_sequences");
   plan.metadata.settings = settingsOf(planned);
@@ -205,7 +207,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
       buffer.arenaOffset = op.getOffset().value_or(0);
     if (buffer.kind == K::weight) {
       buffer.blob = contents.blobs.size();
-      contents.blobs.push_back(packedWeight(op, source, release));
+      contents.blobs.push_back(packedWeight(op, source));
     }
     buffers[op.getSymName()] = plan.buffers.size();
     plan.buffers.push_back(std::move(buffer));

@@ -17,8 +17,9 @@ struct TargetCode {
 
 /// Fills plan and blobs: kernels and their parameters, buffers, programs, code objects (one per level),
 /// weights. Metadata that the module knows (family, vocabulary, context, limits) is filled; name, tokenizer
-/// and token ids are the caller's.
+/// and token ids are the caller's. Weights are read from `source` when the artifact is written; without one
+/// they are absent.
 absl::StatusOr<ArtifactContents> buildArtifact(mlir::ModuleOp planned, std::vector<TargetCode> code,
-                                               TensorSource source, TensorRelease release);
+                                               const TensorSource &source);
 
 } // namespace llmc

@@ -68,7 +68,8 @@ public:
     auto e = b_.CreateVectorOfStructs(entries);
     auto u = b_.CreateVector(buffers);
     auto p = b_.CreateVector(programs);
-    fb::FinishPlanBuffer(b_, fb::CreatePlan(b_, metadata, k, o, e, u, p, tokenizer));
+    fb::FinishPlanBuffer(b_, fb::CreatePlan(b_, metadata, k, o, e, u, p, tokenizer,
+                                            plan.modelBlob ? int64_t(*plan.modelBlob) : -1));
     return b_;
   }
 
@@ -227,32 +228,39 @@ absl::Status writeArtifact(const std::string &path, const ArtifactContents &cont
                            const WriteProgress &progress) {
   std::vector<BlobEntry> blobs(contents.blobs.size());
   std::vector<uint64_t> blobBytes;
+  std::vector<bool> isAbsent;
   uint64_t total = 0;
   for (size_t i = 0; i < blobs.size(); ++i) {
     blobs[i].bytes = contents.blobs[i].bytes;
     blobBytes.push_back(blobs[i].bytes);
-    auto sum = checkedAdd(total, blobs[i].bytes);
+    isAbsent.push_back(contents.blobs[i].isAbsent());
+    auto sum = checkedAdd(total, isAbsent[i] ? 0 : blobs[i].bytes);
     if (!sum || *sum >> 60)
       return absl::InternalError(path + ": blobs of more than 2^60 bytes");
     total = *sum;
   }
-  if (absl::Status s = verifyPlan(contents.plan, blobBytes, path); !s.ok())
+  if (absl::Status s = verifyPlan(contents.plan, blobBytes, path, isAbsent); !s.ok())
     return absl::InternalError("the compiler made a plan that does not hold: " + std::string(s.message()));
 
   PlanBuilder builder;
   flatbuffers::FlatBufferBuilder &plan = builder.build(contents.plan, blobs);
   uint64_t planBytes = plan.GetSize();
   uint64_t end = sizeof(ArtifactHeader) + planBytes;
-  for (BlobEntry &blob : blobs) {
+  for (size_t i = 0; i < blobs.size(); ++i) {
+    if (isAbsent[i])
+      continue; // its offset stays 0
+    BlobEntry &blob = blobs[i];
     blob.offset = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
     end = blob.offset + blob.bytes;
   }
 
-  TemporaryFile file(path, "the artifact", "with -o");
+  TemporaryFile file(path);
   if (absl::Status s = file.open(end); !s.ok())
     return s;
   uint64_t done = 0;
   for (size_t i = 0; i < blobs.size(); ++i) {
+    if (isAbsent[i])
+      continue;
     FileSink sink(file, blobs[i], done, total, progress);
     if (absl::Status s = contents.blobs[i].write(sink); !s.ok())
       return s;

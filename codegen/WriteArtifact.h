@@ -18,10 +18,11 @@ public:
 };
 
 /// A blob: its size, and a function that appends exactly that many bytes. Called once, in the order of the
-/// blobs.
+/// blobs. Without the function the blob is absent: its size is known and its bytes are not in the file.
 struct BlobSource {
   uint64_t bytes = 0;
   std::function<absl::Status(BlobSink &)> write;
+  bool isAbsent() const { return !write; }
 };
 
 /// A blob whose bytes are at hand.

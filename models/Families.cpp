@@ -18,11 +18,32 @@ const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture
   return nullptr;
 }
 
+absl::StatusOr<const Family *> findFamily(const ConfigReader &config) {
+  std::vector<std::string> architectures = config.getStringsOr("architectures", {});
+  std::string architecture = architectures.empty() ? "" : architectures.front();
+  if (const Family *family = findFamily("", architecture)) // some checkpoints have no model_type
+    return family;
+  std::string modelType = config.getString("model_type");
+  if (absl::Status status = config.status(); !status.ok())
+    return status;
+  if (const Family *family = findFamily(modelType, architecture))
+    return family;
+  return absl::UnimplementedError(config.fileName() + ": key \"model_type\" is \"" + modelType +
+                                  "\", a family that llmc does not know; it knows " + familyNames());
+}
+
 std::string familyNames() {
   std::vector<std::string> names;
   for (const Family *family : kFamilies)
     names.push_back(family->modelType);
   return llvm::join(names, ", ");
+}
+
+void checkExperts(const ConfigReader &config, const std::string &key, int64_t layers, int64_t experts) {
+  constexpr int64_t kMaxExperts = 1 << 18; // the largest published model has 23,000
+  if (layers * experts > kMaxExperts)
+    config.fail(key, "with " + std::to_string(layers) + " layers these are more than " +
+                         std::to_string(kMaxExperts) + " experts in all");
 }
 
 absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,

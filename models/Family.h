@@ -31,9 +31,15 @@ struct Family {
 };
 
 /// The family of that architecture, else of that `model_type`, or null; either may be empty.
-const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture);
+const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture = "");
+/// That of a configuration, or an error that names those known.
+absl::StatusOr<const Family *> findFamily(const ConfigReader &config);
 /// "kimi_linear, llama": for messages.
 std::string familyNames();
+
+/// An error where `layers` of `experts` each are more than any machine holds: every expert has a name and a
+/// place.
+void checkExperts(const ConfigReader &config, const std::string &key, int64_t layers, int64_t experts);
 
 /// Finishes `builder` and lists its tensors.
 absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,

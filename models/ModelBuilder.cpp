@@ -100,9 +100,9 @@ Value BlockBuilder::experts(Value x, Value logits, const Routing &r, Value gate,
 }
 
 Value LayerBuilder::weight(StringRef name, ArrayRef<int64_t> shape,
-                           std::vector<SmallVector<int64_t>> alternatives) {
-  weights.push_back({name.str(), SmallVector<int64_t>(shape), 0, std::move(alternatives)});
-  Type type = RankedTensorType::get(shape, storedType(prefix + name.str()));
+                           std::vector<SmallVector<int64_t>> alternatives, Type usual) {
+  weights.push_back({name.str(), SmallVector<int64_t>(shape), 0, std::move(alternatives), usual});
+  Type type = RankedTensorType::get(shape, storedType(prefix + name.str(), usual));
   function.front().addArgument(type, loc);
   return function.front().getArguments().back();
 }
@@ -117,7 +117,7 @@ Value LayerBuilder::stackedWeight(StringRef name, int64_t stack, ArrayRef<int64_
   weights.push_back({name.str(), SmallVector<int64_t>(shape), stack});
   SmallVector<int64_t> full{stack};
   full.append(shape.begin(), shape.end());
-  Type type = RankedTensorType::get(full, storedType(partName(prefix + name.str(), 0)));
+  Type type = RankedTensorType::get(full, storedType(partName(prefix + name.str(), 0), {}));
   function.front().addArgument(type, loc);
   return function.front().getArguments().back();
 }
@@ -146,9 +146,13 @@ ModelBuilder::ModelBuilder(MLIRContext *context, WeightType type)
   builder.setInsertionPointToEnd(module->getBody());
 }
 
-Type ModelBuilder::storedType(StringRef name) {
-  Type type = weightType(name);
-  return type ? type : builder.getBF16Type();
+Type ModelBuilder::storedType(StringRef name, Type usual) {
+  if (Type type = weightType(name))
+    return type;
+  if (usual)
+    return usual;
+  Type most = weightType("");
+  return most ? most : builder.getBF16Type();
 }
 
 std::string ModelBuilder::signature(StringRef kind, StringRef prefix,
@@ -156,7 +160,8 @@ std::string ModelBuilder::signature(StringRef kind, StringRef prefix,
   std::string key = kind.str();
   llvm::raw_string_ostream out(key);
   for (const LayerWeight &w : weights)
-    out << ";" << storedType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str());
+    out << ";"
+        << storedType(w.stack ? partName((prefix + w.name).str(), 0) : (prefix + w.name).str(), w.usual);
   return key;
 }
 
@@ -183,7 +188,7 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix,
   LayerBuilder layerBuilder(builder, loc);
   layerBuilder.function = function;
   layerBuilder.prefix = prefix;
-  auto typeOf = [&](StringRef weight) { return storedType(weight); };
+  auto typeOf = [&](StringRef weight, Type usual) { return storedType(weight, usual); };
   layerBuilder.storedType = typeOf;
   layerBuilder.x = block->addArgument(layerBuilder.rows(hidden), loc);
   layerBuilder.sequences = block->addArgument(llm::SequencesType::get(builder.getContext()), loc);
@@ -222,7 +227,8 @@ Value ModelBuilder::weightOp(BlockBuilder &b, const std::string &prefix, const L
   SmallVector<int64_t> shape(full.shape);
   if (full.stack)
     shape.insert(shape.begin(), full.stack);
-  Type type = RankedTensorType::get(shape, storedType(full.stack ? partName(full.name, 0) : full.name));
+  Type type =
+      RankedTensorType::get(shape, storedType(full.stack ? partName(full.name, 0) : full.name, full.usual));
   return llm::WeightOp::create(b.b, b.loc, type, b.b.getStringAttr(full.name),
                                full.stack ? b.b.getI64IntegerAttr(full.stack) : IntegerAttr());
 }
@@ -257,6 +263,14 @@ OwningOpRef<ModuleOp> ModelBuilder::finish(const Ends &ends, const ModelFacts &f
   (*module)->setAttr("llm.context", builder.getI64IntegerAttr(facts.context));
   if (ends.canvas)
     describe(*ends.canvas);
+  int64_t parameters = 0;
+  for (const LayerWeight &w : tensorList) {
+    int64_t count = std::max<int64_t>(w.stack, 1);
+    for (int64_t size : w.shape)
+      count *= size;
+    parameters += count;
+  }
+  (*module)->setAttr("llm.parameters", builder.getI64IntegerAttr(parameters));
   if (failed(verify(*module)))
     return nullptr;
   return std::move(module);

@@ -15,6 +15,7 @@
 namespace llmc {
 
 /// The stored element type of a checkpoint's tensor; null if there is no such tensor (or no checkpoint).
+/// Asked for the empty name, the type to assume then; null: bf16.
 using WeightType = std::function<mlir::Type(llvm::StringRef name)>;
 
 /// A weight that a layer uses: name inside the layer (after the layer's prefix) and shape; `stack` > 0 for
@@ -24,6 +25,7 @@ struct LayerWeight {
   llvm::SmallVector<int64_t> shape;
   int64_t stack = 0;
   std::vector<llvm::SmallVector<int64_t>> alternatives = {}; ///< other shapes in which checkpoints store it
+  mlir::Type usual = {}; ///< type to assume without a checkpoint; null: that of most tensors
 };
 
 /// A state: name inside the layer, shape with dynamic sizes, and the symbols of those ("SLOTS", "CTX",
@@ -88,8 +90,9 @@ public:
   /// Where the canvas of each sequence ends, for models that see all of it; else null (see llm.attention).
   mlir::Value bounds;
 
+  /// `usual`: the type in which checkpoints store it, if that is another than of most tensors.
   mlir::Value weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape,
-                     std::vector<llvm::SmallVector<int64_t>> alternatives = {});
+                     std::vector<llvm::SmallVector<int64_t>> alternatives = {}, mlir::Type usual = {});
   /// `stack` tensors named with `{}` in the place of 0 .. stack-1, as [stack, shape...].
   mlir::Value stackedWeight(llvm::StringRef name, int64_t stack, llvm::ArrayRef<int64_t> shape);
   /// Declares a state; `setState` gives its new value.
@@ -101,7 +104,7 @@ private:
   friend class ModelBuilder;
   mlir::func::FuncOp function;
   std::string prefix;
-  llvm::function_ref<mlir::Type(llvm::StringRef)> storedType;
+  llvm::function_ref<mlir::Type(llvm::StringRef, mlir::Type usual)> storedType;
   std::vector<LayerWeight> weights;
   std::vector<LayerState> states;
   std::vector<mlir::Value> updated;
@@ -166,9 +169,9 @@ public:
   /// Every tensor that the model reads, in the order of first use: name (with `{}` if stacked), shape of one,
   /// stack count.
   const std::vector<LayerWeight> &tensors() const { return tensorList; }
-  /// Whether the checkpoint has that tensor, and its stored element type (bf16 if not).
+  /// Whether the checkpoint has that tensor, and its stored element type (if not, `usual` or that of most).
   bool has(llvm::StringRef name) const { return weightType(name) != mlir::Type(); }
-  mlir::Type storedType(llvm::StringRef name);
+  mlir::Type storedType(llvm::StringRef name, mlir::Type usual = {});
 
 private:
   friend class ProgramBuilder;

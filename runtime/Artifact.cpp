@@ -3,6 +3,7 @@
 #include "runtime/Artifact.h"
 #define XXH_INLINE_ALL
 #include "xxhash.h"
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -41,8 +42,8 @@ static absl::Status checkHeader(const uint8_t *data, size_t size, const std::str
                                          "; compile the model again or use the runtime of its compiler");
   uint64_t expected = checksumOf(data, offsetof(ArtifactHeader, headerChecksum));
   if (header.headerChecksum != expected)
-    return damagedArtifact(file, "header checksum is " + printChecksum(header.headerChecksum) + ", its bytes give " +
-                                     printChecksum(expected));
+    return damagedArtifact(file, "header checksum is " + printChecksum(header.headerChecksum) +
+                                     ", its bytes give " + printChecksum(expected));
   if (header.flags != 0 || header.reserved != 0)
     return damagedArtifact(file, "header has reserved fields set");
   if (header.fileBytes > size)
@@ -66,6 +67,12 @@ static absl::Status checkBlobs(const ParsedArtifact &parsed, const std::string &
   uint64_t end = sizeof(ArtifactHeader) + parsed.planBytes;
   for (size_t i = 0; i < parsed.blobs.size(); ++i) {
     const BlobEntry &blob = parsed.blobs[i];
+    if (blob.isAbsent()) {
+      if (blob.checksum != 0)
+        return damagedArtifact(file, "blob " + std::to_string(i) + " is absent and has checksum " +
+                                         hex(blob.checksum));
+      continue;
+    }
     uint64_t expected = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
     if (blob.offset != expected)
       return damagedArtifact(file, "blob " + std::to_string(i) + " is at offset " +
@@ -107,9 +114,12 @@ absl::StatusOr<ParsedArtifact> parseArtifact(const uint8_t *data, size_t size, c
   if (absl::Status s = checkBlobs(*parsed, file); !s.ok())
     return s;
   std::vector<uint64_t> blobBytes;
-  for (const BlobEntry &blob : parsed->blobs)
+  std::vector<bool> isAbsent;
+  for (const BlobEntry &blob : parsed->blobs) {
     blobBytes.push_back(blob.bytes);
-  if (absl::Status s = verifyPlan(parsed->plan, blobBytes, file); !s.ok())
+    isAbsent.push_back(blob.isAbsent());
+  }
+  if (absl::Status s = verifyPlan(parsed->plan, blobBytes, file, isAbsent); !s.ok())
     return s;
   // A set, so that many code objects naming one large blob cost no more than one.
   std::set<uint32_t> codeBlobs;
@@ -158,13 +168,18 @@ Artifact::~Artifact() {
     munmap(const_cast<uint8_t *>(data_), size_);
 }
 
+bool Artifact::hasWeights() const {
+  return std::none_of(parsed_.blobs.begin(), parsed_.blobs.end(),
+                      [](const BlobEntry &blob) { return blob.isAbsent(); });
+}
+
 absl::Status Artifact::verifyBlob(uint32_t blob) const {
   return checkBlobChecksum(data_, parsed_.blobs[blob], blob, path_);
 }
 
 absl::Status Artifact::verifyWeights() const {
   for (uint32_t i = 0; i < parsed_.blobs.size(); ++i)
-    if (absl::Status s = verifyBlob(i); !s.ok())
+    if (absl::Status s = parsed_.blobs[i].isAbsent() ? absl::OkStatus() : verifyBlob(i); !s.ok())
       return s;
   return absl::OkStatus();
 }

@@ -3,7 +3,7 @@
 //   0      64-byte ArtifactHeader
 //   64     the plan, a FlatBuffer (Artifact.fbs)
 //   4096k  blobs in the order of the plan's table, each at the next multiple of 4096; the file ends with the
-//   last one
+//   last one; absent ones (offset 0) take no place
 //
 // Loading reads the header, the plan and the code; weights are mapped and their checksums only read by
 // verifyWeights.
@@ -39,8 +39,10 @@ uint64_t checksumOf(const void *data, size_t bytes);
 /// "0x0123456789abcdef".
 std::string printChecksum(uint64_t checksum);
 
+/// Offset 0 says that the blob is absent: an artifact compiled without weights knows their sizes only.
 struct BlobEntry {
   uint64_t offset = 0, bytes = 0, checksum = 0;
+  bool isAbsent() const { return offset == 0; }
 };
 
 struct ParsedArtifact {
@@ -56,8 +58,10 @@ absl::StatusOr<ParsedArtifact> parseArtifact(const uint8_t *data, size_t size, c
 /// A plan from its FlatBuffer: structure only, see verifyPlan for meaning.
 absl::StatusOr<ParsedArtifact> readPlan(const uint8_t *data, size_t size, const std::string &file);
 
-/// Every index, shape, offset and signature of a plan whose blobs have these sizes.
-absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file);
+/// Every index, shape, offset and signature of a plan whose blobs have these sizes. Only weights may be among
+/// the blobs that are absent (`isAbsent` by blob; empty: none).
+absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file,
+                        const std::vector<bool> &isAbsent = {});
 
 /// "FILE: WHAT; compile the model again".
 absl::Status damagedArtifact(const std::string &file, const std::string &what);
@@ -78,11 +82,14 @@ public:
   /// Stands for the whole artifact, since the plan holds the checksums of all blobs.
   uint64_t checksum() const { return parsed_.planChecksum; }
   uint64_t fileBytes() const { return parsed_.fileBytes; }
+  /// Not of an absent blob.
   const uint8_t *blobData(uint32_t blob) const { return data_ + parsed_.blobs[blob].offset; }
+  /// False of an artifact that was compiled without weights, which can be looked at and not run.
+  bool hasWeights() const;
 
   /// Compares a blob with its checksum (reads all of it).
   absl::Status verifyBlob(uint32_t blob) const;
-  /// Compares every blob with its checksum (reads the whole file).
+  /// Compares every blob that is there with its checksum (reads the whole file).
   absl::Status verifyWeights() const;
 
 private:

@@ -3,6 +3,7 @@
 #include "runtime/Session.h"
 #include "runtime/Tokenizer.h"
 #include "runtime/include/llmc.h"
+#include "runtime/template/Chat.h"
 #include "runtime/tokenizer/Json.h"
 #include <algorithm>
 #include <cstring>
@@ -50,6 +51,7 @@ llmc_status result(const absl::Status &status) {
     code = LLMC_BAD_ARTIFACT;
     break;
   case absl::StatusCode::kFailedPrecondition:
+  case absl::StatusCode::kUnimplemented:
     code = LLMC_UNSUPPORTED;
     break;
   case absl::StatusCode::kResourceExhausted:
@@ -365,7 +367,8 @@ int64_t llmc_session_tokens(const llmc_session *session) {
   return session ? static_cast<int64_t>(session->session->tokens().size()) : -1;
 }
 
-int64_t llmc_session_read_tokens(const llmc_session *session, int64_t first, int32_t *tokens, int64_t capacity) {
+int64_t llmc_session_read_tokens(const llmc_session *session, int64_t first, int32_t *tokens,
+                                 int64_t capacity) {
   if (!session || first < 0 || capacity < 0 || (!tokens && capacity))
     return -1;
   const std::vector<int32_t> &all = session->session->tokens();
@@ -523,6 +526,28 @@ llmc_status llmc_token_bytes(llmc_model *model, int32_t token, const char **byte
     std::string_view found = model->model->tokenizer->bytes(token);
     *bytes = found.data();
     *length = found.size();
+    return LLMC_OK;
+  });
+}
+
+llmc_status llmc_chat_render(llmc_model *model, const llmc_chat_message *messages, size_t count, int ask,
+                             const char *variables_json, char *text, size_t capacity, size_t *bytes) {
+  return guarded([&]() -> llmc_status {
+    if (!model || !bytes || (!messages && count) || (!text && capacity))
+      return nullArgument();
+    std::vector<ChatMessage> list;
+    for (size_t i = 0; i < count; ++i) {
+      if (!messages[i].role || !messages[i].content)
+        return nullArgument();
+      list.emplace_back(messages[i].role, messages[i].content);
+    }
+    const Engine &engine = *model->model->engine;
+    auto rendered =
+        renderChat(engine.plan(), engine.artifact().path(), list, ask != 0, variables_json ? variables_json : "");
+    if (!rendered.ok())
+      return result(rendered.status());
+    *bytes = rendered->size();
+    std::copy_n(rendered->begin(), std::min(capacity, rendered->size()), text);
     return LLMC_OK;
   });
 }

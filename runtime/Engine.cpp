@@ -16,6 +16,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::open(const std::string &path, co
   auto artifact = Artifact::open(path);
   if (!artifact.ok())
     return artifact.status();
+  if (!(*artifact)->hasWeights())
+    return absl::FailedPreconditionError(
+        path +
+        ": has no weights, so it can be inspected and not run: it was compiled with --no-weights; "
+        "make one that runs with `llmc compile DIR -o m.llmc`, DIR being a directory with the weights");
   std::unique_ptr<Engine> engine(new Engine);
   engine->artifact_ = std::move(*artifact);
   if (options.isVerifyingWeights)
@@ -207,12 +212,10 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     std::set<uint32_t> written;
     do {
       const Dispatch &dispatch = std::get<Dispatch>(steps[i]);
-      dispatches.push_back({dispatch.kernel, {}});
-      for (uint32_t id : dispatch.buffers) {
-        dispatches.back().buffers.push_back(bufferPointers_[id]);
+      dispatches.push_back(withAddresses(dispatch));
+      for (uint32_t id : dispatch.buffers)
         if (outputs_[id].host)
           written.insert(id);
-      }
       ++i;
     } while (i < steps.size() && std::get<Dispatch>(steps[i]).span == span && !cuts.count(i));
     std::vector<DeviceOutput> outputs;
@@ -255,6 +258,29 @@ absl::Status Engine::run(const ReadyProgram &program, const int64_t *rows, int64
     next = loop.first + loop.count;
   }
   return segments(next, program.segments.size());
+}
+
+DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {
+  DeviceDispatch result{dispatch.kernel, {}};
+  for (uint32_t id : dispatch.buffers)
+    result.buffers.push_back(bufferPointers_[id]);
+  return result;
+}
+
+absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+                                const std::function<absl::Status(size_t step)> &after) {
+  dims_[0] = tokens;
+  dims_[1] = sequences;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {});
+    if (!code.ok())
+      return code.status();
+    if (absl::Status s = device_->run(**code, dims_, /*profile=*/nullptr); !s.ok())
+      return s;
+    if (absl::Status s = after(i); !s.ok())
+      return s;
+  }
+  return absl::OkStatus();
 }
 
 Profile &Engine::startProfile() {
@@ -302,7 +328,9 @@ absl::Status Engine::forEachRun(int slot, int64_t positions, const Body &body) c
   for (const State &state : states_)
     if (uint64_t used = state.usedOfRun(positions))
       for (uint64_t run = 0; run < state.runs; ++run)
-        if (absl::Status s = body(state, static_cast<uint64_t>(slot) * state.slotBytes + run * (state.slotBytes / state.runs), used);
+        if (absl::Status s = body(
+                state, static_cast<uint64_t>(slot) * state.slotBytes + run * (state.slotBytes / state.runs),
+                used);
             !s.ok())
           return s;
   return absl::OkStatus();
@@ -317,7 +345,8 @@ uint64_t Engine::usedBytes(int64_t positions) const {
 
 absl::Status Engine::copySlot(int from, int to, int64_t positions) {
   return forEachRun(from, positions, [&](const State &state, uint64_t offset, uint64_t bytes) {
-    uint64_t there = offset - static_cast<uint64_t>(from) * state.slotBytes + static_cast<uint64_t>(to) * state.slotBytes;
+    uint64_t there =
+        offset - static_cast<uint64_t>(from) * state.slotBytes + static_cast<uint64_t>(to) * state.slotBytes;
     return device_->copy(state.memory, offset, there, bytes);
   });
 }

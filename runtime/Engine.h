@@ -82,6 +82,12 @@ public:
   }
   /// The same with a number of rows for each span of the program.
   absl::Status run(const ReadyProgram &program, const int64_t *rows, int64_t sequences);
+  /// Runs a program of the plan dispatch by dispatch and tells `after` the number of each when it is done.
+  /// For looking at what a dispatch wrote (`memory`): transients share memory, so at the end it may be gone.
+  absl::Status runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+                          const std::function<absl::Status(size_t step)> &after);
+  /// Where a buffer of the plan lies; only a CPU's memory may be followed.
+  const void *memory(uint32_t buffer) const { return bufferPointers_[buffer]; }
   /// From now on the time of every dispatch is recorded.
   Profile &startProfile();
   /// Null before startProfile.
@@ -109,12 +115,13 @@ private:
   absl::Status allocateInputs();
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
   absl::Status full(const absl::Status &status, const std::string &what, uint64_t bytes) const;
+  DeviceDispatch withAddresses(const Dispatch &dispatch) const;
 
   /// A slot of a growing state is `runs` times a run of rows by position; of another, one run.
   struct State {
     void *memory = nullptr;
     uint64_t slotBytes = 0, runs = 1;
-    uint64_t rowBytes = 0;     ///< 0: does not grow
+    uint64_t rowBytes = 0; ///< 0: does not grow
     int64_t rowPositions = 1;
     uint64_t usedOfRun(int64_t positions) const;
   };

@@ -78,9 +78,13 @@ private:
     line("  bos %s, eos %s", m.bos < 0 ? "none" : std::to_string(m.bos).c_str(),
          eos.empty() ? "none" : eos.c_str());
     for (const KeyValue &entry : m.entries) {
-      std::string value = entry.value.substr(0, 60);
-      std::replace(value.begin(), value.end(), '\n', ' ');
-      line("  %-12s %s%s", entry.key.c_str(), value.c_str(), entry.value.size() > 60 ? "..." : "");
+      // What the checkpoint says about sampling is worth a long line, without its line feeds and indentation.
+      const size_t most = entry.key == kGenerationConfigKey ? 400 : 60;
+      std::string value;
+      for (char c : entry.value)
+        if (c != '\n' && (c != ' ' || (!value.empty() && value.back() != ' ')))
+          value.push_back(c);
+      line("  %-12s %s%s", entry.key.c_str(), value.substr(0, most).c_str(), value.size() > most ? "..." : "");
     }
   }
 
@@ -157,8 +161,9 @@ private:
     for (const auto &entry : byType)
       types +=
           std::string(types.empty() ? "" : ", ") + elementName(entry.first) + " " + sizeText(entry.second);
-    line("\nweights: %zu buffers, %s%s%s", weights.size(), sizeText(total).c_str(), types.empty() ? "" : ": ",
-         types.c_str());
+    line("\nweights: %zu buffers, %s%s%s%s", weights.size(), sizeText(total).c_str(),
+         types.empty() ? "" : ": ", types.c_str(),
+         artifact_.hasWeights() ? "" : " (not in this file: compiled with --no-weights)");
     // Buffers lie in one vector, so addresses are their order.
     std::sort(weights.begin(), weights.end(), [](const auto &a, const auto &b) {
       return a.first != b.first ? a.first > b.first : a.second < b.second;
@@ -222,19 +227,26 @@ private:
     for (const Buffer &b : plan_.buffers)
       if (b.kind == BufferKind::weight || b.kind == BufferKind::constant)
         weights.insert(b.blob);
-    uint64_t codeBytes = 0, weightBytes = 0, otherBytes = 0, arena = 0, outputs = 0;
-    for (uint32_t i = 0; i < artifact_.blobs().size(); ++i)
-      (code.count(i) ? codeBytes : weights.count(i) ? weightBytes : otherBytes) += artifact_.blobs()[i].bytes;
+    uint64_t codeBytes = 0, weightBytes = 0, storedBytes = 0, otherBytes = 0, textBytes = 0, arena = 0,
+             outputs = 0;
+    for (uint32_t i = 0; i < artifact_.blobs().size(); ++i) {
+      const BlobEntry &blob = artifact_.blobs()[i];
+      (code.count(i) ? codeBytes : weights.count(i) ? weightBytes : otherBytes) += blob.bytes;
+      if (weights.count(i) && !blob.isAbsent())
+        storedBytes += blob.bytes;
+    }
+    if (plan_.modelBlob && !code.count(*plan_.modelBlob) && !weights.count(*plan_.modelBlob))
+      textBytes = artifact_.blobs()[*plan_.modelBlob].bytes;
     for (const Program &program : plan_.programs)
       arena = std::max(arena, program.arenaBytes);
     Dims dims = {plan_.metadata.maxTokens, plan_.metadata.maxSequences, 0, 0, 0};
     for (const Buffer &b : plan_.buffers)
       if (b.kind == BufferKind::output)
         outputs += *shapeBytes(b.shape, b.type, dims);
-    line("\nfile: plan %s, code %s, weights %s, tokenizer and other %s, padding %s",
-         sizeText(artifact_.planBytes()).c_str(), sizeText(codeBytes).c_str(), sizeText(weightBytes).c_str(),
-         sizeText(otherBytes).c_str(),
-         sizeText(artifact_.fileBytes() - artifact_.planBytes() - codeBytes - weightBytes - otherBytes)
+    line("\nfile: plan %s, code %s, weights %s, tokenizer %s, model text %s, padding %s",
+         sizeText(artifact_.planBytes()).c_str(), sizeText(codeBytes).c_str(), sizeText(storedBytes).c_str(),
+         sizeText(otherBytes - textBytes).c_str(), sizeText(textBytes).c_str(),
+         sizeText(artifact_.fileBytes() - artifact_.planBytes() - codeBytes - storedBytes - otherBytes)
              .c_str());
     line("memory: weights mapped %s; arena %s, outputs %s at most; states as above for each session",
          sizeText(weightBytes).c_str(), sizeText(arena).c_str(), sizeText(outputs).c_str());

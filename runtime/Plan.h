@@ -186,6 +186,8 @@ struct KeyValue {
 };
 /// Key of Metadata::entries whose value is the text of the checkpoint's generation_config.json.
 inline constexpr const char *kGenerationConfigKey = "generation_config";
+/// Key whose value is a JSON object of the special tokens that chat templates name: bos_token, eos_token, ...
+inline constexpr const char *kSpecialTokensKey = "special_tokens";
 
 /// A parameter of generation: a column of the input `settings`. A number from least to most (whole if isWhole), or one of `words` by
 /// its place.
@@ -217,6 +219,9 @@ struct Plan {
   std::vector<Buffer> buffers;
   std::vector<Program> programs;
   TokenizerPlan tokenizer;
+  /// The blob of the model that this was compiled from, as text of the import stage: what `llmc verify`
+  /// computes to compare with. Nothing else reads it.
+  std::optional<uint32_t> modelBlob;
 
   const Program *program(const char *name) const {
     for (const Program &p : programs)

@@ -1,5 +1,5 @@
-// Slots, and filling the input arrays of calls from sessions. Calls that compute neither allocate nor lock, and
-// make strings on errors only.
+// Slots, and filling the input arrays of calls from sessions. Calls that compute neither allocate nor lock,
+// and make strings on errors only.
 #include "runtime/Session.h"
 #include "runtime/SessionFile.h"
 #include <algorithm>
@@ -13,7 +13,9 @@ absl::Status SessionPool::Turn::refusal() {
 
 /// The text of errors about one session of a call.
 static std::string nameOf(int64_t index) { return "session " + std::to_string(index); }
-static absl::Status cancelled(int64_t index) { return absl::CancelledError(nameOf(index) + " was cancelled"); }
+static absl::Status cancelled(int64_t index) {
+  return absl::CancelledError(nameOf(index) + " was cancelled");
+}
 
 void Session::cancel() {
   // The flag first: whoever finds the slot free knows that it is no longer this session's.
@@ -150,7 +152,8 @@ absl::Status SessionPool::checkTokens(const Session &session, const int32_t *tok
   return absl::OkStatus();
 }
 
-template <typename SessionOf> absl::Status SessionPool::checkDistinct(int64_t count, const SessionOf &sessionOf) {
+template <typename SessionOf>
+absl::Status SessionPool::checkDistinct(int64_t count, const SessionOf &sessionOf) {
   bool isTwice = false;
   // Cancelled sessions have no slot of their own any more.
   for (int64_t i = 0; i < count; ++i)
@@ -229,7 +232,8 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
   if (count < 0 || count > engine_.slots())
     return absl::InvalidArgumentError("prompt count is " + std::to_string(count) + " with " +
                                       std::to_string(engine_.slots()) + " session slots");
-  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *prompts[i].session; });
+  if (absl::Status s =
+          checkDistinct(count, [&](int64_t i) -> const Session & { return *prompts[i].session; });
       !s.ok())
     return s;
   bool isRunning = false;
@@ -263,7 +267,8 @@ absl::Status SessionPool::flush(Session *const *sessions, int64_t count) {
     return Turn::refusal();
   if (count < 0 || count > engine_.slots())
     return absl::InvalidArgumentError("session count is " + std::to_string(count));
-  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *sessions[i]; }); !s.ok())
+  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *sessions[i]; });
+      !s.ok())
     return s;
   if (absl::Status s = flushChecked(sessions, count); !s.ok())
     return s;
@@ -292,7 +297,8 @@ absl::Status SessionPool::checkCall(Session *const *sessions, const Sampling *sa
   if (count < 1 || count > engine_.slots())
     return absl::InvalidArgumentError("session count is " + std::to_string(count) + ", expected 1 to " +
                                       std::to_string(engine_.slots()));
-  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *sessions[i]; }); !s.ok())
+  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *sessions[i]; });
+      !s.ok())
     return s;
   for (int64_t i = 0; i < count; ++i) {
     const Session &session = *sessions[i];

@@ -9,13 +9,15 @@
 namespace llmc::runtime {
 
 /// How the next token is drawn; passed through to the artifact's sampler. temperature 0 takes the likeliest.
-/// Draws depend on the seed and the token's position only, so that these values are all the state of sampling.
+/// Draws depend on the seed and the token's position only, so that these values are all the state of
+/// sampling.
 struct Sampling {
   float temperature = 0, topP = 1, minP = 0;
   int32_t topK = 0; ///< 0: all
   uint64_t seed = 0;
   bool isValid() const {
-    return temperature >= 0 && temperature <= 1e6f && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1 && topK >= 0;
+    return temperature >= 0 && temperature <= 1e6f && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1 &&
+           topK >= 0;
   }
 };
 
@@ -65,8 +67,8 @@ struct Prompt {
   int64_t count;
 };
 
-/// The sessions of an engine, which outlives them. One call at a time; an overlapping one is refused, not queued,
-/// and changes nothing.
+/// The sessions of an engine, which outlives them. One call at a time; an overlapping one is refused, not
+/// queued, and changes nothing.
 class SessionPool {
 public:
   explicit SessionPool(Engine &engine);

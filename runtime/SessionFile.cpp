@@ -33,7 +33,8 @@ private:
 
 } // namespace
 
-absl::Status writeSessionFile(const std::string &path, const Engine &engine, int slot, const SavedSession &session) {
+absl::Status writeSessionFile(const std::string &path, const Engine &engine, int slot,
+                              const SavedSession &session) {
   const std::string &level = engine.codeLevel();
   SessionHeader header = {};
   memcpy(header.magic, kSessionMagic, sizeof kSessionMagic);
@@ -107,14 +108,15 @@ absl::Status SessionFile::checkHeader(uint64_t fileBytes) {
   if (absl::Status s = read(&header_, sizeof header_); !s.ok())
     return s;
   if (memcmp(header_.magic, kSessionMagic, sizeof kSessionMagic) != 0)
-    return absl::InvalidArgumentError(path_ + ": is not a saved session (the first 8 bytes are not its magic number)");
+    return absl::InvalidArgumentError(
+        path_ + ": is not a saved session (the first 8 bytes are not its magic number)");
   if (header_.version != kSessionVersion)
-    return absl::FailedPreconditionError(path_ + ": has session format version " + std::to_string(header_.version) +
-                                         ", this runtime reads version " + std::to_string(kSessionVersion) +
-                                         "; use the runtime that saved it");
+    return absl::FailedPreconditionError(path_ + ": has session format version " +
+                                         std::to_string(header_.version) + ", this runtime reads version " +
+                                         std::to_string(kSessionVersion) + "; use the runtime that saved it");
   if (header_.fileBytes > fileBytes)
-    return damaged("is truncated: its header says " + std::to_string(header_.fileBytes) + " bytes, the file has " +
-                   std::to_string(fileBytes));
+    return damaged("is truncated: its header says " + std::to_string(header_.fileBytes) +
+                   " bytes, the file has " + std::to_string(fileBytes));
   if (header_.fileBytes < fileBytes)
     return damaged("has " + std::to_string(fileBytes - header_.fileBytes) + " bytes after its end at " +
                    std::to_string(header_.fileBytes));
@@ -127,19 +129,23 @@ absl::Status SessionFile::checkHeader(uint64_t fileBytes) {
   return absl::OkStatus();
 }
 
-absl::Status SessionFile::checkFit(const SavedSession &saved, const std::string &level, const Engine &engine) const {
+absl::Status SessionFile::checkFit(const SavedSession &saved, const std::string &level,
+                                   const Engine &engine) const {
   const Artifact &artifact = engine.artifact();
   if (header_.artifactChecksum != artifact.checksum())
-    return absl::FailedPreconditionError(path_ + ": is a session of another artifact than " + artifact.path() +
-                                         " (plan checksum " + printChecksum(header_.artifactChecksum) + ", not " +
-                                         printChecksum(artifact.checksum()) + "); restore it with the one that saved it");
+    return absl::FailedPreconditionError(
+        path_ + ": is a session of another artifact than " + artifact.path() + " (plan checksum " +
+        printChecksum(header_.artifactChecksum) + ", not " + printChecksum(artifact.checksum()) +
+        "); restore it with the one that saved it");
   if (level != engine.codeLevel())
     return absl::FailedPreconditionError(path_ + ": was saved where " + level + " code runs, here it is " +
-                                         engine.codeLevel() + ", which rounds differently; ingest its tokens anew");
+                                         engine.codeLevel() +
+                                         ", which rounds differently; ingest its tokens anew");
   const uint64_t context = static_cast<uint64_t>(engine.context());
   if (header_.tokens > context + 1)
-    return absl::OutOfRangeError(path_ + ": holds " + std::to_string(header_.tokens) + " tokens, the context has room for " +
-                                 std::to_string(context) + "; open the model with a larger one (up to " +
+    return absl::OutOfRangeError(path_ + ": holds " + std::to_string(header_.tokens) +
+                                 " tokens, the context has room for " + std::to_string(context) +
+                                 "; open the model with a larger one (up to " +
                                  std::to_string(engine.plan().metadata.context) + ")");
   if (header_.past > header_.tokens || header_.past > context)
     return damaged("says that " + std::to_string(header_.past) + " of its " + std::to_string(header_.tokens) +
@@ -188,12 +194,13 @@ absl::StatusOr<SavedSession> SessionFile::open(const std::string &path, const En
 
 absl::Status SessionFile::readStates(Engine &engine, int slot) {
   Checksum checksum;
-  absl::Status status = engine.writeSlot(slot, static_cast<int64_t>(header_.past), [&](uint8_t *data, uint64_t bytes) {
-    absl::Status s = read(data, bytes);
-    if (s.ok())
-      checksum.add(data, bytes);
-    return s;
-  });
+  absl::Status status =
+      engine.writeSlot(slot, static_cast<int64_t>(header_.past), [&](uint8_t *data, uint64_t bytes) {
+        absl::Status s = read(data, bytes);
+        if (s.ok())
+          checksum.add(data, bytes);
+        return s;
+      });
   if (status.ok() && checksum.value() != header_.stateChecksum)
     return damaged("checksum of its states is " + printChecksum(header_.stateChecksum) + ", its bytes give " +
                    printChecksum(checksum.value()));

@@ -4,8 +4,8 @@
 //   96  name of the code level, then the tokens, 32 bits each; with the header they are the head
 //   ..  the states' used part (Engine::readSlot), to the end
 //
-// A file is restored only where it goes on bit for bit: with the artifact that saved it, on the same code level.
-// The context and the number of slots may differ.
+// A file is restored only where it goes on bit for bit: with the artifact that saved it, on the same code
+// level. The context and the number of slots may differ.
 #pragma once
 #include "runtime/Session.h"
 
@@ -36,7 +36,8 @@ struct SavedSession {
 };
 
 /// Writes a session under a temporary name and renames it.
-absl::Status writeSessionFile(const std::string &path, const Engine &engine, int slot, const SavedSession &session);
+absl::Status writeSessionFile(const std::string &path, const Engine &engine, int slot,
+                              const SavedSession &session);
 
 /// A file being read. Errors name the file and what is wrong with it.
 class SessionFile {

@@ -1,4 +1,4 @@
-// See TemporaryFile.h.
+// See TemporaryFile.h (POSIX).
 #include "runtime/TemporaryFile.h"
 #include <atomic>
 #include <cerrno>
@@ -18,6 +18,25 @@ static std::string folderOf(const std::string &path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
+static absl::Status cannotCreate(const std::string &path) {
+  return absl::UnknownError(path + ": cannot create a file in " + folderOf(path) + ": " +
+                                strerror(errno));
+}
+
+absl::Status checkWritable(const std::string &path) {
+  struct stat info;
+  if (!path.empty() && path.back() == '/')
+    return absl::InvalidArgumentError(path +
+                                      ": is the name of a directory; give the name of a file to write");
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(path + ": is " +
+                                      (S_ISDIR(info.st_mode) ? "a directory" : "not a regular file") +
+                                      "; give the name of a file to write");
+  if (faccessat(AT_FDCWD, (folderOf(path) + "/.").c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+    return cannotCreate(path);
+  return absl::OkStatus();
+}
+
 TemporaryFile::TemporaryFile(std::string path, std::string what, std::string hint)
     : path_(std::move(path)), what_(std::move(what)), hint_(std::move(hint)) {
   static std::atomic<unsigned> counter{0};
@@ -33,18 +52,16 @@ TemporaryFile::~TemporaryFile() {
 
 absl::Status TemporaryFile::open(uint64_t bytes) {
   bytes_ = bytes;
+  if (absl::Status s = checkWritable(path_); !s.ok())
+    return s;
   removeLeftovers();
-  // Renaming over a device would replace it.
-  struct stat info;
-  if (stat(path_.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(path_ + ": is not a regular file");
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd_ < 0)
-    return failure("cannot create a file in " + folderOf(path_));
+    return cannotCreate(path_);
   isThere_ = true;
   // Asking for the space first turns a full disk into an error before hours of packing; not all file
   // systems can.
-  if (fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 &&
+  if (bytes > 0 && fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 &&
       (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
     return failure("cannot reserve space");
   return absl::OkStatus();
@@ -89,20 +106,27 @@ absl::Status TemporaryFile::commit() {
   return absl::OkStatus();
 }
 
+/// An error from `errno`.
 absl::Status TemporaryFile::failure(const std::string &what) const {
   int error = errno;
+  const std::string need = what_ + " needs " + std::to_string(bytes_) + " bytes";
   if (error == ENOSPC || error == EDQUOT) {
     struct statvfs info;
     std::string space;
     if (statvfs(folderOf(path_).c_str(), &info) == 0)
-      space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) +
-              " are free in " + folderOf(path_);
-    return absl::UnknownError(path_ + ": disk full: " + what_ + " needs " + std::to_string(bytes_) + " bytes" +
-                              space + "; free some or write elsewhere " + hint_);
+      space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) + " are free in " +
+              folderOf(path_);
+    return absl::UnknownError(path_ + ": disk full: " + need + space +
+                                        "; free some or write elsewhere " + hint_);
   }
+  if (error == EFBIG)
+    return absl::UnknownError(path_ + ": file too large: " + need +
+                                        ", more than the file system or this process (ulimit -f) may have; "
+                                        "raise the limit or write elsewhere " + hint_);
   return absl::UnknownError(path_ + ": " + what + ": " + strerror(error));
 }
 
+/// Removes temporaries of this path whose writer no longer runs.
 void TemporaryFile::removeLeftovers() const {
   std::string folder = folderOf(path_);
   size_t slash = path_.rfind('/');

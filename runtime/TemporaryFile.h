@@ -1,4 +1,4 @@
-// A file that appears under its name only when it is whole: written under a temporary name, synced, renamed.
+// Files that appear whole or not at all: written under a temporary name beside their own, then renamed.
 #pragma once
 #include "absl/status/status.h"
 #include <cstdint>
@@ -6,21 +6,26 @@
 
 namespace llmc::runtime {
 
-/// A file under the name PATH.tmp-PROCESS-NUMBER, removed unless it was committed.
+/// Whether `path` can become a file: it is absent or a regular file, and its folder can be written. To be
+/// asked before long work whose result would go there; `TemporaryFile` meets later changes.
+absl::Status checkWritable(const std::string &path);
+
+/// Writes `path` under the name `path`.tmp-PID-N, which is removed unless it is committed. What a killed
+/// process left is removed by the next that opens the same path. Errors name `path` and what to do.
 class TemporaryFile {
 public:
-  /// `what` says in errors what is written ("the artifact"), `hint` how to write it elsewhere ("with -o").
-  TemporaryFile(std::string path, std::string what, std::string hint);
+  /// `what` says in errors what is written ("the artifact"), `hint` how to write it elsewhere.
+  explicit TemporaryFile(std::string path, std::string what = "the file", std::string hint = "with -o");
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile &) = delete;
   TemporaryFile &operator=(const TemporaryFile &) = delete;
 
-  /// Creates it with space for `bytes` and removes what writers that are no more have left of this path.
+  /// Creates the file and reserves `bytes` where the file system can.
   absl::Status open(uint64_t bytes);
   absl::Status write(uint64_t offset, const void *data, size_t bytes);
   /// Makes the file's size `bytes` (space may have been reserved without one).
   absl::Status extendTo(uint64_t bytes);
-  /// Syncs, closes, renames to the path.
+  /// Syncs and renames: afterwards `path` is this file even if the machine fails.
   absl::Status commit();
 
 private:

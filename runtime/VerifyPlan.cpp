@@ -17,8 +17,9 @@ constexpr uint64_t kMaxScratchBytes = 1 << 24;
 
 class PlanVerifier {
 public:
-  PlanVerifier(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file)
-      : plan_(plan), blobBytes_(blobBytes), file_(file) {}
+  PlanVerifier(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file,
+               const std::vector<bool> &isAbsent)
+      : plan_(plan), blobBytes_(blobBytes), file_(file), isAbsent_(isAbsent) {}
 
   absl::Status verify() {
     if (absl::Status s = checkMetadata(); !s.ok())
@@ -33,11 +34,16 @@ public:
         return s;
     std::set<std::string> names;
     for (const Program &program : plan_.programs) {
+      if (!isName(program.name))
+        return fail("program " + number(names.size()) + " has no usable name");
       if (!names.insert(program.name).second)
         return fail("program '" + program.name + "' occurs twice");
       if (absl::Status s = checkProgram(program); !s.ok())
         return s;
     }
+    if (plan_.modelBlob)
+      if (absl::Status s = checkBlobIndex("the model's text", *plan_.modelBlob); !s.ok())
+        return s;
     return checkTokenizer();
   }
 
@@ -129,9 +135,11 @@ private:
     return absl::OkStatus();
   }
 
-  absl::Status checkBlobIndex(const std::string &what, uint32_t blob) const {
+  absl::Status checkBlobIndex(const std::string &what, uint32_t blob, bool mayBeAbsent = false) const {
     if (blob >= blobBytes_.size())
       return fail(what + " names blob " + number(blob) + " of " + number(blobBytes_.size()));
+    if (!mayBeAbsent && blob < isAbsent_.size() && isAbsent_[blob])
+      return fail(what + " names blob " + number(blob) + ", which is absent");
     return absl::OkStatus();
   }
 
@@ -184,7 +192,8 @@ private:
           return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension SLOTS");
         growing += b.shape[d].symbol == Symbol::context || b.shape[d].symbol == Symbol::contextBlocks;
         if (growing > 1)
-          return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension that grows (CTX, CTXB)");
+          return fail(what + " has shape " + printShape(b.shape) +
+                      " with more than one dimension that grows (CTX, CTXB)");
       }
       return checkShape(what, b.shape, b.type, kStateSymbols);
     case BufferKind::weight:
@@ -193,7 +202,7 @@ private:
     }
     if (absl::Status s = checkShape(what, b.shape, b.type, {Symbol::one}); !s.ok())
       return s;
-    if (absl::Status s = checkBlobIndex(what, b.blob); !s.ok())
+    if (absl::Status s = checkBlobIndex(what, b.blob, b.kind == BufferKind::weight); !s.ok())
       return s;
     if (b.blobOffset % kBufferAlignment)
       return fail(what + " is at offset " + number(b.blobOffset) + " of blob " + number(b.blob) +
@@ -408,11 +417,13 @@ private:
   const Plan &plan_;
   const std::vector<uint64_t> &blobBytes_;
   const std::string &file_;
+  const std::vector<bool> &isAbsent_;
 };
 } // namespace
 
-absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file) {
-  return PlanVerifier(plan, blobBytes, file).verify();
+absl::Status verifyPlan(const Plan &plan, const std::vector<uint64_t> &blobBytes, const std::string &file,
+                        const std::vector<bool> &isAbsent) {
+  return PlanVerifier(plan, blobBytes, file, isAbsent).verify();
 }
 
 } // namespace llmc::runtime

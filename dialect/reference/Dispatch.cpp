@@ -1,5 +1,6 @@
 // Dispatches, evaluated where they stand, and launches of kernels.
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/Extent.h"
 #include "dialect/reference/Handlers.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -13,15 +14,6 @@ static LogicalResult evaluateDispatch(Context &c) {
   for (Value &v : passed)
     c.results.push_back(std::move(v));
   return success();
-}
-
-/// "8*T" is 8 of the symbol T; "T" is 1.
-static std::pair<int64_t, StringRef> multipleOf(StringRef entry) {
-  auto [factor, symbol] = entry.split('*');
-  int64_t n = 1;
-  if (symbol.empty() || factor.trim().getAsInteger(10, n))
-    return {1, entry.trim()};
-  return {n, symbol.trim()};
 }
 
 /// The names of an argument's dynamic dimensions, in order; empty if it has none written.
@@ -39,10 +31,9 @@ static void learn(func::FuncOp kernel, unsigned argument, const Tensor &t, llvm:
   auto names = dimensionNames(kernel, argument);
   size_t next = 0;
   for (auto [d, n] : llvm::zip(type.getShape(), t.shape))
-    if (ShapedType::isDynamic(d) && next < names.size()) {
-      auto [factor, symbol] = multipleOf(names[next++]);
-      symbols.try_emplace(symbol, n / factor);
-    }
+    if (ShapedType::isDynamic(d) && next < names.size())
+      if (auto extent = plan::parseExtent(names[next++]))
+        symbols.try_emplace(extent->name(), n / extent->factor);
 }
 
 /// A destination that nobody has written yet, of the size that the kernel's dimension names say.
@@ -50,11 +41,12 @@ static FailureOr<Tensor> newDestination(Context &c, func::FuncOp kernel, unsigne
   auto type = cast<RankedTensorType>(kernel.getArgumentTypes()[argument]);
   SmallVector<int64_t> sizes;
   for (StringRef name : dimensionNames(kernel, argument)) {
-    auto [factor, symbol] = multipleOf(name);
-    auto found = symbols.find(symbol);
+    auto extent = plan::parseExtent(name);
+    auto found = extent ? symbols.find(extent->name()) : symbols.end();
     if (found == symbols.end())
-      return c.error() << "nothing tells the size of '" << symbol << "', a dimension of argument " << argument << " of '" << kernel.getName() << "'";
-    sizes.push_back(factor * found->second);
+      return c.error() << "nothing tells the size of '" << name << "', a dimension of argument " << argument
+                       << " of '" << kernel.getName() << "'";
+    sizes.push_back(extent->factor * found->second);
   }
   if ((int64_t)sizes.size() != (int64_t)type.getNumDynamicDims())
     return c.error() << "argument " << argument << " of '" << kernel.getName() << "' needs 'llm.dims' with one entry per dynamic dimension";

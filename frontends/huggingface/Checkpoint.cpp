@@ -254,16 +254,9 @@ absl::Status Checkpoint::check(const std::vector<TensorSpec> &expected,
   return absl::InvalidArgumentError(message);
 }
 
-absl::Status Checkpoint::stream(const CheckpointTensor &tensor, size_t pieceBytes,
-                                absl::FunctionRef<absl::Status(absl::Span<const uint8_t>)> take) const {
-  const MappedFile &mapping = mappings[tensor.shard];
-  for (size_t at = 0; at < tensor.bytes.size(); at += pieceBytes) {
-    absl::Span<const uint8_t> piece = tensor.bytes.subspan(at, pieceBytes);
-    if (absl::Status status = take(piece); !status.ok())
-      return status;
-    mapping.release(tensor.bytes.first(at + piece.size()));
-  }
-  return absl::OkStatus();
+absl::Status Checkpoint::read(const CheckpointTensor &tensor, uint64_t offset, uint8_t *to,
+                              size_t bytes) const {
+  return mappings[tensor.shard].read(tensor.bytes.subspan(offset, bytes), to);
 }
 
 } // namespace llmc

@@ -5,8 +5,6 @@
 #include "frontends/huggingface/Safetensors.h"
 #include "models/Tensors.h"
 
-#include "absl/functional/function_ref.h"
-
 #include <functional>
 #include <string>
 #include <vector>
@@ -40,11 +38,9 @@ public:
   absl::Status check(const std::vector<TensorSpec> &expected,
                      const std::vector<std::function<bool(const std::string &)>> &ignored = {}) const;
 
-  /// Hands the bytes of `tensor` to `take` in pieces of `pieceBytes` (the last may be shorter) and drops each
-  /// from memory afterwards, so that a checkpoint larger than memory can be read; stops at the first error of
-  /// `take`.
-  absl::Status stream(const CheckpointTensor &tensor, size_t pieceBytes,
-                      absl::FunctionRef<absl::Status(absl::Span<const uint8_t>)> take) const;
+  /// Reads `bytes` of the tensor from `offset` on (all inside it) from the file and not through the mapping,
+  /// so that a checkpoint larger than memory can be read piece by piece.
+  absl::Status read(const CheckpointTensor &tensor, uint64_t offset, uint8_t *to, size_t bytes) const;
 
 private:
   absl::Status addFile(const std::string &path);

@@ -46,6 +46,22 @@ absl::Status openRegular(const std::string &path, OpenFile &file) {
   return absl::OkStatus();
 }
 
+absl::Status readAt(int descriptor, const std::string &path, uint64_t offset, uint8_t *to, size_t bytes) {
+  while (bytes > 0) {
+    ssize_t got = ::pread(descriptor, to, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return systemError(path, "read");
+    if (got == 0)
+      return absl::DataLossError(absl::StrCat(path, ": became shorter while it was read"));
+    to += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
+  }
+  return absl::OkStatus();
+}
+
 } // namespace
 
 absl::StatusOr<MappedFile> MappedFile::open(const std::string &path) {
@@ -53,18 +69,20 @@ absl::StatusOr<MappedFile> MappedFile::open(const std::string &path) {
   if (absl::Status status = openRegular(path, file); !status.ok())
     return status;
   if (file.size == 0) // which mmap refuses
-    return MappedFile(nullptr, 0);
+    return MappedFile(-1, path, nullptr, 0);
   void *data = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.descriptor, 0);
   if (data == MAP_FAILED)
     return systemError(path, "map");
-  ::madvise(data, file.size, MADV_SEQUENTIAL); // advice only: nothing depends on it
-  return MappedFile(static_cast<const uint8_t *>(data), file.size);
+  return MappedFile(std::exchange(file.descriptor, -1), path, static_cast<const uint8_t *>(data), file.size);
 }
 
 MappedFile::MappedFile(MappedFile &&other) noexcept
-    : data(std::exchange(other.data, nullptr)), size(std::exchange(other.size, 0)) {}
+    : descriptor(std::exchange(other.descriptor, -1)), path(std::move(other.path)),
+      data(std::exchange(other.data, nullptr)), size(std::exchange(other.size, 0)) {}
 
 MappedFile &MappedFile::operator=(MappedFile &&other) noexcept {
+  std::swap(descriptor, other.descriptor);
+  std::swap(path, other.path);
   std::swap(data, other.data);
   std::swap(size, other.size);
   return *this;
@@ -73,15 +91,12 @@ MappedFile &MappedFile::operator=(MappedFile &&other) noexcept {
 MappedFile::~MappedFile() {
   if (data)
     ::munmap(const_cast<uint8_t *>(data), size);
+  if (descriptor >= 0)
+    ::close(descriptor);
 }
 
-void MappedFile::release(absl::Span<const uint8_t> part) const {
-  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  uintptr_t begin = reinterpret_cast<uintptr_t>(part.data()), end = begin + part.size();
-  begin = (begin + page - 1) / page * page;
-  end = end / page * page;
-  if (begin < end)
-    ::madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+absl::Status MappedFile::read(absl::Span<const uint8_t> part, uint8_t *to) const {
+  return readAt(descriptor, path, part.data() - data, to, part.size());
 }
 
 absl::StatusOr<std::string> readFile(const std::string &path, size_t maxBytes) {
@@ -92,17 +107,10 @@ absl::StatusOr<std::string> readFile(const std::string &path, size_t maxBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": expects at most ", maxBytes, " bytes, found ", file.size));
   std::string content(file.size, '\0');
-  size_t filled = 0;
-  while (filled < content.size()) {
-    ssize_t got = ::read(file.descriptor, content.data() + filled, content.size() - filled);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got < 0)
-      return systemError(path, "read");
-    if (got == 0)
-      return absl::DataLossError(absl::StrCat(path, ": became shorter while it was read"));
-    filled += static_cast<size_t>(got);
-  }
+  absl::Status status =
+      readAt(file.descriptor, path, 0, reinterpret_cast<uint8_t *>(content.data()), content.size());
+  if (!status.ok())
+    return status;
   return content;
 }
 
@@ -124,6 +132,9 @@ absl::Status checkDirectory(const std::string &directory) {
   if (!S_ISDIR(info.st_mode))
     return absl::InvalidArgumentError(
         absl::StrCat(directory, ": expects a directory with a Hugging Face checkpoint"));
+  // Else its files would seem to be absent.
+  if (::faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) != 0)
+    return systemError(directory, "open the directory");
   return absl::OkStatus();
 }
 

@@ -20,12 +20,16 @@ public:
   ~MappedFile();
 
   absl::Span<const uint8_t> bytes() const { return {data, size}; }
-  /// Drops the whole pages of `part` from this process's memory; they are read again when next touched.
-  void release(absl::Span<const uint8_t> part) const;
+  /// Reads the bytes of `part`, a part of `bytes()`, without touching the mapping: mapped pages count as
+  /// memory of this process and come in by many at a time, so a file larger than memory is read like this.
+  absl::Status read(absl::Span<const uint8_t> part, uint8_t *to) const;
 
 private:
-  MappedFile(const uint8_t *data, size_t size) : data(data), size(size) {}
+  MappedFile(int descriptor, std::string path, const uint8_t *data, size_t size)
+      : descriptor(descriptor), path(std::move(path)), data(data), size(size) {}
 
+  int descriptor;
+  std::string path;
   const uint8_t *data;
   size_t size;
 };

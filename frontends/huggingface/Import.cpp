@@ -3,10 +3,26 @@
 #include "frontends/huggingface/Files.h"
 #include "models/Json.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
 
 using namespace mlir;
 namespace llmc {
 namespace {
+
+/// The special tokens of tokenizer_config.json, each a text or an object with the text as "content".
+std::string namedTokens(const JsonValue &config) {
+  llvm::json::Object names;
+  for (const char *key :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    const JsonValue *value = config.find(key);
+    if (const JsonValue *content = value ? value->find("content") : nullptr)
+      value = content;
+    if (value && value->kind == JsonKind::String)
+      names[key] = value->text;
+  }
+  return names.empty() ? "" : llvm::formatv("{0}", llvm::json::Value(std::move(names))).str();
+}
 
 /// What tokenizer_config.json adds: the chat template if it has no file of its own, and the names of a
 /// tiktoken vocabulary's special ids.
@@ -17,9 +33,11 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
     absl::StatusOr<JsonValue> parsed = parseJsonTree(*files.tokenizerConfig, 64);
     if (!parsed.ok())
       return absl::InvalidArgumentError(directory +
-                                        "/tokenizer_config.json: " + std::string(parsed.status().message()));
+                                        "/tokenizer_config.json: " + std::string(parsed.status().message()) +
+                                        ": download the file again");
     config = std::move(*parsed);
   }
+  model.namedTokens = namedTokens(config);
   const JsonValue *chat = config.find("chat_template");
   if (!files.chatTemplate && chat) {
     if (chat->kind == JsonKind::String)
@@ -45,6 +63,22 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
   return absl::OkStatus();
 }
 
+/// The tokens that begin and end a text must be some of the model's.
+absl::Status checkTokens(const ImportedModel &model, const std::string &directory) {
+  auto check = [&](const char *key, int64_t token) -> absl::Status {
+    if (token < model.model.facts.vocab)
+      return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        directory + ": " + key + " is " + std::to_string(token) + ", outside the vocabulary of " +
+        std::to_string(model.model.facts.vocab) +
+        " tokens; correct it in generation_config.json or, where that has none, in config.json");
+  };
+  for (int64_t token : model.generation.eosTokens)
+    if (absl::Status status = check("eos_token_id", token); !status.ok())
+      return status;
+  return model.generation.bosToken ? check("bos_token_id", *model.generation.bosToken) : absl::OkStatus();
+}
+
 } // namespace
 
 absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std::string &directory,
@@ -52,17 +86,9 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   absl::StatusOr<ConfigReader> config = readConfig(directory);
   if (!config.ok())
     return config.status();
-  std::vector<std::string> architectures = config->getStringsOr("architectures", {});
-  std::string architecture = architectures.empty() ? "" : architectures.front();
-  const Family *family = findFamily("", architecture); // some checkpoints have no model_type
-  std::string modelType = family ? family->modelType : config->getString("model_type");
-  if (absl::Status status = config->status(); !status.ok())
-    return status;
-  if (!family)
-    family = findFamily(modelType, architecture);
-  if (!family)
-    return absl::UnimplementedError(config->fileName() + ": key \"model_type\" is \"" + modelType +
-                                    "\", a family that llmc does not know; it knows " + familyNames());
+  absl::StatusOr<const Family *> family = findFamily(*config);
+  if (!family.ok())
+    return family.status();
   if (config->has("quantization_config"))
     return absl::UnimplementedError(
         config->fileName() +
@@ -75,7 +101,15 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
       return checkpoint.status();
     result.checkpoint = std::move(*checkpoint);
   }
+  std::string dtype = config->getStringOr(config->presentKey({"dtype", "torch_dtype"}), "bfloat16");
+  if (!weights && dtype != "bfloat16" && dtype != "float16" && dtype != "float32")
+    config->fail(config->presentKey({"dtype", "torch_dtype"}),
+                 "without weights it must be bfloat16, float16 or float32");
   auto weightType = [&](StringRef name) -> Type {
+    if (name.empty()) // what to assume of tensors that are not there
+      return dtype == "float32"   ? Type(Float32Type::get(&context))
+             : dtype == "float16" ? Type(Float16Type::get(&context))
+                                  : Type(BFloat16Type::get(&context));
     const CheckpointTensor *tensor = result.checkpoint ? result.checkpoint->find(name.str()) : nullptr;
     if (!tensor)
       return {};
@@ -85,7 +119,9 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
       return Float16Type::get(&context);
     return BFloat16Type::get(&context); // what is missing or of another type is reported below
   };
-  absl::StatusOr<BuiltModel> model = family->build(context, *config, weightType);
+  absl::StatusOr<BuiltModel> model = (*family)->build(context, *config, weightType);
+  if (absl::IsUnimplemented(model.status())) // about tensors, of which a family knows the names only
+    return absl::UnimplementedError(directory + ": " + std::string(model.status().message()));
   if (!model.ok())
     return model.status();
   result.model = std::move(*model);
@@ -99,6 +135,8 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   if (!generation.ok())
     return generation.status();
   result.generation = *generation;
+  if (absl::Status status = checkTokens(result, directory); !status.ok())
+    return status;
   std::string path = directory + "/generation_config.json";
   if (fileExists(path)) {
     absl::StatusOr<std::string> text = readFile(path, 1 << 20);

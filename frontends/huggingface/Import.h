@@ -12,6 +12,7 @@ struct ImportedModel {
   GenerationConfig generation;
   std::string generationText; ///< generation_config.json as it is, or empty
   TokenizerFiles tokenizer;
+  std::string namedTokens; ///< JSON object of the special tokens that chat templates name (bos_token, ...), or empty
   struct SpecialToken {
     uint32_t id;
     std::string text;
@@ -20,8 +21,8 @@ struct ImportedModel {
 };
 
 /// Reads config.json, finds the family, builds the module and compares the checkpoint's tensors with what the
-/// module reads. With `weights` false only config.json is needed and weights are bf16. Errors name file, key
-/// or tensor.
+/// module reads. With `weights` false only config.json is needed and weights have its `dtype` (bf16 where it
+/// names none). Errors name file, key or tensor.
 absl::StatusOr<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &directory,
                                                 bool weights = true);
 

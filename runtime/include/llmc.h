@@ -159,6 +159,17 @@ LLMC_API llmc_status llmc_detokenize(llmc_model *model, const int32_t *tokens, s
 /* The raw bytes of one token, valid as long as the model; length 0 for ids that are no token. */
 LLMC_API llmc_status llmc_token_bytes(llmc_model *model, int32_t token, const char **bytes, size_t *length);
 
+/* A message of a conversation, UTF-8: who speaks ("system", "user", "assistant") and what. */
+typedef struct llmc_chat_message {
+  const char *role, *content;
+} llmc_chat_message;
+/* The text of a conversation by the model's own chat template; tokenize it with LLMC_TOKENIZE_SPECIAL, without _START. With
+ * `ask` not 0 it ends where the assistant's answer begins. variables_json may be NULL or hold more variables for the template as
+ * a JSON object, e.g. {"enable_thinking": false}. Writes at most `capacity` bytes; *bytes is how many there are in all.
+ * LLMC_NOT_FOUND: no template; LLMC_UNSUPPORTED: it has a construct that is not supported. */
+LLMC_API llmc_status llmc_chat_render(llmc_model *model, const llmc_chat_message *messages, size_t count, int ask,
+                                      const char *variables_json, char *text, size_t capacity, size_t *bytes);
+
 /* Text as tokens come: only whole characters, the rest is held back until it is whole. */
 LLMC_API llmc_status llmc_text_stream_create(llmc_model *model, llmc_text_stream **stream);
 LLMC_API void llmc_text_stream_free(llmc_text_stream *stream);

@@ -16,8 +16,8 @@ public:
   virtual bool merge(const std::string &left, const std::string &right) = 0;
 };
 
-/// Takes a value apart when its scope ends. nlohmann's destructor of a value with others in it asks for memory
-/// and ends the process when there is none; this needs none.
+/// Takes a value apart when its scope ends. nlohmann's destructor of a value with others in it asks for
+/// memory and ends the process when there is none; this needs none.
 class DismantledJson {
 public:
   explicit DismantledJson(nlohmann::json &value) : value_(value) {}

@@ -1,6 +1,7 @@
 // Translation of patterns to PCRE2 and matching with its JIT, falling back to the interpreter where the JIT's
 // stack ends.
 #include "runtime/tokenizer/SplitPattern.h"
+#include "runtime/tokenizer/NewCharacters.h"
 #include <new>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -224,7 +225,9 @@ absl::StatusOr<SplitPattern> SplitPattern::compile(std::string_view pattern) {
 }
 
 absl::Status SplitPattern::split(std::string_view text, Piece piece, std::vector<Piece> &pieces) const {
-  const auto *subject = reinterpret_cast<PCRE2_SPTR>(text.data() + piece.begin);
+  std::string copy;
+  const bool isCopied = replaceNewCharacters(text.substr(piece.begin, piece.end - piece.begin), copy);
+  const auto *subject = reinterpret_cast<PCRE2_SPTR>(isCopied ? copy.data() : text.data() + piece.begin);
   const size_t length = piece.end - piece.begin;
   std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data *)> match(pcre2_match_data_create(1, nullptr),
                                                                         pcre2_match_data_free);

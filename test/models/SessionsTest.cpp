@@ -1,6 +1,7 @@
-// Sessions on compiled models, one with key/value caches and one with recurrent states: whatever is done to many
-// at once, each ends up with the same bits as alone. A saved file holds all of a session's state and equal
-// sessions are equal files, so that bits are compared by comparing files. And logits that are not finite.
+// Sessions on compiled models, one with key/value caches and one with recurrent states: whatever is done to
+// many at once, each ends up with the same bits as alone. A saved file holds all of a session's state and
+// equal sessions are equal files, so that bits are compared by comparing files. And logits that are not
+// finite.
 #include "llmc.h"
 #include <algorithm>
 #include <cstring>
@@ -91,7 +92,8 @@ int32_t advance(llmc_session *session, const llmc_sampling &sampling) {
   return token;
 }
 void ingest(llmc_session *session, const std::vector<int32_t> &tokens) {
-  EXPECT_EQ(llmc_ingest(session, tokens.data(), static_cast<int64_t>(tokens.size())), LLMC_OK) << llmc_last_error();
+  EXPECT_EQ(llmc_ingest(session, tokens.data(), static_cast<int64_t>(tokens.size())), LLMC_OK)
+      << llmc_last_error();
 }
 
 std::vector<int32_t> randomTokens(std::mt19937 &random, int64_t count, int64_t vocab) {
@@ -208,7 +210,8 @@ public:
     for (Played &played : live_)
       llmc_session_free(played.session);
     unlink(file_.c_str());
-    printf("%d advanced, %d ingested, %d forked, %d restored, %d ended\n", advanced_, ingested_, forked_, restored_, ended_);
+    printf("%d advanced, %d ingested, %d forked, %d restored, %d ended\n", advanced_, ingested_, forked_,
+           restored_, ended_);
   }
 
 private:
@@ -251,7 +254,8 @@ private:
     std::vector<std::vector<int32_t>> tokens;
     for (size_t i : which) {
       int64_t room = kContext - llmc_session_tokens(live_[i].session) - 1;
-      int64_t count = std::min<int64_t>(1 + static_cast<int64_t>(random_() % (random_() % 4 ? 12 : 130)), room);
+      int64_t count =
+          std::min<int64_t>(1 + static_cast<int64_t>(random_() % (random_() % 4 ? 12 : 130)), room);
       if (count < 1)
         continue;
       tokens.push_back(randomTokens(random_, count, vocab_));
@@ -263,7 +267,9 @@ private:
     for (const auto &list : tokens)
       pointers.push_back(list.data());
     if (!sessions.empty()) {
-      ASSERT_EQ(llmc_ingest_batch(sessions.data(), pointers.data(), counts.data(), static_cast<int64_t>(sessions.size())), LLMC_OK)
+      ASSERT_EQ(llmc_ingest_batch(sessions.data(), pointers.data(), counts.data(),
+                                  static_cast<int64_t>(sessions.size())),
+                LLMC_OK)
           << llmc_last_error();
     }
   }
@@ -283,7 +289,9 @@ private:
     if (which.empty())
       return;
     std::vector<int32_t> next(which.size());
-    ASSERT_EQ(llmc_advance_batch(sessions.data(), sampling.data(), static_cast<int64_t>(which.size()), next.data()), LLMC_OK)
+    ASSERT_EQ(
+        llmc_advance_batch(sessions.data(), sampling.data(), static_cast<int64_t>(which.size()), next.data()),
+        LLMC_OK)
         << llmc_last_error();
     std::vector<size_t> full;
     for (size_t n = 0; n < which.size(); ++n) {
@@ -325,11 +333,19 @@ private:
 
 TEST_P(SessionsOf, interleaved_at_random_equal_each_alone) { Interleaving(artifactOf(GetParam())).run(); }
 
-/// llama-a or kimi-a with the largest finite bf16 value in place of some weights of a tensor.
-std::string overflowing(const std::string &name, const std::string &tensor, size_t firstElement, size_t elements) {
+INSTANTIATE_TEST_SUITE_P(Models, SessionsOf, testing::Values("llama-a", "kimi-a"), [](const auto &info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+/// A checkpoint of test/golden with the largest finite bf16 value in place of some weights of a tensor.
+std::string overflowing(const std::string &name, const std::string &tensor, size_t firstElement,
+                        size_t elements) {
   std::string directory = workFile(name + "-" + tensor);
   mkdir(directory.c_str(), 0777);
-  std::string source = LLMC_SOURCE "/test/golden/" + name + "/", weights = readFile(source + "model.safetensors");
+  std::string source = LLMC_SOURCE "/test/golden/" + name + "/",
+              weights = readFile(source + "model.safetensors");
   uint64_t headerBytes;
   memcpy(&headerBytes, weights.data(), sizeof headerBytes);
   size_t at = weights.find("\"" + tensor + "\"");
@@ -343,20 +359,24 @@ std::string overflowing(const std::string &name, const std::string &tensor, size
   return compile(directory, name + "-" + tensor);
 }
 
-TEST_P(SessionsOf, logits_that_overflow_never_become_a_token) {
+TEST(Logits, that_overflow_never_become_a_token) {
   std::mt19937 random(2);
-  // One row of the head: one infinite logit, which greedy search would like best. The last norm: no finite one.
-  for (auto [tensor, first, elements] : {std::tuple("lm_head.weight", 72 * 5, 72), {"model.norm.weight", 0, 72}}) {
-    Model model(overflowing(GetParam(), tensor, first, elements), 2);
+  // One row of the head: one infinite logit, which greedy search would like best. The last norm: no finite
+  // one.
+  for (auto [tensor, first, elements] :
+       {std::tuple("lm_head.weight", 72 * 5, 72), {"model.norm.weight", 0, 72}}) {
+    Model model(overflowing("llama-a", tensor, first, elements), 2);
     for (float temperature : {0.0f, 0.7f}) {
       llmc_session *sessions[2] = {model.create(), model.create()};
       ingest(sessions[0], randomTokens(random, 70, 257));
       ingest(sessions[1], {3});
       llmc_sampling sampling[2] = {{temperature, 1, 0, 0, 1}, {temperature, 0.9f, 0, 40, 2}};
       int32_t tokens[2] = {7, 7};
-      ASSERT_EQ(llmc_advance_batch(sessions, sampling, 2, tokens), LLMC_NOT_FINITE) << tensor << " " << temperature;
-      EXPECT_STREQ(llmc_last_error(), "session 1: the model's logits are not finite, so there is no next token; check the "
-                                      "weights (NaN or infinity)");
+      ASSERT_EQ(llmc_advance_batch(sessions, sampling, 2, tokens), LLMC_NOT_FINITE)
+          << tensor << " " << temperature;
+      EXPECT_STREQ(llmc_last_error(),
+                   "session 1: the model's logits are not finite, so there is no next token; check the "
+                   "weights (NaN or infinity)");
       EXPECT_EQ(tokens[0], -1);
       EXPECT_EQ(tokens[1], -1);
       EXPECT_EQ(llmc_session_tokens(sessions[1]), 1);
@@ -368,11 +388,5 @@ TEST_P(SessionsOf, logits_that_overflow_never_become_a_token) {
     }
   }
 }
-
-INSTANTIATE_TEST_SUITE_P(Models, SessionsOf, testing::Values("llama-a", "kimi-a"), [](const auto &info) {
-  std::string name = info.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
 
 } // namespace

@@ -1,6 +1,7 @@
 // Memory that runs out at every single place where the runtime asks for some: the first request fails, or the
-// second, ... and then also all after it. Every time a clear error, nothing lost, and the model goes on. A program
-// of its own, since it stands between the runtime and the C library's malloc, mmap and pthread_create.
+// second, ... and then also all after it. Every time a clear error, nothing lost, and the model goes on. A
+// program of its own, since it stands between the runtime and the C library's malloc, mmap and
+// pthread_create.
 #include "SessionFixture.h"
 #include <atomic>
 #include <cerrno>
@@ -49,7 +50,9 @@ void *__libc_memalign(size_t, size_t);
 void __libc_free(void *);
 
 void *malloc(size_t bytes) { return fails() ? withoutMemory() : counted(__libc_malloc(bytes)); }
-void *calloc(size_t count, size_t bytes) { return fails() ? withoutMemory() : counted(__libc_calloc(count, bytes)); }
+void *calloc(size_t count, size_t bytes) {
+  return fails() ? withoutMemory() : counted(__libc_calloc(count, bytes));
+}
 void *realloc(void *old, size_t bytes) {
   if (fails())
     return withoutMemory();
@@ -82,7 +85,8 @@ int munmap(void *address, size_t bytes) {
   --live;
   return static_cast<int>(syscall(SYS_munmap, address, bytes));
 }
-int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *), void *argument) {
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *),
+                   void *argument) {
   static auto *real = reinterpret_cast<decltype(&pthread_create)>(dlsym(RTLD_NEXT, "pthread_create"));
   return fails() ? EAGAIN : real(thread, attributes, main, argument);
 }
@@ -93,24 +97,20 @@ namespace {
 
 class Memory : public Sessions {
 protected:
-  /// Runs `call` again and again with its first, second, ... request failing until it needs no more, and gives
-  /// the number of requests. `undo` frees what was made.
+  /// Runs `call` again and again with its first, second, ... request failing until it needs no more, and
+  /// gives the number of requests. `undo` frees what was made.
   template <typename Call, typename Undo> int64_t walk(const char *what, const Call &call, const Undo &undo) {
     for (bool lasting : {false, true}) {
-      // Beforehand, so that what is kept for good is there: room for the text of errors, what the C library and
-      // the first exception keep.
-      try {
-        throw std::bad_alloc();
-      } catch (const std::bad_alloc &) {
-        EXPECT_STRNE(strerror(EAGAIN), "");
-      }
-      EXPECT_EQ(llmc_model_open((std::string(200, 'x') + std::string(300, '/')).c_str(), nullptr, &none_), LLMC_NOT_FOUND);
+      // Beforehand, so that what is kept for good is there, room for the text of errors for one.
+      EXPECT_EQ(llmc_model_open((std::string(200, 'x') + std::string(300, '/')).c_str(), nullptr, &none_),
+                LLMC_NOT_FOUND);
       EXPECT_EQ(call(), LLMC_OK) << what << ": " << llmc_last_error();
       undo();
-      for (int64_t number = 1;; ++number) {
+      // Number 0 is another first one, for what the C library keeps for good at the first exception.
+      for (int64_t number = 0;; ++number) {
         int64_t before = live;
         isLasting = lasting;
-        left = number;
+        left = std::max<int64_t>(number, 1);
         requests = 0;
         hasFailed = false;
         isWatching = true;
@@ -119,14 +119,17 @@ protected:
         if (!hasFailed) {
           EXPECT_EQ(status, LLMC_OK) << llmc_last_error();
           undo();
-          if (lasting)
+          if (lasting) {
+            printf("%s: %lld requests\n", what, static_cast<long long>(requests));
             return requests;
+          }
           break;
         }
         undo();
         int64_t lost = live - before;
-        std::string where = std::string(what) + ", request " + std::to_string(number) + (lasting ? " and all after it" : "");
-        EXPECT_EQ(lost, 0) << where << " leaks";
+        std::string where =
+            std::string(what) + ", request " + std::to_string(number) + (lasting ? " and all after it" : "");
+        EXPECT_TRUE(lost == 0 || number == 0) << where << " leaks " << lost;
         if (status != LLMC_OK) // a few requests are for speed only and can be done without
           check(status, where);
         if (HasFailure())
@@ -154,8 +157,9 @@ TEST_F(Memory, runs_out_while_a_model_is_opened) {
   llmc_model_options options;
   llmc_model_options_init(&options);
   options.threads = 2;
-  int64_t requests = walk("open", [&] { return llmc_model_open(path_.c_str(), &options, &model); },
-                          [&] { llmc_model_close(model); });
+  int64_t requests = walk(
+      "open", [&] { return llmc_model_open(path_.c_str(), &options, &model); },
+      [&] { llmc_model_close(model); });
   EXPECT_GT(requests, 50);
 }
 
@@ -215,7 +219,7 @@ TEST_F(Memory, runs_out_while_text_becomes_tokens) {
     model = open();
   };
   fresh();
-  walk("tokenize", call, fresh);
+  EXPECT_GT(walk("tokenize", call, fresh), 50);
   llmc_model_close(model);
 }
 

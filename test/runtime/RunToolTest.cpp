@@ -1,6 +1,8 @@
 // llmc-run as users see it: output, errors, exit codes.
 #include "TestModel.h"
+#include <algorithm>
 #include <cstring>
+#include <functional>
 #include <sys/wait.h>
 
 namespace llmc::test {
@@ -65,8 +67,10 @@ TEST_F(RunTool, goes_on_from_a_saved_session) {
   EXPECT_EQ(run("toy.llmc --restore s -p you -n 3").out, run("toy.llmc -p heyyou -n 3").out.substr(3));
   EXPECT_EQ(run("toy.llmc --restore s --tokens 1,2 -n 4 --print-tokens").out,
             run("toy.llmc --tokens 95,89,1,2 -n 4 --print-tokens").out);
-  Outcome full = run("toy.llmc --restore s -c 32 --print-tokens --tokens 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31");
-  EXPECT_EQ(full.err, "llmc-run: error: the prompt has 31 tokens after the 2 of the session, the context 32; choose a larger one with "
+  Outcome full = run("toy.llmc --restore s -c 32 --print-tokens --tokens "
+                     "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31");
+  EXPECT_EQ(full.err, "llmc-run: error: the prompt has 31 tokens after the 2 of the session, the context 32; "
+                      "choose a larger one with "
                       "-c (this model allows up to 512)\n");
 }
 
@@ -125,8 +129,10 @@ TEST_F(RunTool, failures_exit_1_and_wrong_usage_2) {
       {"toy.llmc --tokens 1 --logits l.npy --save s",
        "--logits excludes --save and --restore (llmc-run --help lists the flags)", 2},
       {"toy.llmc --restore none", "none: cannot open: No such file or directory", 1},
-      {"toy.llmc --restore toy.llmc", "toy.llmc: is not a saved session (the first 8 bytes are not its magic number)", 1},
-      {"toy.llmc --tokens 1 -n 1 --temp 0 --save none/s", "none/s: cannot create a file in none: No such file or directory", 1},
+      {"toy.llmc --restore toy.llmc",
+       "toy.llmc: is not a saved session (the first 8 bytes are not its magic number)", 1},
+      {"toy.llmc --tokens 1 -n 1 --temp 0 --save none/s",
+       "none/s: cannot create a file in none: No such file or directory", 1},
       {"none.llmc -p a", "none.llmc: cannot open: No such file or directory", 1},
       {"toy.llmc --tokens 97", "token 97 is outside the vocabulary of 97", 1},
       {"toy.llmc -p ''", "the prompt is empty and this model has no start token to begin with", 1},
@@ -146,6 +152,197 @@ TEST_F(RunTool, failures_exit_1_and_wrong_usage_2) {
   }
   EXPECT_EQ(run("--help").code, 0);
   EXPECT_EQ(run("--version").out, "llmc-run 0.1.0\n");
+}
+
+/// The toy model with a chat template (it has no line feeds) and whatever else is changed.
+class ChatTool : public RunTool {
+protected:
+  static constexpr const char *kTemplate = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.role "
+                                           "== 'assistant' %}<|end|>{% endif %}{% endfor %}"
+                                           "{% if add_generation_prompt %}[assistant]{% endif %}";
+  void write(const std::string &name, const std::function<void(ArtifactContents &)> &change) {
+    ArtifactContents contents = testModel();
+    contents.plan.tokenizer.chatTemplate = kTemplate;
+    change(contents);
+    ASSERT_TRUE(writeArtifact(folder_.file(name), contents).ok());
+  }
+  void SetUp() override {
+    RunTool::SetUp();
+    write("chat.llmc", [](ArtifactContents &) {});
+  }
+  /// What the model writes after a text, without the line feed.
+  std::string continued(const std::string &text, const std::string &flags) {
+    Outcome o = run("toy.llmc --temp 0 " + flags + " -p '" + text + "'");
+    EXPECT_EQ(o.code, 0) << o.err;
+    return o.out.substr(text.size(), o.out.size() - text.size() - 1);
+  }
+};
+
+TEST_F(ChatTool, answers_one_message) {
+  Outcome o = run("chat.llmc --chat -p hey --temp 0 -n 5");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.out, continued("[user]hey[assistant]", "-n 5") + "\n");
+  EXPECT_EQ(o.err, "");
+  o = run("chat.llmc --chat --system 'Be it.' -p hey --temp 0 -n 5");
+  EXPECT_EQ(o.out, continued("[system]Be it.[user]hey[assistant]", "-n 5") + "\n");
+}
+
+TEST_F(ChatTool, goes_on_with_only_what_is_new) {
+  writeFile(folder_.file("lines"), "one\n\ntwo\r\n/stats\n/reset\ntwo\n/exit\nnever\n");
+  Outcome o = run("chat.llmc --chat --temp 0 -n 4 --stats < lines");
+  EXPECT_EQ(o.code, 0) << o.err;
+  std::string first = continued("[user]one[assistant]", "-n 4");
+  std::string second = continued("[user]one[assistant]" + first + "<|end|>[user]two[assistant]", "-n 4");
+  EXPECT_EQ(o.out, first + "\n" + second + "\n" + continued("[user]two[assistant]", "-n 4") + "\n");
+  // The prompt of the first turn; the end token, which was not drawn, and the second message; after /reset
+  // all of it.
+  std::vector<std::string> ingested;
+  for (size_t at = 0; (at = o.err.find("ingest: ", at)) != std::string::npos; at += 8)
+    ingested.push_back(o.err.substr(at + 8, o.err.find(' ', at + 8) - at - 8));
+  EXPECT_EQ(ingested, (std::vector<std::string>{"20", "21", "21", "20"}));
+  EXPECT_NE(o.err.find("context: 49 of 512 tokens, 4 messages\n"), std::string::npos) << o.err;
+}
+
+TEST_F(ChatTool, begins_anew_when_the_template_changes_the_past) {
+  write("forgets.llmc", [](ArtifactContents &c) {
+    c.plan.tokenizer.chatTemplate = "[{{ messages|length }}]{{ messages[-1].content }}:";
+  });
+  writeFile(folder_.file("lines"), "one\ntwo\n");
+  Outcome o = run("forgets.llmc --chat --temp 0 -n 4 < lines");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.out, continued("[1]one:", "-n 4") + "\n" + continued("[3]two:", "-n 4") + "\n");
+}
+
+TEST_F(ChatTool, ends_at_the_models_end_tokens_and_at_the_templates) {
+  // A message that the toy answers with a Q among other things; Q (49) is made an end token in different
+  // ways.
+  std::string message, shown;
+  for (int i = 0; message.empty() && i < 200; ++i) {
+    std::string tried = "m" + std::to_string(i), text = "[user]" + tried + "[assistant]";
+    Outcome o = run("toy.llmc --temp 0 -n 12 -p '" + text + "'");
+    size_t at = o.out.find('Q', text.size());
+    if (o.code == 0 && at != std::string::npos && at > text.size() + 2)
+      message = tried, shown = o.out.substr(text.size(), 12);
+  }
+  ASSERT_FALSE(message.empty());
+  const std::string expected = shown.substr(0, shown.find('Q')) + "\n";
+  auto makeSpecial = [](ArtifactContents &c) {
+    std::string json = testTokenizerJson();
+    const std::string end = R"("id": 96, "content": "<|end|>")";
+    json.replace(json.find(end), end.size(), R"("id": 49, "content": "Q")");
+    c.blobs[c.plan.tokenizer.blob] = blobOf(json);
+    c.plan.metadata.eos.clear();
+  };
+  write("own.llmc", [](ArtifactContents &c) { c.plan.metadata.eos = {49}; });
+  write("template.llmc", [&](ArtifactContents &c) {
+    makeSpecial(c);
+    std::string &text = c.plan.tokenizer.chatTemplate;
+    text.replace(text.find("<|end|>"), 7, "Q");
+  });
+  write("endless.llmc", [&](ArtifactContents &c) {
+    makeSpecial(c);
+    c.plan.tokenizer.chatTemplate =
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]";
+  });
+  for (const char *name : {"own.llmc", "template.llmc"})
+    EXPECT_EQ(run(std::string(name) + " --chat --temp 0 -n 12 -p " + message).out, expected) << name;
+  // Nothing ends this one, and special tokens are not shown.
+  shown.erase(std::remove(shown.begin(), shown.end(), 'Q'), shown.end());
+  EXPECT_EQ(run("endless.llmc --chat --temp 0 -n 12 -p " + message).out, shown + "\n");
+}
+
+TEST_F(ChatTool, says_when_the_context_is_full) {
+  Outcome o = run("chat.llmc --chat --temp 0 --ignore-eos -c 32 -p hey");
+  EXPECT_EQ(o.code, 1);
+  EXPECT_EQ(o.err, "llmc-run: error: the context of 32 tokens is full, the answer ends here; /reset forgets "
+                   "the conversation, -c "
+                   "makes the context larger (this model allows up to 512)\n");
+  writeFile(folder_.file("lines"), "one\nabcdefghijklmnopqrstuvwxyz\n/reset\none\n");
+  o = run("chat.llmc --chat --temp 0 -c 32 -n 2 < lines");
+  EXPECT_EQ(o.code, 1);
+  std::string answer = continued("[user]one[assistant]", "-n 2");
+  EXPECT_EQ(o.out, answer + "\n" + answer + "\n");
+  EXPECT_EQ(o.err, "llmc-run: error: the conversation has 66 tokens, the context 32; /reset forgets it, -c "
+                   "makes the context "
+                   "larger (this model allows up to 512)\n");
+}
+
+TEST_F(ChatTool, refuses_clearly) {
+  write("none.llmc", [](ArtifactContents &c) { c.plan.tokenizer.chatTemplate.clear(); });
+  write("include.llmc", [](ArtifactContents &c) { c.plan.tokenizer.chatTemplate = "a\n {% include 'b' %}"; });
+  write("strict.llmc", [](ArtifactContents &c) {
+    c.plan.tokenizer.chatTemplate =
+        "{% if messages|length > 1 %}{{ raise_exception('too much') }}{% endif %}{{ messages[0].content }}";
+  });
+  write("words.llmc", [](ArtifactContents &c) {
+    c.plan.tokenizer = {};
+    c.plan.tokenizer.chatTemplate = kTemplate;
+  });
+  const std::string usage = " (llmc-run --help lists the flags)";
+  struct {
+    std::string arguments, message;
+    int code;
+  } cases[] = {
+      {"none.llmc --chat -p a",
+       "none.llmc: has no chat template (the checkpoint's tokenizer_config.json and chat_template.jinja hold "
+       "none); give the "
+       "whole text with -p instead",
+       1},
+      {"include.llmc --chat -p a",
+       "include.llmc: chat template: line 2, column 5: tag 'include' is not supported", 1},
+      {"strict.llmc --chat --system s -p a",
+       "strict.llmc: chat template: line 1, column 32: the template refuses this conversation: too much", 1},
+      {"words.llmc --chat -p a", "words.llmc: there is no tokenizer; give tokens instead of text", 1},
+      {"words.llmc -p a", "words.llmc: there is no tokenizer; give tokens instead of text", 1},
+      {"chat.llmc --chat --chat-vars '[1]' -p a", "template variables: expects a JSON object", 1},
+      {"chat.llmc --chat --chat-vars '{' -p a", "template variables: is not valid JSON at byte 2", 1},
+      {"chat.llmc --chat -p \"$(printf '\\377')\"", "a message is not UTF-8 at byte 0", 1},
+      {"chat.llmc --chat --tokens 1", "--chat excludes --tokens, --logits and --print-tokens" + usage, 2},
+      {"chat.llmc --system a -p b", "--system and --chat-vars need --chat" + usage, 2},
+  };
+  for (const auto &c : cases) {
+    Outcome o = run(c.arguments);
+    EXPECT_EQ(o.code, c.code) << c.arguments;
+    EXPECT_EQ(o.err, "llmc-run: error: " + c.message + "\n");
+    EXPECT_EQ(o.out, "");
+  }
+  EXPECT_EQ(run("words.llmc --tokens 1,2 -n 2 --temp 0").code, 0) << "tokens need no tokenizer";
+}
+
+TEST_F(ChatTool, gives_templates_their_variables) {
+  write("names.llmc", [](ArtifactContents &c) {
+    c.plan.metadata.entries.push_back({"special_tokens", R"({"bos_token": "B", "eos_token": "<|end|>"})"});
+    c.plan.tokenizer.chatTemplate =
+        "{{ bos_token }}{{ tools is none }}{{ mode|default('x') }}{{ messages[0].content }}";
+  });
+  EXPECT_EQ(run("names.llmc --chat --temp 0 -n 5 -p a").out, continued("BTruexa", "-n 5") + "\n");
+  EXPECT_EQ(
+      run("names.llmc --chat --temp 0 -n 5 -p a --chat-vars '{\"mode\": \"fast\", \"bos_token\": \"C\"}'")
+          .out,
+      continued("CTruefasta", "-n 5") + "\n");
+}
+
+TEST_F(ChatTool, samples_as_generation_config_says_unless_told_otherwise) {
+  write("sampling.llmc", [](ArtifactContents &c) {
+    c.plan.metadata.entries.push_back(
+        {runtime::kGenerationConfigKey,
+         R"({"do_sample": true, "temperature": 0.5, "top_k": 7, "top_p": 0.75, "min_p": 0.25, "eos_token_id": [96]})"});
+  });
+  write("greedy.llmc", [](ArtifactContents &c) {
+    c.plan.metadata.entries.push_back(
+        {runtime::kGenerationConfigKey, R"({"do_sample": false, "temperature": 0.5})"});
+  });
+  auto sampling = [&](const std::string &arguments) {
+    std::string err = run(arguments + " --tokens 1 -n 1 --stats --seed 3").err;
+    size_t at = err.find("sampling: ");
+    return at == std::string::npos ? err : err.substr(at);
+  };
+  EXPECT_EQ(sampling("sampling.llmc"),
+            "sampling: temperature 0.5, top_k 7, top_p 0.75, min_p 0.25, seed 3\n");
+  EXPECT_EQ(sampling("sampling.llmc --temp 0 --top-k 2 --top-p 1 --min-p 0"),
+            "sampling: temperature 0, top_k 2, top_p 1, min_p 0, seed 3\n");
+  EXPECT_EQ(sampling("greedy.llmc"), "sampling: temperature 0, top_k 0, top_p 1, min_p 0, seed 3\n");
+  EXPECT_EQ(sampling("toy.llmc"), "sampling: temperature 0, top_k 0, top_p 1, min_p 0, seed 3\n");
 }
 
 TEST_F(RunTool, is_small_and_links_no_compiler) {

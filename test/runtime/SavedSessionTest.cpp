@@ -1,4 +1,5 @@
-// Sessions that are forked, saved, restored and cancelled, on the toy model: what goes on, and what is refused.
+// Sessions that are forked, saved, restored and cancelled, on the toy model: what goes on, and what is
+// refused.
 #include "SessionFixture.h"
 #include "runtime/Artifact.h"
 #include "runtime/SessionFile.h"
@@ -75,7 +76,8 @@ TEST_F(SavedSessions, forks_go_on_apart) {
   llmc_session *s = session(model), *t = forkOf(s), *u = forkOf(s), *v = nullptr;
   EXPECT_EQ(llmc_session_tokens(u), 0);
   EXPECT_EQ(llmc_session_fork(s, &v), LLMC_OUT_OF_MEMORY);
-  EXPECT_STREQ(llmc_last_error(), "all 3 session slots are in use; free a session or open the model with more slots");
+  EXPECT_STREQ(llmc_last_error(),
+               "all 3 session slots are in use; free a session or open the model with more slots");
   for (llmc_session *each : {s, t, u})
     llmc_session_free(each);
   llmc_model_close(model);
@@ -100,7 +102,8 @@ TEST_F(SavedSessions, restored_sessions_go_on_in_another_process_and_context) {
       expectNext(s, tokens); // saving left it as it was
     llmc_model *other = open(1, 1, 320);
     llmc_session *restored = nullptr;
-    ASSERT_EQ(llmc_session_restore(other, folder_.file("s").c_str(), &restored), LLMC_OK) << llmc_last_error();
+    ASSERT_EQ(llmc_session_restore(other, folder_.file("s").c_str(), &restored), LLMC_OK)
+        << llmc_last_error();
     llmc_session_sampling(restored, &back);
     if (length == 300) {
       EXPECT_EQ(memcmp(&sampling, &back, sizeof back), 0);
@@ -140,8 +143,8 @@ TEST_F(SavedSessions, refuses_what_does_not_belong) {
             "has session format version 7, this runtime reads version 1; use the runtime that saved it");
   std::string size = std::to_string(bytes.size());
   EXPECT_EQ(refusal(model, bytes.substr(0, bytes.size() - 1), LLMC_BAD_ARTIFACT),
-            "is truncated: its header says " + size + " bytes, the file has " + std::to_string(bytes.size() - 1) +
-                "; save the session again");
+            "is truncated: its header says " + size + " bytes, the file has " +
+                std::to_string(bytes.size() - 1) + "; save the session again");
   EXPECT_EQ(refusal(model, bytes + "xy", LLMC_BAD_ARTIFACT),
             "has 2 bytes after its end at " + size + "; save the session again");
   EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.tokens += 1; }), LLMC_BAD_ARTIFACT),
@@ -190,8 +193,8 @@ TEST_F(SavedSessions, refuses_other_artifacts_contexts_and_files) {
   llmc_model *other = openFile(otherPath), *small = open(1, 1, 32);
   auto checksum = [](const std::string &path) { return printChecksum((*Artifact::open(path))->checksum()); };
   EXPECT_EQ(refusal(other, bytes, LLMC_UNSUPPORTED),
-            "is a session of another artifact than " + otherPath + " (plan checksum " + checksum(path_) + ", not " +
-                checksum(otherPath) + "); restore it with the one that saved it");
+            "is a session of another artifact than " + otherPath + " (plan checksum " + checksum(path_) +
+                ", not " + checksum(otherPath) + "); restore it with the one that saved it");
   EXPECT_EQ(refusal(small, bytes, LLMC_CONTEXT_FULL),
             "holds 70 tokens, the context has room for 32; open the model with a larger one (up to 512)");
   llmc_session *s = nullptr;
@@ -212,7 +215,7 @@ TEST_F(SavedSessions, what_cannot_be_written_leaves_nothing) {
                                    ": No such file or directory");
   ASSERT_EQ(mkfifo(folder_.file("pipe").c_str(), 0600), 0);
   EXPECT_EQ(llmc_session_save(s, folder_.file("pipe").c_str()), LLMC_INVALID_ARGUMENT);
-  EXPECT_EQ(llmc_last_error(), folder_.file("pipe") + ": is not a regular file");
+  EXPECT_EQ(llmc_last_error(), folder_.file("pipe") + ": is not a regular file; give the name of a file to write");
   EXPECT_EQ(llmc_session_save(s, folder_.file("s").c_str()), LLMC_OK);
   EXPECT_EQ(llmc_session_save(s, folder_.file("s").c_str()), LLMC_OK) << "over an old one";
   size_t files = 0;
@@ -330,7 +333,8 @@ TEST_F(SavedSessions, an_artifact_for_another_cpu_says_so) {
     llmc_model *model = nullptr;
     EXPECT_EQ(llmc_model_open(path_.c_str(), nullptr, &model), LLMC_UNSUPPORTED);
     EXPECT_EQ(llmc_last_error(), path_ + ": has no code for this CPU: the artifact holds " + c.present +
-                                     ", this CPU is " + mine + "; compile the model again with --cpu for this machine");
+                                     ", this CPU is " + mine +
+                                     "; compile the model again with --cpu for this machine");
     EXPECT_EQ(model, nullptr);
   }
 }

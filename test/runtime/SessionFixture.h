@@ -13,7 +13,9 @@ protected:
     ASSERT_TRUE(status.ok()) << status;
   }
 
-  llmc_model *open(int slots = 1, int threads = 1, int64_t context = 0) const { return openFile(path_, slots, threads, context); }
+  llmc_model *open(int slots = 1, int threads = 1, int64_t context = 0) const {
+    return openFile(path_, slots, threads, context);
+  }
   static llmc_model *openFile(const std::string &path, int slots = 1, int threads = 1, int64_t context = 0) {
     llmc_model_options options;
     llmc_model_options_init(&options);
@@ -35,9 +37,11 @@ protected:
     return fork;
   }
   static void ingest(llmc_session *session, const std::vector<int32_t> &tokens) {
-    EXPECT_EQ(llmc_ingest(session, tokens.data(), static_cast<int64_t>(tokens.size())), LLMC_OK) << llmc_last_error();
+    EXPECT_EQ(llmc_ingest(session, tokens.data(), static_cast<int64_t>(tokens.size())), LLMC_OK)
+        << llmc_last_error();
   }
-  /// Advances and appends what the toy model must say, or what is given instead of the end token, to `tokens`.
+  /// Advances and appends what the toy model must say, or what is given instead of the end token, to
+  /// `tokens`.
   static void expectNext(llmc_session *session, std::vector<int32_t> &tokens, const std::string &what = "") {
     int32_t token = -2, expected = testNext(tokens);
     llmc_status status = llmc_advance(session, &kGreedy, &token);

@@ -164,8 +164,12 @@ TEST_F(Sessions, errors_are_clear_and_change_nothing) {
   tokens[5] = 97;
   EXPECT_EQ(llmc_ingest(s, tokens.data(), 10), LLMC_INVALID_ARGUMENT);
   EXPECT_STREQ(llmc_last_error(), "token 5 is 97, outside the vocabulary of 97");
+  tokens[5] = -1;
+  EXPECT_EQ(llmc_ingest(s, tokens.data(), 10), LLMC_INVALID_ARGUMENT);
+  EXPECT_STREQ(llmc_last_error(), "token 5 is -1, outside the vocabulary of 97");
   tokens[5] = 1;
   EXPECT_EQ(llmc_ingest(s, tokens.data(), -1), LLMC_INVALID_ARGUMENT);
+  EXPECT_STREQ(llmc_last_error(), "token count is -1");
   EXPECT_EQ(llmc_session_tokens(s), 0);
   ASSERT_EQ(llmc_ingest(s, tokens.data(), 96), LLMC_OK);
   int32_t token;

@@ -1,5 +1,5 @@
-// The thread rule of llmc.h: models apart, calls on one model from several threads with a retry when it is busy,
-// cancelling and freeing in between. Run under the thread sanitizer too (CMakeLists.txt).
+// The thread rule of llmc.h: models apart, calls on one model from several threads with a retry when it is
+// busy, cancelling and freeing in between. Run under the thread sanitizer too (CMakeLists.txt).
 #include "SessionFixture.h"
 #include <atomic>
 #include <mutex>
@@ -67,7 +67,8 @@ TEST_F(Threads, share_a_model_by_turns) {
         ASSERT_EQ(patiently([&] { return llmc_ingest(s, tokens.data(), count); }), LLMC_OK);
         step(s, tokens);
         ASSERT_EQ(patiently([&] { return llmc_session_fork(s, &fork); }), LLMC_OK) << llmc_last_error();
-        ASSERT_EQ(patiently([&] { return llmc_session_save(fork, file.c_str()); }), LLMC_OK) << llmc_last_error();
+        ASSERT_EQ(patiently([&] { return llmc_session_save(fork, file.c_str()); }), LLMC_OK)
+            << llmc_last_error();
         ASSERT_EQ(patiently([&] { return llmc_session_restore(model, file.c_str(), &restored); }), LLMC_OK);
         EXPECT_EQ(tokensOf(restored), tokens);
         std::vector<int32_t> a = tokens, b = tokens, c = tokens;

@@ -5,7 +5,8 @@
 
 int useFromC(const char *path);
 
-/* Forks, saves, restores and cancels a session that has a token to go on from. All of them must say the same. */
+/* Forks, saves, restores and cancels a session that has a token to go on from. All of them must say the same.
+ */
 static int useSessions(llmc_model *model, llmc_session *session, const char *path) {
   llmc_session *sessions[3] = {session, NULL, NULL};
   llmc_sampling sampling[3];
@@ -19,12 +20,14 @@ static int useSessions(llmc_model *model, llmc_session *session, const char *pat
     return 10;
   for (i = 0; i < 3; ++i)
     llmc_session_sampling(sessions[i], &sampling[i]);
-  if (llmc_advance_batch(sessions, sampling, 3, tokens) != LLMC_OK || tokens[0] != tokens[1] || tokens[0] != tokens[2])
+  if (llmc_advance_batch(sessions, sampling, 3, tokens) != LLMC_OK || tokens[0] != tokens[1] ||
+      tokens[0] != tokens[2])
     return 11;
   if (llmc_session_read_tokens(sessions[2], 0, all, 16) != count + 1 || all[count] != tokens[0])
     return 12;
   llmc_session_cancel(sessions[1]);
-  if (llmc_advance_batch(sessions, sampling, 3, tokens) != LLMC_CANCELLED || tokens[1] != -1 || tokens[0] != tokens[2])
+  if (llmc_advance_batch(sessions, sampling, 3, tokens) != LLMC_CANCELLED || tokens[1] != -1 ||
+      tokens[0] != tokens[2])
     return 13;
   llmc_session_free(sessions[1]);
   llmc_session_free(sessions[2]);

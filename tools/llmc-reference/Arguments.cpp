@@ -1,6 +1,7 @@
 // Makes arguments and weights.
 #include "tools/llmc-reference/Arguments.h"
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/Extent.h"
 #include "dialect/reference/Handlers.h"
 #include <cmath>
 
@@ -160,15 +161,13 @@ static FailureOr<SmallVector<int64_t>> shapeOf(func::FuncOp f, unsigned i, const
   for (int64_t &d : shape) {
     if (!ShapedType::isDynamic(d))
       continue;
-    int64_t factor = 1;
-    StringRef symbol = next < names.size() ? StringRef(names[next++]) : "";
-    if (auto [n, rest] = symbol.split('*'); !rest.empty() && !n.getAsInteger(10, factor))
-      symbol = rest;
-    auto found = call.symbols.find(symbol);
+    StringRef name = next < names.size() ? StringRef(names[next++]) : "";
+    auto extent = plan::parseExtent(name);
+    auto found = extent ? call.symbols.find(extent->name()) : call.symbols.end();
     if (found == call.symbols.end())
       return f.emitError("argument ")
-             << i << " has a dynamic dimension '" << symbol << "' of unknown size; see 'llm.dims'";
-    d = factor * found->second;
+             << i << " has a dynamic dimension '" << name << "' of unknown size; see 'llm.dims'";
+    d = extent->factor * found->second;
   }
   return shape;
 }

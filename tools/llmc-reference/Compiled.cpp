@@ -1,7 +1,9 @@
 // Compiles, loads and runs. See Compiled.h.
 #include "tools/llmc-reference/Compiled.h"
 #include "dialect/llm/LlmDialect.h"
+#include "dialect/plan/Extent.h"
 #include "dialect/reference/Handlers.h"
+#include "dialect/reference/Storage.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipelines.h"
 #include "tools/llmc-reference/Arguments.h"
@@ -20,76 +22,10 @@ namespace llmc::reference {
 /// NaN as two f32, and as every second bf16 or f16.
 static const uint8_t kGuardPattern[8] = {0x5A, 0xA5, 0xC3, 0xFF, 0xA5, 0x5A, 0xC3, 0x7F};
 
-static size_t bytesOf(Element e) { return e == Element::I1 ? 1 : bits(e) / 8; }
-
-static void writeElement(Element e, uint8_t *at, Cell cell) {
-  auto put = [&](auto v) { std::memcpy(at, &v, sizeof v); };
-  auto half = [&](const llvm::fltSemantics &semantics) {
-    llvm::APFloat v(cell.real);
-    bool loses;
-    v.convert(semantics, llvm::APFloat::rmNearestTiesToEven, &loses);
-    put((uint16_t)v.bitcastToAPInt().getZExtValue());
-  };
-  switch (e) {
-  case Element::F64:
-    return put(cell.real);
-  case Element::F32:
-    return put((float)cell.real);
-  case Element::BF16:
-    return half(llvm::APFloat::BFloat());
-  case Element::F16:
-    return half(llvm::APFloat::IEEEhalf());
-  case Element::I64:
-  case Element::Index:
-    return put(cell.integer);
-  case Element::I32:
-    return put((int32_t)cell.integer);
-  case Element::I16:
-    return put((int16_t)cell.integer);
-  case Element::I8:
-  case Element::I1:
-    return put((int8_t)cell.integer);
-  }
-}
-
-static Cell readElement(Element e, const uint8_t *at) {
-  auto get = [&](auto v) {
-    std::memcpy(&v, at, sizeof v);
-    return v;
-  };
-  auto half = [&](const llvm::fltSemantics &semantics) {
-    llvm::APFloat v(semantics, llvm::APInt(16, get(uint16_t())));
-    bool loses;
-    v.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmNearestTiesToEven, &loses);
-    return realCell(v.convertToDouble());
-  };
-  switch (e) {
-  case Element::F64:
-    return realCell(get(double()));
-  case Element::F32:
-    return realCell(get(float()));
-  case Element::BF16:
-    return half(llvm::APFloat::BFloat());
-  case Element::F16:
-    return half(llvm::APFloat::IEEEhalf());
-  case Element::I64:
-  case Element::Index:
-    return integerCell(get(int64_t()));
-  case Element::I32:
-    return integerCell(get(int32_t()));
-  case Element::I16:
-    return integerCell(get(int16_t()));
-  case Element::I8:
-  case Element::I1:
-    return integerCell(get(int8_t()));
-  }
-  llvm_unreachable("no such element");
-}
-
-size_t Buffer::elementBytes() const { return bytesOf(element); }
+size_t Buffer::elementBytes() const { return storedBytes(element); }
 
 Buffer::Buffer(Element element, ArrayRef<int64_t> shape)
-    : element(element), shape(shape.begin(), shape.end()), size(Tensor::count(shape) * bytesOf(element)) {
+    : element(element), shape(shape.begin(), shape.end()), size(Tensor::count(shape) * storedBytes(element)) {
   size_t all = kGuard + size + guardAfter();
   memory = static_cast<uint8_t *>(std::aligned_alloc(64, all));
   for (size_t i = 0; i < all; ++i)
@@ -112,12 +48,7 @@ std::shared_ptr<Buffer> Buffer::copy() const {
   return other;
 }
 
-Tensor Buffer::tensor() const {
-  Tensor t(element, shape);
-  for (int64_t i = 0; i < t.size(); ++i)
-    t.cells[i] = readElement(element, data() + i * elementBytes());
-  return t;
-}
+Tensor Buffer::tensor() const { return tensorOfBytes(element, shape, data()); }
 
 bool Buffer::areGuardsWhole() const {
   auto whole = [&](size_t from, size_t to) {
@@ -298,18 +229,14 @@ LogicalResult Compiled::execute(Operation &op, Values &values, Order order) {
 
 /// The symbols T, S, SLOTS, CTX, CTXB of one launch, learned from the shapes of its buffers.
 struct Symbols {
-  static constexpr StringRef kNames[5] = {"T", "S", "SLOTS", "CTX", "CTXB"};
-  int64_t values[5] = {-1, -1, -1, -1, -1};
+  int64_t values[plan::kNumSymbols] = {-1, -1, -1, -1, -1};
 
-  /// The factor and the place of an entry of llm.dims.
-  static std::pair<int64_t, int64_t *> split(StringRef entry, int64_t (&values)[5]) {
-    int64_t factor = 1;
-    if (auto [n, symbol] = entry.split('*'); !symbol.empty() && !n.trim().getAsInteger(10, factor))
-      entry = symbol.trim();
-    for (auto [name, value] : llvm::zip(kNames, values))
-      if (name == entry)
-        return {factor, &value};
-    return {factor, nullptr};
+  /// The factor and the place of an entry of llm.dims; no place for what is no such entry.
+  std::pair<int64_t, int64_t *> split(Attribute entry) {
+    auto extent = plan::parseExtent(cast<StringAttr>(entry).getValue());
+    if (!extent)
+      return {1, nullptr};
+    return {extent->factor, &values[extent->symbol]};
   }
 
   LogicalResult learn(func::FuncOp kernel, unsigned argument, const Buffer &buffer) {
@@ -328,7 +255,7 @@ struct Symbols {
           return wrong();
         continue;
       }
-      auto [factor, value] = split(cast<StringAttr>(dims[next++]).getValue(), values);
+      auto [factor, value] = split(dims[next++]);
       if (!value || n % factor || (*value >= 0 && *value != n / factor))
         return wrong();
       *value = n / factor;
@@ -343,7 +270,7 @@ struct Symbols {
     size_t next = 0;
     for (int64_t &d : shape)
       if (ShapedType::isDynamic(d)) {
-        auto [factor, value] = split(cast<StringAttr>(dims[next++]).getValue(), values);
+        auto [factor, value] = split(dims[next++]);
         if (!value || *value < 0)
           return kernel.emitError("nothing tells the size of argument ") << argument;
         d = factor * *value;

@@ -9,11 +9,15 @@ const char *const kUsage =
     R"(usage: llmc-run MODEL.llmc -p TEXT [options]           continue a text
        llmc-run MODEL.llmc --tokens IDS [options]       continue token ids
        llmc-run MODEL.llmc --restore FILE [options]     go on from a saved session, after -p or --tokens if given
+       llmc-run MODEL.llmc --chat [options]             talk: a line of standard input is a message
        llmc-run MODEL.llmc --tokens IDS --logits F.npy  write the logits after each token, float32 [tokens, vocab]
 
   -p, --prompt TEXT   text to continue; printed first
       --tokens IDS    token ids instead of text, e.g. 1,2,3
-  -n, --predict N     tokens to generate (default 128; generation also ends at an end token or when the context is full)
+      --chat          apply the model's chat template; lines /reset, /stats and /exit are commands. With -p: one message, one answer
+      --system TEXT   the system message of --chat
+      --chat-vars J   more variables for the chat template, a JSON object, e.g. {"enable_thinking": false}
+  -n, --predict N     tokens to generate (default 128, with --chat no limit; generation also ends at an end token or when the context is full)
       --temp T        temperature, 0 takes the likeliest token (default: the model's, else 0)
       --top-k K       draw from the K likeliest tokens (0: all)
       --top-p P       draw from the likeliest tokens of total probability P
@@ -69,7 +73,13 @@ public:
       return "no artifact given";
     if (options_.prompt && options_.tokens)
       return "-p and --tokens exclude each other";
-    if (!options_.prompt && !options_.tokens && !options_.restorePath)
+    if (options_.isChatting && (options_.tokens || options_.logitsPath || options_.isPrintingTokens))
+      return "--chat excludes --tokens, --logits and --print-tokens";
+    if (options_.isChatting && (options_.savePath || options_.restorePath))
+      return "--chat excludes --save and --restore";
+    if (!options_.isChatting && (options_.system || options_.chatVariables))
+      return "--system and --chat-vars need --chat";
+    if (!options_.isChatting && !options_.prompt && !options_.tokens && !options_.restorePath)
       return "give a prompt with -p TEXT or --tokens IDS";
     if (options_.logitsPath && (options_.count || options_.isPrintingTokens))
       return "--logits excludes -n and --print-tokens";
@@ -91,6 +101,12 @@ private:
       text(flag, options_.prompt);
     else if (flag == "--tokens")
       text(flag, tokens);
+    else if (flag == "--chat")
+      set(flag, options_.isChatting);
+    else if (flag == "--system")
+      text(flag, options_.system);
+    else if (flag == "--chat-vars")
+      text(flag, options_.chatVariables);
     else if (flag == "--logits")
       text(flag, options_.logitsPath);
     else if (flag == "--profile")

@@ -7,7 +7,7 @@
 
 struct Options {
   std::string artifact;
-  std::optional<std::string> prompt, logitsPath, libcuda, profilePath, savePath, restorePath;
+  std::optional<std::string> prompt, system, chatVariables, logitsPath, libcuda, profilePath, savePath, restorePath;
   std::optional<std::vector<int32_t>> tokens;
   std::optional<int64_t> count;
   std::optional<double> temperature, topP, minP;
@@ -16,7 +16,7 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> settings; ///< flags that the artifact may know
   int64_t threads = 0, context = 0;
   bool isPrintingTokens = false, isPrintingStats = false, isIgnoringEos = false, isVerifying = false,
-       isHelp = false, isVersion = false;
+       isChatting = false, isHelp = false, isVersion = false;
 };
 
 extern const char *const kUsage;

@@ -1,33 +1,12 @@
 // llmc-run: generates text or tokens from an artifact, or writes logits. Exit code 1 for failures, 2 for
 // wrong usage.
-#include "llmc.h"
-#include "tools/llmc-run/Options.h"
+#include "tools/llmc-run/Chat.h"
+#include "tools/llmc-run/Generate.h"
 #include "tools/llmc-run/WriteNpy.h"
 #include <algorithm>
-#include <chrono>
 #include <cinttypes>
-#include <cstring>
-#include <memory>
-#include <sys/random.h>
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double secondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-int fail(const std::string &text) {
-  fprintf(stderr, "llmc-run: error: %s\n", text.c_str());
-  return 1;
-}
-int fail() { return fail(llmc_last_error()); }
-
-struct Closer {
-  void operator()(llmc_model *m) const { llmc_model_close(m); }
-  void operator()(llmc_session *s) const { llmc_session_free(s); }
-  void operator()(llmc_text_stream *s) const { llmc_text_stream_free(s); }
-};
 
 class Run {
 public:
@@ -55,17 +34,9 @@ public:
         return fail("--" + name + ": " + llmc_last_error());
     restored_ = llmc_session_tokens(session);
     loadSeconds_ = secondsSince(start);
-    if (int code = readPrompt())
-      return code;
-    int64_t context = llmc_model_info(model, LLMC_INFO_CONTEXT);
-    if (!prompt_.empty() && restored_ + static_cast<int64_t>(prompt_.size()) > context)
-      return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens" +
-                  (restored_ ? " after the " + std::to_string(restored_) + " of the session" : "") + ", the context " +
-                  std::to_string(context) + "; choose a larger one with -c (this model allows up to " +
-                  std::to_string(llmc_model_info(model, LLMC_INFO_MODEL_CONTEXT)) + ")");
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
-    int code = options_.logitsPath ? writeLogits() : generate();
+    int code = options_.isChatting ? Chat(model, session, options_).run() : complete();
     if (code == 0 && options_.profilePath &&
         llmc_profile_write(model, options_.profilePath->c_str(), 1) != LLMC_OK)
       return fail();
@@ -73,6 +44,19 @@ public:
   }
 
 private:
+  int complete() {
+    if (int code = readPrompt())
+      return code;
+    int64_t context = llmc_model_info(model_.get(), LLMC_INFO_CONTEXT);
+    if (!prompt_.empty() && restored_ + static_cast<int64_t>(prompt_.size()) > context)
+      return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens" +
+                  (restored_ ? " after the " + std::to_string(restored_) + " of the session" : "") +
+                  ", the context " + std::to_string(context) +
+                  "; choose a larger one with -c (this model allows up to " +
+                  std::to_string(llmc_model_info(model_.get(), LLMC_INFO_MODEL_CONTEXT)) + ")");
+    return options_.logitsPath ? writeLogits() : generate();
+  }
+
   int readPrompt() {
     if (options_.tokens) {
       prompt_ = *options_.tokens;
@@ -85,20 +69,9 @@ private:
     }
     if (!options_.prompt)
       return 0;
-    const std::string &text = *options_.prompt;
     const int flags = (options_.restorePath ? 0 : LLMC_TOKENIZE_START) | LLMC_TOKENIZE_SPECIAL;
-    prompt_.resize(text.size() + 16);
-    size_t count = 0;
-    if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(),
-                      &count) != LLMC_OK)
+    if (!tokenize(model_.get(), *options_.prompt, flags, prompt_))
       return fail();
-    if (count > prompt_.size()) {
-      prompt_.resize(count);
-      if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(),
-                        &count) != LLMC_OK)
-        return fail();
-    }
-    prompt_.resize(count);
     return prompt_.empty() ? fail("the prompt is empty and this model has no start token to begin with") : 0;
   }
 
@@ -130,30 +103,8 @@ private:
     return 0;
   }
 
-  llmc_sampling sampling() const {
-    llmc_sampling s;
-    llmc_session_sampling(session_.get(), &s);
-    if (options_.temperature)
-      s.temperature = static_cast<float>(*options_.temperature);
-    if (options_.topK)
-      s.top_k = static_cast<int32_t>(*options_.topK);
-    if (options_.topP)
-      s.top_p = static_cast<float>(*options_.topP);
-    if (options_.minP)
-      s.min_p = static_cast<float>(*options_.minP);
-    if (options_.seed)
-      s.seed = *options_.seed;
-    else if (!options_.restorePath && getrandom(&s.seed, sizeof s.seed, 0) == sizeof s.seed)
-      s.seed >>= 1; // so that it can be given back with --seed
-    return s;
-  }
-
-  bool show(const char *text, size_t bytes) {
-    return fwrite(text, 1, bytes, stdout) == bytes && (bytes == 0 || fflush(stdout) == 0);
-  }
-
   int generate() {
-    llmc_sampling parameters = sampling();
+    llmc_sampling parameters = samplingOf(session_.get(), options_);
     bool isShowingText = !options_.isPrintingTokens && llmc_model_info(model_.get(), LLMC_INFO_HAS_TOKENIZER);
     std::unique_ptr<llmc_text_stream, Closer> stream;
     if (isShowingText) {
@@ -163,7 +114,7 @@ private:
       stream.reset(created);
       skipRestoredText(created);
       if (options_.prompt && !show(options_.prompt->data(), options_.prompt->size()))
-        return fail(std::string("cannot write to stdout: ") + strerror(errno));
+        return failWriting();
     }
     auto start = Clock::now();
     if (llmc_ingest(session_.get(), prompt_.data(), static_cast<int64_t>(prompt_.size())) != LLMC_OK ||
@@ -187,10 +138,8 @@ private:
     for (; made < most && isWritten; ++made) {
       if (used == got) {
         used = 0;
-        if (llmc_fill(session_.get(), &parameters, tokens.data(), atOnce, &got) != LLMC_OK) {
-          fflush(stdout);
+        if (llmc_fill(session_.get(), &parameters, tokens.data(), atOnce, &got) != LLMC_OK)
           return fail();
-        }
       }
       int32_t token = tokens[static_cast<size_t>(used++)];
       if (made == 0)
@@ -219,7 +168,7 @@ private:
     if (options_.isPrintingStats)
       printStats(parameters, ingestSeconds, made, firstSeconds, advanceSeconds);
     if (!isWritten)
-      return fail(std::string("cannot write to stdout: ") + strerror(errno));
+      return failWriting();
     if (options_.savePath && llmc_session_save(session_.get(), options_.savePath->c_str()) != LLMC_OK)
       return fail();
     return 0;

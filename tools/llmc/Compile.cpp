@@ -2,6 +2,7 @@
 // with the checkpoint.
 #include "tools/llmc/Compile.h"
 #include "codegen/BuildArtifact.h"
+#include "runtime/TemporaryFile.h"
 #include "codegen/cpu/CpuTarget.h"
 #include "codegen/cuda/CudaTarget.h"
 #include "frontends/huggingface/Files.h"
@@ -13,12 +14,11 @@
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Pipelines.h"
+#include "runtime/template/Template.h"
 #include "tools/llmc-opt/Register.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
-#include "llvm/Support/ToolOutputFile.h"
-#include <sys/mman.h>
 #include <unistd.h>
 
 using namespace mlir;
@@ -26,31 +26,32 @@ namespace llmc {
 namespace {
 
 absl::Status writeText(const std::string &path, function_ref<void(llvm::raw_ostream &)> print) {
-  if (path.empty()) {
-    print(llvm::outs());
-    llvm::outs().flush();
-    return absl::OkStatus();
-  }
-  std::string temporary = path + ".tmp-" + std::to_string(getpid());
-  std::error_code error;
-  {
-    llvm::raw_fd_ostream out(temporary, error);
+  // Standard output, devices and pipes are written directly: renaming over /dev/stdout would replace it.
+  bool isSpecial = llvm::sys::fs::exists(path) && !llvm::sys::fs::is_regular_file(path) &&
+                   !llvm::sys::fs::is_directory(path);
+  if (path.empty() || isSpecial) {
+    std::error_code error;
+    llvm::raw_fd_ostream out(path.empty() ? "-" : path, error);
     if (!error) {
       print(out);
-      out.close();
+      out.flush();
       error = out.error();
+      out.clear_error(); // which is reported here, and would end the program in the destructor
     }
+    return error ? absl::UnavailableError((path.empty() ? "standard output" : path) +
+                                          ": cannot write: " + error.message())
+                 : absl::OkStatus();
   }
-  if (!error)
-    error = llvm::sys::fs::rename(temporary, path);
-  if (error) {
-    llvm::sys::fs::remove(temporary);
-    return absl::UnavailableError(path + ": cannot write: " + error.message());
-  }
-  return absl::OkStatus();
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  print(out);
+  runtime::TemporaryFile file(path);
+  if (absl::Status s = file.open(text.size()); !s.ok())
+    return s;
+  if (absl::Status s = file.write(0, text.data(), text.size()); !s.ok())
+    return s;
+  return file.commit();
 }
-
-OpPrintingFlags textFlags() { return OpPrintingFlags().useLocalScope().enableDebugInfo(false); }
 
 /// A stage's module, in dumpDir/`name`.
 absl::Status dump(const CompileCommand &command, const std::string &name, Operation *module) {
@@ -59,10 +60,7 @@ absl::Status dump(const CompileCommand &command, const std::string &name, Operat
   std::string path = command.dumpDir + "/" + name;
   if (auto error = llvm::sys::fs::create_directories(llvm::sys::path::parent_path(path)))
     return absl::UnavailableError(path + ": cannot make its folder: " + error.message());
-  return writeText(path, [&](llvm::raw_ostream &out) {
-    module->print(out, textFlags());
-    out << "\n";
-  });
+  return writeText(path, [&](llvm::raw_ostream &out) { out << textOf(module); });
 }
 
 absl::Status runStage(ModuleOp module, const char *name, void (*stage)(OpPassManager &)) {
@@ -159,6 +157,138 @@ void fillTokenizer(const ImportedModel &imported, ArtifactContents &contents) {
   }
 }
 
+/// The model is good without chat, so a template that the runtime cannot follow is no error here.
+void warnOfTemplate(const std::string &text, const std::string &directory) {
+  if (text.empty())
+    return;
+  if (auto parsed = runtime::Template::parse(text, directory + ": chat template"); !parsed.ok())
+    llvm::errs() << "llmc: warning: " << std::string(parsed.status().message())
+                 << "; llmc-run --chat will refuse this model\n";
+}
+
+/// The checkpoint's tensors, read from its files.
+TensorSource tensorsOf(const Checkpoint &checkpoint, const std::string &directory, bool allowNonFinite) {
+  auto find = [&checkpoint](const std::string &name) -> StoredTensor {
+    const CheckpointTensor *tensor = checkpoint.find(name);
+    if (!tensor)
+      return {};
+    return {tensor->shape, tensor->bytes.size(),
+            [&checkpoint, tensor](uint64_t offset, uint8_t *to, size_t n) {
+              return checkpoint.read(*tensor, offset, to, n);
+            }};
+  };
+  return {find, directory, allowNonFinite};
+}
+
+/// The targets' names in the command, understood.
+struct Targets {
+  std::vector<CpuLevel> levels;
+  std::vector<CudaArch> archs;
+};
+
+absl::StatusOr<Targets> parseTargets(const CompileCommand &command) {
+  Targets targets;
+  for (const std::string &name : command.levels) {
+    auto level = CpuLevel::parse(name);
+    if (!level)
+      return absl::InvalidArgumentError("--cpu: " + llvm::toString(level.takeError()));
+    targets.levels.push_back(*level);
+  }
+  for (const std::string &name : command.archs) {
+    auto arch = CudaArch::parse(name);
+    if (!arch)
+      return absl::InvalidArgumentError("--arch: " + llvm::toString(arch.takeError()));
+    targets.archs.push_back(*arch);
+  }
+  return targets;
+}
+
+/// The module that a text holds, with the checkpoint that belongs to it if an artifact is wanted.
+absl::StatusOr<ImportedModel> readText(MLIRContext &context, const CompileCommand &command) {
+  ImportedModel imported;
+  auto parsed = parseModule(context, command.input);
+  if (!parsed.ok())
+    return parsed.status();
+  imported.model.module = std::move(*parsed);
+  if (!command.emit.empty() || !command.hasWeights)
+    return imported;
+  const std::string &directory = command.weights;
+  if (directory.empty())
+    return absl::InvalidArgumentError(command.input + ": an artifact needs weights: give their directory "
+                                                      "with --weights=DIR, or compile it with --no-weights");
+  auto checkpoint = Checkpoint::open(directory);
+  if (!checkpoint.ok())
+    return checkpoint.status();
+  imported.checkpoint = std::move(*checkpoint);
+  auto tokenizer = readTokenizerFiles(directory);
+  if (!tokenizer.ok())
+    return tokenizer.status();
+  imported.tokenizer = std::move(*tokenizer);
+  if (auto config = readConfig(directory); config.ok())
+    if (auto generation = readGenerationConfig(directory, *config); generation.ok())
+      imported.generation = *generation;
+  return imported;
+}
+
+/// The kernel stage's text in place of the module.
+absl::Status lowerKernels(ModuleOp module, const CompileCommand &command, const Targets &targets) {
+  PassManager pm(module.getContext());
+  std::string error;
+  llvm::raw_string_ostream stream(error);
+  std::string pipeline =
+      command.target == "cuda"
+          ? "cuda-lower-tiles{shared-bytes=" + std::to_string(targets.archs.front().sharedBytes) +
+                (command.isSimulated ? " sim=true}" : "}")
+          : "cpu-lower-tiles";
+  if (failed(parsePassPipeline(pipeline, pm, stream)))
+    return absl::InternalError(pipeline + ": " + error);
+  for (auto op : llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
+    if (!op->hasAttr("llm.kernel"))
+      op.erase();
+  if (failed(pm.run(module)))
+    return absl::InternalError("the kernel stage failed (see the message above)");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp tilePrograms, const CompileCommand &command,
+                                                     const Targets &targets) {
+  std::vector<TargetCode> code;
+  if (command.target == "cuda") {
+    CudaOptions options;
+    options.dumpDir = command.dumpDir;
+    options.ptxas = command.ptxas;
+    options.isSimulated = command.isSimulated;
+    for (const CudaArch &arch : targets.archs) {
+      auto object = compileCudaKernels(tilePrograms, arch, options);
+      if (!object)
+        return absl::InternalError(llvm::toString(object.takeError()));
+      code.push_back({"cuda", object->arch, std::move(object->bytes), std::move(object->launches)});
+    }
+    return code;
+  }
+  CompileOptions options;
+  options.dumpDir = command.dumpDir;
+  for (const CpuLevel &level : targets.levels) {
+    auto object = compileKernels(tilePrograms, level, options);
+    if (!object)
+      return absl::InternalError(llvm::toString(object.takeError()));
+    code.push_back({"cpu", object->target, std::move(object->elf), {}});
+  }
+  return code;
+}
+
+void fillMetadata(const ImportedModel &imported, const std::string &directory, runtime::Metadata &metadata) {
+  metadata.name = llvm::sys::path::filename(StringRef(directory).rtrim('/')).str();
+  for (int64_t id : imported.generation.eosTokens)
+    metadata.eos.push_back(id);
+  if (imported.generation.bosToken)
+    metadata.bos = *imported.generation.bosToken;
+  if (!imported.generationText.empty())
+    metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
+  if (!imported.namedTokens.empty())
+    metadata.entries.push_back({runtime::kSpecialTokensKey, imported.namedTokens});
+}
+
 } // namespace
 
 void printPasses(FILE *out) {
@@ -189,70 +319,44 @@ void printPasses(FILE *out) {
   fprintf(out, "kernel (each kernel, each CPU level)\n  cpu-lower-tiles\n");
 }
 
-absl::Status compile(const CompileCommand &command) {
+std::string textOf(Operation *module) {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  module->print(out, OpPrintingFlags().useLocalScope().enableDebugInfo(false));
+  out << "\n";
+  return text;
+}
+
+void loadCompilerDialects(MLIRContext &context) {
   DialectRegistry registry;
   registerDialects(registry);
   registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect,
                   linalg::LinalgDialect, tensor::TensorDialect>();
   registerCpuDialects(registry);
-  MLIRContext context(registry);
+  context.appendDialectRegistry(registry);
   context.loadAllAvailableDialects();
+}
 
-  std::vector<CpuLevel> levels;
-  for (const std::string &name : command.levels) {
-    auto level = CpuLevel::parse(name);
-    if (!level)
-      return absl::InvalidArgumentError("--cpu: " + llvm::toString(level.takeError()));
-    levels.push_back(*level);
-  }
-  std::vector<CudaArch> archs;
-  for (const std::string &name : command.archs) {
-    auto arch = CudaArch::parse(name);
-    if (!arch)
-      return absl::InvalidArgumentError("--arch: " + llvm::toString(arch.takeError()));
-    archs.push_back(*arch);
-  }
+absl::Status compile(const CompileCommand &command) {
+  MLIRContext context;
+  loadCompilerDialects(context);
+  auto targets = parseTargets(command);
+  if (!targets.ok())
+    return targets.status();
 
   // import
-  ImportedModel imported;
   bool isText = StringRef(command.input).ends_with(".mlir");
-  bool wantsArtifact = command.emit.empty();
-  std::string directory = isText ? command.weights : command.input;
-  OwningOpRef<ModuleOp> module;
-  if (isText) {
-    auto parsed = parseModule(context, command.input);
-    if (!parsed.ok())
-      return parsed.status();
-    module = std::move(*parsed);
-    if (wantsArtifact) {
-      if (directory.empty())
-        return absl::InvalidArgumentError(
-            command.input + ": an artifact needs weights: give their directory with --weights=DIR");
-      auto checkpoint = Checkpoint::open(directory);
-      if (!checkpoint.ok())
-        return checkpoint.status();
-      imported.checkpoint = std::move(*checkpoint);
-      auto tokenizer = readTokenizerFiles(directory);
-      if (!tokenizer.ok())
-        return tokenizer.status();
-      imported.tokenizer = std::move(*tokenizer);
-      if (auto config = readConfig(directory); config.ok())
-        if (auto generation = readGenerationConfig(directory, *config); generation.ok())
-          imported.generation = *generation;
-    }
-  } else {
-    auto result = importHuggingFace(context, directory, /*weights=*/true);
-    if (!result.ok())
-      return result.status();
-    imported = std::move(*result);
-    module = std::move(imported.model.module);
-  }
+  if (command.emit.empty()) // before minutes of work
+    if (absl::Status s = runtime::checkWritable(command.output); !s.ok())
+      return s;
+  auto imported =
+      isText ? readText(context, command) : importHuggingFace(context, command.input, command.hasWeights);
+  if (!imported.ok())
+    return imported.status();
+  OwningOpRef<ModuleOp> module = std::move(imported->model.module);
   auto finishAt = [&](const char *stage) { return command.emit == stage; };
   auto print = [&] {
-    return writeText(command.output, [&](llvm::raw_ostream &out) {
-      module->print(out, textFlags());
-      out << "\n";
-    });
+    return writeText(command.output, [&](llvm::raw_ostream &out) { out << textOf(*module); });
   };
   bool graphDone = hasDispatches(*module) || hasKernels(*module) || hasPrograms(*module);
   bool chunkDone = hasKernels(*module) || hasPrograms(*module), planDone = hasPrograms(*module);
@@ -261,6 +365,9 @@ absl::Status compile(const CompileCommand &command) {
       return s;
   if (finishAt("import"))
     return print();
+  std::optional<std::string> modelText;
+  if (!graphDone && command.hasModelText && command.emit.empty())
+    modelText = textOf(*module);
 
   // graph
   if (!graphDone)
@@ -281,23 +388,9 @@ absl::Status compile(const CompileCommand &command) {
         return s;
   if (finishAt("chunk"))
     return print();
-
   if (finishAt("kernel")) {
-    PassManager pm(&context);
-    std::string error;
-    llvm::raw_string_ostream stream(error);
-    std::string pipeline =
-        command.target == "cuda"
-            ? "cuda-lower-tiles{shared-bytes=" + std::to_string(archs.front().sharedBytes) +
-                  (command.isSimulated ? " sim=true}" : "}")
-            : "cpu-lower-tiles";
-    if (failed(parsePassPipeline(pipeline, pm, stream)))
-      return absl::InternalError(pipeline + ": " + error);
-    for (auto op : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
-      if (!op->hasAttr("llm.kernel"))
-        op.erase();
-    if (failed(pm.run(*module)))
-      return absl::InternalError("the kernel stage failed (see the message above)");
+    if (absl::Status s = lowerKernels(*module, command, *targets); !s.ok())
+      return s;
     return print();
   }
 
@@ -310,58 +403,28 @@ absl::Status compile(const CompileCommand &command) {
     return s;
   if (finishAt("plan"))
     return print();
-
-  if (absl::Status s = checkWeights(*module, *imported.checkpoint, directory); !s.ok())
-    return s;
-  std::vector<TargetCode> code;
-  if (command.target == "cuda") {
-    CudaOptions options;
-    options.dumpDir = command.dumpDir;
-    options.ptxas = command.ptxas;
-    options.isSimulated = command.isSimulated;
-    for (const CudaArch &arch : archs) {
-      auto object = compileCudaKernels(*tilePrograms, arch, options);
-      if (!object)
-        return absl::InternalError(llvm::toString(object.takeError()));
-      code.push_back({"cuda", object->arch, std::move(object->bytes), std::move(object->launches)});
-    }
-  } else {
-    CompileOptions options;
-    options.dumpDir = command.dumpDir;
-    for (const CpuLevel &level : levels) {
-      auto object = compileKernels(*tilePrograms, level, options);
-      if (!object)
-        return absl::InternalError(llvm::toString(object.takeError()));
-      code.push_back({"cpu", object->target, std::move(object->elf), {}});
-    }
-  }
+  const std::string &directory = isText ? command.weights : command.input;
+  if (imported->checkpoint)
+    if (absl::Status s = checkWeights(*module, *imported->checkpoint, directory); !s.ok())
+      return s;
+  auto code = generateCode(*tilePrograms, command, *targets);
+  if (!code.ok())
+    return code.status();
 
   // artifact
-  const Checkpoint &checkpoint = *imported.checkpoint;
-  auto source = [&](const std::string &name) -> StoredTensor {
-    const CheckpointTensor *tensor = checkpoint.find(name);
-    return tensor ? StoredTensor{tensor->bytes.data(), tensor->bytes.size()} : StoredTensor{};
-  };
-  // Pages that were packed are dropped, so that a checkpoint larger than memory can be packed.
-  auto release = [](const StoredTensor &part) {
-    constexpr uintptr_t kPage = 4096;
-    uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data) + kPage - 1) / kPage * kPage;
-    uintptr_t end = (reinterpret_cast<uintptr_t>(part.data) + part.bytes) / kPage * kPage;
-    if (begin < end)
-      madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
-  };
-  auto contents = buildArtifact(*module, std::move(code), source, release);
+  TensorSource source;
+  if (imported->checkpoint)
+    source = tensorsOf(*imported->checkpoint, directory, command.allowNonFinite);
+  auto contents = buildArtifact(*module, std::move(*code), source);
   if (!contents.ok())
     return contents.status();
-  runtime::Metadata &metadata = contents->plan.metadata;
-  metadata.name = llvm::sys::path::filename(StringRef(directory).rtrim('/')).str();
-  for (int64_t id : imported.generation.eosTokens)
-    metadata.eos.push_back(id);
-  if (imported.generation.bosToken)
-    metadata.bos = *imported.generation.bosToken;
-  if (!imported.generationText.empty())
-    metadata.entries.push_back({runtime::kGenerationConfigKey, imported.generationText});
-  fillTokenizer(imported, *contents);
+  fillMetadata(*imported, directory.empty() ? command.input : directory, contents->plan.metadata);
+  fillTokenizer(*imported, *contents);
+  warnOfTemplate(contents->plan.tokenizer.chatTemplate, directory);
+  if (modelText) {
+    contents->plan.modelBlob = contents->blobs.size();
+    contents->blobs.push_back(blobOf(std::move(*modelText)));
+  }
   ProgressBar bar(command.progress);
   return writeArtifact(command.output, *contents,
                        [&](uint64_t done, uint64_t total) { bar.show(done, total); });

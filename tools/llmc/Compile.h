@@ -2,6 +2,8 @@
 // text.
 #pragma once
 #include "absl/status/status.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Operation.h"
 #include <string>
 #include <vector>
 
@@ -18,12 +20,22 @@ struct CompileCommand {
   std::string ptxas;                           ///< see CudaOptions
   std::string emit;                            ///< a stage's name, or empty for an artifact
   std::string dumpDir;
+  bool hasWeights = true;      ///< false: from config.json alone; the artifact can be looked at and not run
+  bool hasModelText = true;    ///< false: without the text of the model that `llmc verify` reads
+  bool allowNonFinite = false; ///< weights may be NaN or infinite
   bool printPasses = false;
   bool progress = true; ///< a progress bar where standard error is a terminal
 };
 
+/// The text of a module of any stage, as --emit prints it and as artifacts carry the model: the same for
+/// equal modules.
+std::string textOf(mlir::Operation *module);
+
 /// Runs the command; diagnostics of passes go to standard error.
 absl::Status compile(const CompileCommand &command);
+
+/// Registers and loads what modules of any stage are made of.
+void loadCompilerDialects(mlir::MLIRContext &context);
 
 /// The passes of every stage with their summaries.
 void printPasses(FILE *out);

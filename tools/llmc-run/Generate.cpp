@@ -1,0 +1,54 @@
+// See Generate.h.
+#include "tools/llmc-run/Generate.h"
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <sys/random.h>
+
+double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+int fail(const std::string &text) {
+  fflush(stdout);
+  fprintf(stderr, "llmc-run: error: %s\n", text.c_str());
+  return 1;
+}
+int fail() { return fail(llmc_last_error()); }
+int failWriting() { return fail(std::string("cannot write to stdout: ") + strerror(errno)); }
+
+bool tokenize(llmc_model *model, const std::string &text, int flags, std::vector<int32_t> &tokens) {
+  tokens.resize(text.size() + 16);
+  size_t count = 0;
+  for (;;) {
+    if (llmc_tokenize(model, text.data(), text.size(), flags, tokens.data(), tokens.size(), &count) !=
+        LLMC_OK)
+      return false;
+    bool isAll = count <= tokens.size();
+    tokens.resize(count);
+    if (isAll)
+      return true;
+  }
+}
+
+bool show(const char *text, size_t bytes) {
+  return fwrite(text, 1, bytes, stdout) == bytes && (bytes == 0 || fflush(stdout) == 0);
+}
+
+llmc_sampling samplingOf(llmc_session *session, const Options &options) {
+  llmc_sampling s;
+  llmc_session_sampling(session, &s);
+  if (options.temperature)
+    s.temperature = static_cast<float>(*options.temperature);
+  if (options.topK)
+    s.top_k = static_cast<int32_t>(*options.topK);
+  if (options.topP)
+    s.top_p = static_cast<float>(*options.topP);
+  if (options.minP)
+    s.min_p = static_cast<float>(*options.minP);
+  if (options.seed)
+    s.seed = *options.seed;
+  else if (!options.restorePath && getrandom(&s.seed, sizeof s.seed, 0) == sizeof s.seed)
+    s.seed >>= 1; // so that it can be given back with --seed
+  return s;
+}

@@ -1,0 +1,32 @@
+// What the ways of running share: handles, errors, text to tokens, and the loop that draws tokens and shows
+// them as text.
+#pragma once
+#include "llmc.h"
+#include "tools/llmc-run/Options.h"
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct Closer {
+  void operator()(llmc_model *m) const { llmc_model_close(m); }
+  void operator()(llmc_session *s) const { llmc_session_free(s); }
+  void operator()(llmc_text_stream *s) const { llmc_text_stream_free(s); }
+};
+
+using Clock = std::chrono::steady_clock;
+double secondsSince(Clock::time_point start);
+
+/// Prints "llmc-run: error: TEXT", by default the last error of the C API. Returns 1, the exit code.
+int fail(const std::string &text);
+int fail();
+int failWriting();
+
+/// The tokens of a text; false with the C API's error set.
+bool tokenize(llmc_model *model, const std::string &text, int flags, std::vector<int32_t> &tokens);
+
+/// To standard output at once; false when that is gone.
+bool show(const char *text, size_t bytes);
+
+/// The model's sampling parameters, with what the command line says instead.
+llmc_sampling samplingOf(llmc_session *session, const Options &options);
