@@ -70,7 +70,7 @@ static absl::Status checkBlobs(const ParsedArtifact &parsed, const std::string &
     if (blob.isAbsent()) {
       if (blob.checksum != 0)
         return damagedArtifact(file, "blob " + std::to_string(i) + " is absent and has checksum " +
-                                         hex(blob.checksum));
+                                         printChecksum(blob.checksum));
       continue;
     }
     uint64_t expected = (end + kPageBytes - 1) / kPageBytes * kPageBytes;
