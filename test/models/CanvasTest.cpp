@@ -128,11 +128,76 @@ TEST_P(Canvas, BatchesEqualEachAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Canvas, testing::Values("llada-a", "llada-b"), [](const auto &info) {
+INSTANTIATE_TEST_SUITE_P(, Canvas, testing::Values("llada-a", "llada-b", "dream-a", "difflm-a", "llada-moe-a", "sdar-a",
+                                                 "sdar-moe-a", "llada2-a"), [](const auto &info) {
   std::string name = info.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });
+
+/// Pearson's chi-squared of drawn counts against probabilities; what is expected less than 5 times is counted together.
+double chiSquared(const std::vector<int> &counts, const std::vector<double> &p, int draws, int &cells) {
+  double sum = 0, restExpected = 0, restCount = 0;
+  cells = 0;
+  auto add = [&](double count, double expected) {
+    sum += (count - expected) * (count - expected) / expected;
+    ++cells;
+  };
+  for (size_t i = 0; i < p.size(); ++i)
+    if (p[i] * draws >= 5) {
+      add(counts[i], p[i] * draws);
+    } else {
+      restCount += counts[i];
+      restExpected += p[i] * draws;
+    }
+  if (restExpected >= 5)
+    add(restCount, restExpected);
+  else
+    EXPECT_LE(restCount, 20);
+  return sum;
+}
+
+// One mask after a prompt: its token is drawn from softmax(logits / T) over all ids but the mask, of those that top-k keeps where the
+// model's loop knows it. Seeds are fixed, so a bound of four standard deviations cannot fail by chance later.
+TEST(Canvas, TokensAreDrawnInProportion) {
+  Model model("llada-b");
+  const int32_t mask = 250;
+  std::vector<int32_t> prompt = {7, 11, 13, 17, 19}, canvas = prompt, block(llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS));
+  canvas.push_back(mask);
+  std::vector<float> logits = Session(model).score(canvas).back();
+  for (int topK : {0, 12}) {
+    const double temperature = 0.7;
+    std::vector<double> p(logits.size());
+    std::vector<float> sorted(logits);
+    sorted.erase(sorted.begin() + mask);
+    std::sort(sorted.rbegin(), sorted.rend());
+    double total = 0;
+    for (size_t v = 0; v < p.size(); ++v)
+      if (int32_t(v) != mask && (topK == 0 || logits[v] >= sorted[topK - 1]))
+        total += p[v] = std::exp((logits[v] - sorted[0]) / temperature);
+    for (double &x : p)
+      x /= total;
+    const int draws = 3000;
+    std::vector<int> counts(p.size());
+    Session session(model);
+    for (int i = 0; i < draws; ++i) {
+      ASSERT_EQ(llmc_session_reset(session.session), LLMC_OK);
+      ASSERT_EQ(llmc_set(session.session, "block", "1"), LLMC_OK);
+      session.ingest(prompt);
+      ASSERT_EQ(llmc_begin(session.session, 1), LLMC_OK);
+      llmc_sampling sampling{float(temperature), 1, 0, topK, uint64_t(1000 + i)};
+      int64_t count;
+      ASSERT_EQ(llmc_fill(session.session, &sampling, block.data(), block.size(), &count), LLMC_OK) << llmc_last_error();
+      ASSERT_EQ(count, 1);
+      ++counts[block[0]];
+    }
+    EXPECT_EQ(counts[mask], 0);
+    int cells;
+    double x = chiSquared(counts, p, draws, cells);
+    EXPECT_GE(cells, 8);
+    EXPECT_LT(x, cells - 1 + 4 * std::sqrt(2.0 * (cells - 1))) << cells;
+  }
+}
 
 TEST(Canvas, ErrorsSayWhatToDo) {
   Model model("llada-a");
