@@ -1,5 +1,6 @@
 // See Generate.h.
 #include "tools/llmc-run/Generate.h"
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -51,4 +52,28 @@ llmc_sampling samplingOf(llmc_session *session, const Options &options) {
   else if (!options.restorePath && getrandom(&s.seed, sizeof s.seed, 0) == sizeof s.seed)
     s.seed >>= 1; // so that it can be given back with --seed
   return s;
+}
+
+TokenSource::TokenSource(llmc_model *model, llmc_session *session, const llmc_sampling &sampling)
+    : session_(session), sampling_(sampling),
+      tokens_(static_cast<size_t>(llmc_model_info(model, LLMC_INFO_MOST_TOKENS))),
+      context_(llmc_model_info(model, LLMC_INFO_CONTEXT)) {}
+
+int64_t TokenSource::room(std::optional<int64_t> wanted) const {
+  const bool isOneByOne = tokens_.size() == 1;
+  // Where tokens are drawn one by one the last needs no room in the context, since nothing is drawn after it.
+  int64_t room = context_ - llmc_session_tokens(session_) + isOneByOne;
+  return std::min(wanted.value_or(isOneByOne ? room : 128), room);
+}
+
+bool TokenSource::begin(int64_t count) { return count < 1 || llmc_begin(session_, count) == LLMC_OK; }
+
+bool TokenSource::next(int32_t &token) {
+  if (used_ == got_) {
+    used_ = 0;
+    if (llmc_fill(session_, &sampling_, tokens_.data(), static_cast<int64_t>(tokens_.size()), &got_) != LLMC_OK)
+      return false;
+  }
+  token = tokens_[static_cast<size_t>(used_++)];
+  return true;
 }

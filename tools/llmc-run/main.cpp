@@ -122,26 +122,19 @@ private:
       return fail();
     double ingestSeconds = secondsSince(start);
 
-    // Of a model that draws token by token, the last one needs no room in the context, since nothing is drawn after it.
-    int64_t atOnce = llmc_model_info(model_.get(), LLMC_INFO_MOST_TOKENS);
-    int64_t room = llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - llmc_session_tokens(session_.get()) + (atOnce == 1);
-    int64_t most = std::min(options_.count.value_or(128), room), made = 0;
-    if (most > 0 && llmc_begin(session_.get(), most) != LLMC_OK)
+    TokenSource source(model_.get(), session_.get(), parameters);
+    int64_t most = source.room(options_.count.value_or(128)), made = 0;
+    if (!source.begin(most))
       return fail();
-    std::vector<int32_t> tokens(static_cast<size_t>(atOnce));
-    int64_t got = 0, used = 0;
     start = Clock::now();
     double firstSeconds = 0;
     const char *text = nullptr;
     size_t bytes = 0;
     bool isWritten = true;
     for (; made < most && isWritten; ++made) {
-      if (used == got) {
-        used = 0;
-        if (llmc_fill(session_.get(), &parameters, tokens.data(), atOnce, &got) != LLMC_OK)
-          return fail();
-      }
-      int32_t token = tokens[static_cast<size_t>(used++)];
+      int32_t token;
+      if (!source.next(token))
+        return fail();
       if (made == 0)
         firstSeconds = secondsSince(start);
       bool isEnd = !options_.isIgnoringEos && llmc_model_is_eos(model_.get(), token);
