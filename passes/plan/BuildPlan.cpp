@@ -181,8 +181,9 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     SmallVector<bool> isRead(before.getNumArguments());
     for (auto [i, v] : llvm::enumerate(condition.getArgs())) {
       unsigned k = *carriedNumber(v);
-      places[after.getArgument(i)] = places[op.getInits()[k]];
-      places[op.getResult(i)] = places[op.getInits()[k]];
+      Place begin = places[op.getInits()[k]]; // a copy: the table may move when it grows
+      places[after.getArgument(i)] = begin;
+      places[op.getResult(i)] = begin;
       isRead[k] = isRead[k] || !after.getArgument(i).use_empty();
     }
     Fixed made;
