@@ -61,7 +61,7 @@ absl::Status Engine::allocate() {
   for (const Program &program : plan().programs)
     arenaBytes_ = std::max(arenaBytes_, program.arenaBytes);
 
-  auto full = [&](const absl::Status &status, const std::string &what, uint64_t bytes) {
+  auto full = [&](const absl::Status &status, const char *what, uint64_t bytes) {
     if (status.code() != absl::StatusCode::kResourceExhausted)
       return status;
     std::string reason(status.message());
@@ -69,68 +69,73 @@ absl::Status Engine::allocate() {
                                         (reason.empty() ? "" : " (" + reason + ")") + " (context " + std::to_string(context()) + ", " +
                                         std::to_string(slots()) + " sessions); choose a smaller context or fewer sessions");
   };
-  auto arena = device_->allocate(arenaBytes_);
-  if (!arena.ok())
-    return full(arena.status(), "the arena", arenaBytes_);
-
   const uint64_t T = m.maxTokens, S = m.maxSequences;
   auto aligned = [](uint64_t bytes) { return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; };
   const uint64_t sizes[5] = {aligned(4 * T), aligned(8 * T), aligned(16 * S), aligned(16 * S), aligned(32 * S)};
-  auto inputs = device_->allocateExchange(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4], /*isInput=*/true);
-  if (!inputs.ok())
-    return full(inputs.status(), "inputs", sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
-  uint64_t offset = 0, offsets[5];
+  uint64_t inputBytes = 0, offsets[5];
   for (int i = 0; i < 5; ++i) {
-    offsets[i] = offset;
-    offset += sizes[i];
+    offsets[i] = inputBytes;
+    inputBytes += sizes[i];
   }
-  inputs_.tokens = reinterpret_cast<int32_t *>(inputs->host + offsets[0]);
-  inputs_.where = reinterpret_cast<int32_t *>(inputs->host + offsets[1]);
-  inputs_.rows = reinterpret_cast<int32_t *>(inputs->host + offsets[2]);
-  inputs_.sampling = reinterpret_cast<float *>(inputs->host + offsets[3]);
-  inputs_.draws = reinterpret_cast<int64_t *>(inputs->host + offsets[4]);
 
-  bufferPointers_.assign(plan().buffers.size(), nullptr);
-  outputs_.assign(plan().buffers.size(), {});
+  // What is asked for, and of which buffer. The arena and the inputs are not of one buffer.
+  std::vector<MemoryRequest> requests = {{arenaBytes_, MemoryUse::device}, {inputBytes, MemoryUse::input}};
+  std::vector<size_t> owners(requests.size());
+  std::vector<WeightBytes> weights;
+  std::vector<size_t> weightOwners;
+  std::optional<uint64_t> total = checkedAdd(arenaBytes_, inputBytes);
+  uint64_t weightBytes = 0;
   for (size_t i = 0; i < plan().buffers.size(); ++i) {
     const Buffer &b = plan().buffers[i];
-    switch (b.kind) {
-    case BufferKind::weight:
-    case BufferKind::constant: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->hold(artifact_->blobData(b.blob) + b.blobOffset, bytes);
-      if (!memory.ok())
-        return full(memory.status(), "weight '" + b.name + "'", bytes);
-      bufferPointers_[i] = *memory;
-      break;
+    if (b.kind == BufferKind::transient || b.kind == BufferKind::input)
+      continue;
+    auto bytes = shapeBytes(b.shape, b.type, most);
+    if (b.kind == BufferKind::weight || b.kind == BufferKind::constant) {
+      weights.push_back({artifact_->blobData(b.blob) + b.blobOffset, *bytes});
+      weightOwners.push_back(i);
+      weightBytes += *bytes;
+      continue;
     }
-    case BufferKind::transient: bufferPointers_[i] = static_cast<uint8_t *>(*arena) + b.arenaOffset; break;
-    case BufferKind::state: {
-      auto bytes = shapeBytes(b.shape, b.type, most);
-      auto sum = bytes ? checkedAdd(stateBytes_, *bytes) : std::nullopt;
-      auto memory = sum ? device_->allocate(*bytes) : absl::ResourceExhaustedError("");
-      if (!memory.ok())
-        return full(memory.status(), "state '" + b.name + "'", bytes.value_or(UINT64_MAX));
-      stateBytes_ = *sum;
-      bufferPointers_[i] = *memory;
-      states_.push_back({*memory, *bytes / static_cast<uint64_t>(dims_[2])});
-      break;
-    }
-    case BufferKind::output: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->allocateExchange(bytes, /*isInput=*/false);
-      if (!memory.ok())
-        return full(memory.status(), "output '" + b.name + "'", bytes);
-      outputs_[i] = *memory;
-      bufferPointers_[i] = memory->device;
-      break;
-    }
-    case BufferKind::input: {
-      int which = b.name == "tokens" ? 0 : b.name == "where" ? 1 : b.name == "rows" ? 2 : b.name == "sampling" ? 3 : 4;
-      bufferPointers_[i] = static_cast<uint8_t *>(inputs->device) + offsets[which];
-      break;
-    }
-    }
+    total = bytes && total ? checkedAdd(*total, *bytes) : std::nullopt;
+    requests.push_back({bytes.value_or(0), b.kind == BufferKind::output ? MemoryUse::output : MemoryUse::device});
+    owners.push_back(i);
+    if (b.kind == BufferKind::state)
+      stateBytes_ += bytes.value_or(0);
+  }
+
+  auto held = device_->hold(weights);
+  if (!held.ok())
+    return full(held.status(), "weights", weightBytes);
+  auto memory = total ? device_->allocate(requests) : absl::ResourceExhaustedError("");
+  if (!memory.ok())
+    return full(memory.status(), "states and what kernels exchange", total.value_or(UINT64_MAX));
+
+  const ExchangeMemory &arena = (*memory)[0], &inputs = (*memory)[1];
+  inputs_.tokens = reinterpret_cast<int32_t *>(inputs.host + offsets[0]);
+  inputs_.where = reinterpret_cast<int32_t *>(inputs.host + offsets[1]);
+  inputs_.rows = reinterpret_cast<int32_t *>(inputs.host + offsets[2]);
+  inputs_.sampling = reinterpret_cast<float *>(inputs.host + offsets[3]);
+  inputs_.draws = reinterpret_cast<int64_t *>(inputs.host + offsets[4]);
+  bufferPointers_.assign(plan().buffers.size(), nullptr);
+  outputs_.assign(plan().buffers.size(), {});
+  for (size_t i = 0; i < weights.size(); ++i)
+    bufferPointers_[weightOwners[i]] = (*held)[i];
+  for (size_t r = 2; r < requests.size(); ++r) {
+    const size_t i = owners[r];
+    bufferPointers_[i] = (*memory)[r].device;
+    if (plan().buffers[i].kind == BufferKind::output)
+      outputs_[i] = (*memory)[r];
+    else
+      states_.push_back({(*memory)[r].device, requests[r].bytes / static_cast<uint64_t>(dims_[2])});
+  }
+  for (size_t i = 0; i < plan().buffers.size(); ++i) {
+    const Buffer &b = plan().buffers[i];
+    if (b.kind == BufferKind::transient)
+      bufferPointers_[i] = static_cast<uint8_t *>(arena.device) + b.arenaOffset;
+    if (b.kind != BufferKind::input)
+      continue;
+    int which = b.name == "tokens" ? 0 : b.name == "where" ? 1 : b.name == "rows" ? 2 : b.name == "sampling" ? 3 : 4;
+    bufferPointers_[i] = static_cast<uint8_t *>(inputs.device) + offsets[which];
   }
   return absl::OkStatus();
 }
@@ -155,7 +160,9 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
     else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
-    outputs.push_back({&b, outputs_[id]});
+    // Who generates needs no logits: a row of them is more than all else that is copied.
+    if (b.name == "next" || program->name != "advance")
+      outputs.push_back({&b, outputs_[id]});
   }
   std::vector<DeviceDispatch> dispatches;
   for (const Step &step : program->steps) {
@@ -164,7 +171,14 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     for (uint32_t id : dispatch.buffers)
       dispatches.back().buffers.push_back(bufferPointers_[id]);
   }
-  auto code = device_->prepare(dispatches, outputs);
+  // Advance moves the same sessions on again and again: one call for each of a few numbers of them.
+  std::vector<Dims> usualSizes;
+  const int64_t most = std::min<int64_t>(slots(), maxSequences());
+  for (int64_t sequences = 1; program->name == "advance" && sequences < 2 * most; sequences *= 2) {
+    usualSizes.push_back(dims_);
+    usualSizes.back()[0] = usualSizes.back()[1] = std::min(sequences, most);
+  }
+  auto code = device_->prepare(dispatches, outputs, usualSizes);
   if (!code.ok())
     return code.status();
   ready.code = std::move(*code);

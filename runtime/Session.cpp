@@ -335,8 +335,4 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
   return absl::OkStatus();
 }
 
-const float *SessionPool::lastLogits(int64_t index) const {
-  return engine_.advance().logits + index * static_cast<int64_t>(engine_.plan().metadata.vocab);
-}
-
 } // namespace llmc::runtime

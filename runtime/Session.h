@@ -62,8 +62,6 @@ public:
   /// Logits after each token, `count` rows of the vocabulary; appends the tokens to the session, none is
   /// pending afterwards.
   absl::Status score(Session *session, const int32_t *tokens, int64_t count, float *logits);
-  /// Logits from which the last `advance` drew for its session number `index`.
-  const float *lastLogits(int64_t index) const;
 
 private:
   class Turn;
