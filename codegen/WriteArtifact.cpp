@@ -101,7 +101,7 @@ private:
     auto symbol = b_.CreateString(launch.symbol);
     auto grid = b_.CreateVectorOfStructs(terms);
     return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
-                                  launch.registers, launch.spillBytes);
+                                  launch.registers, launch.spillBytes, launch.waits);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

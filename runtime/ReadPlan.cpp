@@ -87,6 +87,7 @@ struct PlanReader {
     r.scratchBytes = l->scratch_bytes();
     r.registers = l->registers();
     r.spillBytes = l->spill_bytes();
+    r.waits = l->waits();
     if (isReadable(l->grid()))
       for (const fb::GridTerm *term : *l->grid())
         r.grid.push_back({enumeration<GridOp>(term->op(), kGridOps, "a grid's operation"), term->value()});

@@ -211,6 +211,10 @@ private:
           o.erase();
           return success();
         })
+        .Case<NVVM::GriddepcontrolOp>([&](NVVM::GriddepcontrolOp o) {
+          o.erase(); // launches run one after the other
+          return success();
+        })
         .Case<NVVM::SyncWarpOp>([&](NVVM::SyncWarpOp o) {
           call(sim::Function::syncWarp, {o.getMask()});
           o.erase();

@@ -58,7 +58,9 @@ absl::Status CudaProgram::copyOutputs(const Dims &dims) {
   return absl::OkStatus();
 }
 
-absl::Status CudaProgram::launch(Call &call, const Dims &dims) {
+/// `isAfterKernel`: what the stream does before this is a kernel, and no copy; true afterwards unless nothing was
+/// launched.
+absl::Status CudaProgram::launch(Call &call, const Dims &dims, bool &isAfterKernel) {
   const KernelLaunch &launch = *call.launch;
   auto workgroups = evaluateGrid(launch.grid, dims);
   if (!workgroups)
@@ -68,9 +70,13 @@ absl::Status CudaProgram::launch(Call &call, const Dims &dims) {
     return absl::OkStatus();
   uint32_t most = launch.scratchBytes ? scratch_.blocks : kMaxGrid;
   auto blocks = static_cast<unsigned>(std::min<int64_t>(*workgroups, most));
-  if (Result r = gpu_.api().cuLaunchKernel(call.function, blocks, 1, 1, launch.threads, 1, 1,
-                                           launch.sharedBytes, gpu_.stream(),
-                                           parameters_.data() + call.parameters, nullptr))
+  LaunchAttribute overlap = {};
+  overlap.id = kProgrammaticStreamSerialization;
+  overlap.number = 1;
+  bool isEarly = launch.waits && isAfterKernel && gpu_.api().version >= kOverlapCudaVersion;
+  LaunchConfig config = {blocks, 1, 1, launch.threads, 1, 1, launch.sharedBytes, gpu_.stream(), &overlap, isEarly};
+  isAfterKernel = true;
+  if (Result r = gpu_.api().cuLaunchKernelEx(&config, call.function, parameters_.data() + call.parameters, nullptr))
     return gpu_.failed("kernel '" + launch.symbol + "' cannot be launched", r);
   return absl::OkStatus();
 }
@@ -80,9 +86,10 @@ absl::Status CudaProgram::give(const Dims &dims, Profile *profile) {
   dims_ = dims;
   if (absl::Status s = copyInputs(); !s.ok())
     return s;
+  bool isAfterKernel = false;
   for (size_t i = 0; i < calls_.size(); ++i) {
     int64_t begin = profile ? profile->now() : 0;
-    if (absl::Status s = launch(calls_[i], dims); !s.ok())
+    if (absl::Status s = launch(calls_[i], dims, isAfterKernel); !s.ok())
       return s;
     if (!profile)
       continue;

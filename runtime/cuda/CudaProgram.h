@@ -42,7 +42,7 @@ private:
   absl::Status give(const Dims &dims, Profile *profile);
   absl::Status copyInputs();
   absl::Status copyOutputs(const Dims &dims);
-  absl::Status launch(Call &call, const Dims &dims);
+  absl::Status launch(Call &call, const Dims &dims, bool &isAfterKernel);
   absl::Status capture(const Dims &dims, cuda::Graph &graph);
   absl::Status instantiate(cuda::Graph graph, Recording &recording);
   absl::Status change(Recording &recording, const Dims &dims);

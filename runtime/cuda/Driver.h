@@ -10,6 +10,9 @@ namespace llmc::runtime {
 /// What the entry points below need: graphs that are changed in place are of CUDA 12.0.
 inline constexpr int kNeededCudaVersion = 12000;
 
+/// From here on launches that overlap can be recorded.
+inline constexpr int kOverlapCudaVersion = 12030;
+
 /// Entry points of a loaded driver; members have cuda.h's names without version suffixes.
 struct CudaDriver {
   cuda::Result (*cuInit)(unsigned);

@@ -211,7 +211,9 @@ LLMC_EXPORT Result cuLaunchKernelEx(const LaunchConfig *config, void *handle, vo
                                     void **extra) {
   LLMC_CALL(always);
   for (unsigned i = 0; i < config->attributeCount; ++i)
-    if (config->attributes[i].id != kProgrammaticStreamSerialization)
+    if (config->attributes[i].id == kProgrammaticStreamSerialization)
+      ++device().earlyLaunches;
+    else
       return kInvalidValue;
   return extra ? kInvalidValue : launch(*static_cast<FunctionState *>(handle), *config, parameters);
 }

@@ -150,6 +150,7 @@ LLMC_EXPORT int64_t llmcSimCalls(const char *name) {
   auto found = device().callCounts.find(name);
   return found == device().callCounts.end() ? 0 : found->second;
 }
+LLMC_EXPORT int64_t llmcSimEarlyLaunches(void) { return device().earlyLaunches; }
 LLMC_EXPORT const char *llmcSimLiveObjects(void) {
   static std::string text;
   text = liveObjects();

@@ -64,6 +64,7 @@ struct DeviceState {
   std::map<uintptr_t, uint64_t> memory, hostMemory;
   std::map<void *, Object> objects; ///< all but memory and context
   std::map<std::string, int64_t> callCounts;
+  int64_t earlyLaunches = 0; ///< with the attribute for programmatic dependent launch
   StreamState legacy; ///< the stream without a handle
   int contexts = 0;
   bool isInitialised = false;

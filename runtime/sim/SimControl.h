@@ -15,6 +15,8 @@ void llmcSimFailCall(int64_t count, int code);
 const char *llmcSimFailedCall(void);
 /// How often a driver function was called, by its name with version suffix.
 int64_t llmcSimCalls(const char *name);
+/// How many launches said that they may start before the one before them ends.
+int64_t llmcSimEarlyLaunches(void);
 /// What is not given back: "1 device allocation, 2 graphs", or "".
 const char *llmcSimLiveObjects(void);
 /// What was wrong with the last launch that failed or the last misuse, "" when there was none.

@@ -152,7 +152,7 @@ TEST(CudaRuntime, LeaksNothingWhicheverCallFails) {
   for (const char *call :
        {"cuMemAlloc_v2", "cuMemAllocHost_v2", "cuEventCreate", "cuStreamCreate", "cuModuleLoadData",
         "cuStreamEndCapture", "cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuGraphExecUpdate_v2",
-        "cuMemcpyHtoDAsync_v2", "cuLaunchKernel"})
+        "cuMemcpyHtoDAsync_v2", "cuLaunchKernelEx"})
     EXPECT_GT(failures[call], 0) << call;
 }
 
@@ -174,7 +174,7 @@ TEST(CudaRuntime, RecordsAdvanceOnceAndReplaysIt) {
     int64_t kernels, launches, updates, allocations, begun;
   };
   auto counts = [&] {
-    return Counts{calls("cuLaunchKernel"), calls("cuGraphLaunch"), calls("cuGraphExecUpdate_v2"),
+    return Counts{calls("cuLaunchKernelEx"), calls("cuGraphLaunch"), calls("cuGraphExecUpdate_v2"),
                   calls("cuMemAlloc_v2") + calls("cuMemAllocHost_v2") + calls("cuGraphInstantiateWithFlags"),
                   calls("cuStreamBeginCapture_v2")};
   };
@@ -195,6 +195,27 @@ TEST(CudaRuntime, RecordsAdvanceOnceAndReplaysIt) {
   EXPECT_EQ(after.allocations, before.allocations);
   for (llmc_session *session : sessions)
     llmc_session_free(session);
+}
+
+/// Kernels that wait are launched early, but for the first after a copy, if the driver can record that.
+TEST(CudaRuntime, LaunchesEarlyWhatWaits) {
+  Restore restore;
+  auto early = control<int64_t()>("llmcSimEarlyLaunches");
+  auto calls = control<int64_t(const char *)>("llmcSimCalls");
+  std::string path = artifactOf("llama-a", "--target=cuda --sim --overlap-launches --arch=sm_80,sm_90a");
+  auto launches = [&](int major, int version) {
+    control<void(int, int, uint64_t)>("llmcSimSetDevice")(major, 0, uint64_t(1) << 30);
+    control<void(int, int)>("llmcSimSetDriver")(version, 1);
+    int64_t earlyBefore = early(), before = calls("cuLaunchKernelEx");
+    Opened opened(path, LLMC_SIM);
+    EXPECT_EQ(opened.status, LLMC_OK) << opened.error;
+    return std::pair(early() - earlyBefore, calls("cuLaunchKernelEx") - before);
+  };
+  auto [earlyOnes, all] = launches(9, 13000); // the one recording of advance
+  EXPECT_EQ(earlyOnes, all - 1);
+  EXPECT_GT(all, 5);
+  EXPECT_EQ(launches(9, 12020), std::pair(int64_t(0), all));
+  EXPECT_EQ(launches(8, 13000), std::pair(int64_t(0), all));
 }
 
 /// However many sessions move on together, each gets the tokens that it gets alone.

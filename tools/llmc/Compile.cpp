@@ -319,6 +319,7 @@ absl::Status compile(const CompileCommand &command) {
     options.dumpDir = command.dumpDir;
     options.ptxas = command.ptxas;
     options.isSimulated = command.isSimulated;
+    options.overlapsLaunches = command.overlapsLaunches;
     for (const CudaArch &arch : archs) {
       auto object = compileCudaKernels(*tilePrograms, arch, options);
       if (!object)
