@@ -3,16 +3,9 @@
 #include "codegen/WriteArtifact.h"
 #include "runtime/Artifact.h"
 #include "runtime/Artifact_generated.h"
-#include <atomic>
-#include <cerrno>
+#include "runtime/TemporaryFile.h"
 #include <cstring>
-#include <dirent.h>
-#include <fcntl.h>
 #include <memory>
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 #define XXH_INLINE_ALL
 #include "xxhash.h"
 
@@ -145,121 +138,6 @@ private:
   }
 
   flatbuffers::FlatBufferBuilder b_;
-};
-
-std::string folderOf(const std::string &path) {
-  size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
-/// A file under a temporary name that is removed unless it was renamed.
-class TemporaryFile {
-public:
-  explicit TemporaryFile(const std::string &path) : path_(path) {
-    static std::atomic<unsigned> counter{0};
-    temporary_ = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
-  }
-  ~TemporaryFile() {
-    if (fd_ >= 0)
-      close(fd_);
-    if (isThere_)
-      unlink(temporary_.c_str());
-  }
-
-  absl::Status open(uint64_t bytes) {
-    bytes_ = bytes;
-    removeLeftovers();
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd_ < 0)
-      return failure("cannot create a file in " + folderOf(path_));
-    isThere_ = true;
-    // Asking for the space first turns a full disk into an error before hours of packing; not all file
-    // systems can.
-    if (fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0 &&
-        (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-      return failure("cannot reserve space");
-    return absl::OkStatus();
-  }
-
-  absl::Status write(uint64_t offset, const void *data, size_t bytes) {
-    const char *from = static_cast<const char *>(data);
-    while (bytes > 0) {
-      ssize_t n = pwrite(fd_, from, bytes, static_cast<off_t>(offset));
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n <= 0)
-        return failure("cannot write");
-      from += n;
-      offset += static_cast<uint64_t>(n);
-      bytes -= static_cast<size_t>(n);
-    }
-    return absl::OkStatus();
-  }
-
-  /// Makes the file's size `bytes` (space may have been reserved without one).
-  absl::Status extendTo(uint64_t bytes) {
-    return ftruncate(fd_, static_cast<off_t>(bytes)) == 0 ? absl::OkStatus() : failure("cannot extend");
-  }
-
-  absl::Status commit() {
-    if (fsync(fd_) != 0)
-      return failure("cannot sync");
-    int fd = fd_;
-    fd_ = -1;
-    if (close(fd) != 0)
-      return failure("cannot close");
-    if (rename(temporary_.c_str(), path_.c_str()) != 0)
-      return failure("cannot rename " + temporary_);
-    isThere_ = false;
-    // The rename itself must survive a power failure too; a folder that cannot be opened is no reason to
-    // fail.
-    int folder = ::open(folderOf(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-      fsync(folder);
-      close(folder);
-    }
-    return absl::OkStatus();
-  }
-
-private:
-  absl::Status failure(const std::string &what) const {
-    int error = errno;
-    if (error == ENOSPC || error == EDQUOT) {
-      struct statvfs info;
-      std::string space;
-      if (statvfs(folderOf(path_).c_str(), &info) == 0)
-        space = ", " + std::to_string(static_cast<uint64_t>(info.f_bavail) * info.f_frsize) +
-                " are free in " + folderOf(path_);
-      return absl::ResourceExhaustedError(path_ + ": disk full: the artifact needs " +
-                                          std::to_string(bytes_) + " bytes" + space +
-                                          "; free some or write elsewhere with -o");
-    }
-    return absl::UnavailableError(path_ + ": " + what + ": " + strerror(error));
-  }
-
-  /// Removes temporaries of this path whose writer no longer runs.
-  void removeLeftovers() const {
-    std::string folder = folderOf(path_);
-    size_t slash = path_.rfind('/');
-    std::string prefix = (slash == std::string::npos ? path_ : path_.substr(slash + 1)) + ".tmp-";
-    DIR *dir = opendir(folder.c_str());
-    if (!dir)
-      return;
-    while (struct dirent *entry = readdir(dir)) {
-      if (strncmp(entry->d_name, prefix.c_str(), prefix.size()) != 0)
-        continue;
-      char *end = nullptr;
-      long pid = strtol(entry->d_name + prefix.size(), &end, 10);
-      if (pid > 0 && *end == '-' && kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH)
-        unlink((folder + "/" + entry->d_name).c_str());
-    }
-    closedir(dir);
-  }
-
-  std::string path_, temporary_;
-  int fd_ = -1;
-  bool isThere_ = false;
-  uint64_t bytes_ = 0;
 };
 
 /// Hashes and writes one blob through a buffer, counting.

@@ -26,8 +26,10 @@ constexpr size_t kMaxConfigBytes = size_t{4} << 20; // the largest published one
 constexpr int kMaxConfigDepth = 32;
 constexpr size_t kMaxErrorLines = 20;
 
-std::string rangeText(IntRange range) {
-  if (range.max == IntRange().max || range.max == std::numeric_limits<int64_t>::max())
+/// The upper bound is left out where it is one that only damaged files exceed and `found` does not.
+std::string rangeText(IntRange range, double found = 0) {
+  bool isWide = range.max >= IntRange().max;
+  if (isWide && found <= static_cast<double>(range.max))
     return absl::StrCat("an integer of at least ", range.min);
   return absl::StrCat("an integer from ", range.min, " to ", range.max);
 }
@@ -111,7 +113,7 @@ void ConfigReader::mismatch(const std::string &key, const JsonValue &value,
 int64_t ConfigReader::toInt(const std::string &key, const JsonValue &value, IntRange range) const {
   if (value.kind == JsonKind::Integer && value.integer >= range.min && value.integer <= range.max)
     return value.integer;
-  mismatch(key, value, rangeText(range));
+  mismatch(key, value, rangeText(range, value.number));
   return std::clamp<int64_t>(0, range.min, range.max);
 }
 

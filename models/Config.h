@@ -16,10 +16,14 @@ namespace llmc {
 
 struct JsonValue;
 
+/// The default is that of sizes: far above any published model, and products of three still fit 64 bits twice
+/// over.
 struct IntRange {
   int64_t min = 1;
-  int64_t max = std::numeric_limits<int32_t>::max();
+  int64_t max = int64_t(1) << 24;
 };
+/// Context lengths; the bound is that of the artifact.
+inline constexpr IntRange kContextRange = {1, int64_t(1) << 30};
 
 struct FloatRange {
   double min = std::numeric_limits<double>::lowest();

@@ -14,12 +14,12 @@ Decoder readDecoder(const ConfigReader &file, const DecoderDefaults &defaults) {
   c.kvHeads = file.getIntOr("num_key_value_heads", c.heads, {1, 4096});
   if (c.heads % c.kvHeads)
     file.fail("num_key_value_heads", "must divide num_attention_heads (" + std::to_string(c.heads) + ")");
-  if (!file.has("head_dim") && !defaults.headWidth && c.hidden % c.heads)
+  if (file.status().ok() && !file.has("head_dim") && !defaults.headWidth && c.hidden % c.heads)
     file.fail("num_attention_heads",
               "must divide hidden_size (" + std::to_string(c.hidden) + ") where head_dim is absent");
   c.headWidth = file.getIntOr("head_dim", defaults.headWidth.value_or(c.hidden / c.heads), {2, 65536});
   c.intermediate = file.getInt("intermediate_size");
-  c.context = file.getIntOr("max_position_embeddings", defaults.context, {1, int64_t(1) << 40});
+  c.context = file.getIntOr("max_position_embeddings", defaults.context, kContextRange);
   c.eps = file.getFloatOr("rms_norm_eps", 1e-6, {0, 1});
   c.tied = file.getBoolOr("tie_word_embeddings", false);
   if (file.getStringOr("hidden_act", "silu") != "silu")

@@ -21,6 +21,13 @@ std::string familyNames() {
   return llvm::join(names, ", ");
 }
 
+void checkExperts(const ConfigReader &config, const std::string &key, int64_t layers, int64_t experts) {
+  constexpr int64_t kMaxExperts = 1 << 18; // the largest published model has 23,000
+  if (layers * experts > kMaxExperts)
+    config.fail(key, "with " + std::to_string(layers) + " layers these are more than " +
+                         std::to_string(kMaxExperts) + " experts in all");
+}
+
 absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,
                                        const ModelFacts &facts) {
   BuiltModel model;

@@ -33,6 +33,10 @@ const Family *findFamily(llvm::StringRef modelType);
 /// "kimi_linear, llama": for messages.
 std::string familyNames();
 
+/// An error where `layers` of `experts` each are more than any machine holds: every expert has a name and a
+/// place.
+void checkExperts(const ConfigReader &config, const std::string &key, int64_t layers, int64_t experts);
+
 /// Finishes `builder` and lists its tensors.
 absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,
                                        const ModelFacts &facts);

@@ -46,8 +46,8 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
   c.intermediate = file.getInt("intermediate_size");
   c.eps = file.getFloatOr("rms_norm_eps", 1e-6, {0, 1});
   c.tied = file.getBoolOr("tie_word_embeddings", false);
-  c.context = file.getIntOr(file.presentKey({"model_max_length", "max_position_embeddings"}), 1048576,
-                            {1, int64_t(1) << 40});
+  c.context =
+      file.getIntOr(file.presentKey({"model_max_length", "max_position_embeddings"}), 1048576, kContextRange);
   if (file.getStringOr("hidden_act", "silu") != "silu")
     file.fail("hidden_act", "only silu is supported for this family");
 
@@ -57,6 +57,7 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
   c.kdaWidth = linear.getInt("head_dim", {1, 4096});
   c.kdaHeads = linear.getInt("num_heads", {1, 4096});
   c.conv = linear.getIntOr("short_conv_kernel_size", 4, {2, 64});
+  const bool areRead = file.status().ok(); // else the lists are not those of the file
   std::vector<int> seen(c.layers + 1, 0);
   for (const auto *list : {&c.kdaLayers, &c.mlaLayers})
     for (int64_t i : *list) {
@@ -66,7 +67,7 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
                         " (numbers start at 1)");
     }
   for (int64_t i = 1; i <= c.layers; ++i)
-    if (!seen[i])
+    if (areRead && !seen[i])
       linear.fail("kda_layers",
                   "layer " + std::to_string(i) + " is in neither kda_layers nor full_attn_layers");
 
@@ -74,8 +75,9 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
   c.nope = file.getIntOr("qk_nope_head_dim", 128);
   c.rope = file.getIntOr("qk_rope_head_dim", 64);
   c.value = file.getIntOr("v_head_dim", 128);
-  c.qRank = file.getIntOr("q_lora_rank", 0, {0, INT32_MAX});
-  if (!c.mlaLayers.empty() && !file.getBoolOr("mla_use_nope", false))
+  c.qRank = file.getIntOr("q_lora_rank", 0, {0, IntRange().max});
+  const bool hasNoPositions = file.getBoolOr("mla_use_nope", false);
+  if (!c.mlaLayers.empty() && !hasNoPositions)
     file.fail("mla_use_nope", "must be true: this family's latent attention has no positions");
 
   c.experts = file.getIntOr("num_experts", 0, {0, 65536});
@@ -93,6 +95,7 @@ absl::StatusOr<Config> readConfig(const ConfigReader &file) {
   if (c.scoring != "sigmoid" && c.scoring != "softmax")
     file.fail("moe_router_activation_func", "must be sigmoid or softmax");
   c.routedScale = file.getFloatOr("routed_scaling_factor", 1.0);
+  checkExperts(file, "num_experts", c.layers, c.experts);
   if (c.experts) {
     if (c.topK > c.experts)
       file.fail("num_experts_per_token", "must be at most num_experts");

@@ -11,6 +11,7 @@ static Decoder::Experts readExperts(const ConfigReader &file, int64_t layers) {
   e.count = file.getInt(count, {0, 65536});
   if (count == "num_experts" && file.getIntOr("num_local_experts", e.count, {0, 65536}) != e.count)
     file.fail("num_local_experts", "num_experts says " + std::to_string(e.count) + "; keep one of the two");
+  checkExperts(file, count, layers, e.count);
   int64_t step = file.getIntOr("decoder_sparse_step", 1, {1, 4096});
   std::vector<int64_t> dense = file.getIntsOr("mlp_only_layers", {}, {0, 65536});
   for (int64_t i = 0; i < layers; ++i)

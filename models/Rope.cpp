@@ -77,9 +77,9 @@ double yarnMagnitude(double factor, double mscale) {
 }
 
 void readYarn(const ConfigReader &parameters, const ConfigReader &config, RopeScaling &rope) {
-  int64_t maxPositions = config.getIntOr("max_position_embeddings", 0);
+  int64_t maxPositions = config.getIntOr("max_position_embeddings", 0, kContextRange);
   rope.originalPositions = parameters.has("original_max_position_embeddings") || maxPositions == 0
-                               ? parameters.getInt("original_max_position_embeddings")
+                               ? parameters.getInt("original_max_position_embeddings", kContextRange)
                                : maxPositions;
   if (!parameters.has("factor") && maxPositions > 0)
     rope.factor = static_cast<double>(maxPositions) / std::max<int64_t>(rope.originalPositions, 1);
@@ -103,12 +103,12 @@ void readLlama3(const ConfigReader &parameters, const ConfigReader &config, Rope
   rope.factor = parameters.getFloat("factor", kFactorRange);
   rope.lowFreqFactor = parameters.getFloat("low_freq_factor", kPositiveRange);
   rope.highFreqFactor = parameters.getFloat("high_freq_factor", kPositiveRange);
-  if (rope.highFreqFactor <= rope.lowFreqFactor)
+  if (parameters.status().ok() && rope.highFreqFactor <= rope.lowFreqFactor)
     parameters.fail("high_freq_factor",
                     absl::StrCat("expects more than low_freq_factor, which is ", rope.lowFreqFactor));
   rope.originalPositions = parameters.has("original_max_position_embeddings")
-                               ? parameters.getInt("original_max_position_embeddings")
-                               : config.getInt("max_position_embeddings");
+                               ? parameters.getInt("original_max_position_embeddings", kContextRange)
+                               : config.getInt("max_position_embeddings", kContextRange);
 }
 
 /// The kind by its newer key `rope_type` or its older `type`; some writers left both.

@@ -19,7 +19,7 @@ absl::Status damagedArtifact(const std::string &file, const std::string &what) {
   return absl::DataLossError(file + ": " + what + "; compile the model again");
 }
 
-static std::string hex(uint64_t value) {
+std::string printChecksum(uint64_t value) {
   char text[24];
   snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(value));
   return text;
@@ -41,8 +41,8 @@ static absl::Status checkHeader(const uint8_t *data, size_t size, const std::str
                                          "; compile the model again or use the runtime of its compiler");
   uint64_t expected = checksumOf(data, offsetof(ArtifactHeader, headerChecksum));
   if (header.headerChecksum != expected)
-    return damagedArtifact(file, "header checksum is " + hex(header.headerChecksum) + ", its bytes give " +
-                                     hex(expected));
+    return damagedArtifact(file, "header checksum is " + printChecksum(header.headerChecksum) +
+                                     ", its bytes give " + printChecksum(expected));
   if (header.flags != 0 || header.reserved != 0)
     return damagedArtifact(file, "header has reserved fields set");
   if (header.fileBytes > size)
@@ -57,8 +57,8 @@ static absl::Status checkHeader(const uint8_t *data, size_t size, const std::str
                                      std::to_string(header.planOffset) + " is not inside the file");
   uint64_t found = checksumOf(data + header.planOffset, header.planBytes);
   if (found != header.planChecksum)
-    return damagedArtifact(file, "plan checksum is " + hex(header.planChecksum) +
-                                     " in the header, its bytes give " + hex(found));
+    return damagedArtifact(file, "plan checksum is " + printChecksum(header.planChecksum) +
+                                     " in the header, its bytes give " + printChecksum(found));
   return absl::OkStatus();
 }
 
@@ -89,8 +89,8 @@ static absl::Status checkBlobChecksum(const uint8_t *data, const BlobEntry &blob
   uint64_t found = checksumOf(data + blob.offset, blob.bytes);
   if (found != blob.checksum)
     return damagedArtifact(file, "blob " + std::to_string(index) + " at offset " +
-                                     std::to_string(blob.offset) + " has checksum " + hex(found) +
-                                     ", expected " + hex(blob.checksum));
+                                     std::to_string(blob.offset) + " has checksum " + printChecksum(found) +
+                                     ", expected " + printChecksum(blob.checksum));
   return absl::OkStatus();
 }
 
@@ -102,6 +102,7 @@ absl::StatusOr<ParsedArtifact> parseArtifact(const uint8_t *data, size_t size, c
   if (!parsed.ok())
     return parsed.status();
   parsed->planBytes = header.planBytes;
+  parsed->planChecksum = header.planChecksum;
   parsed->fileBytes = header.fileBytes;
   if (absl::Status s = checkBlobs(*parsed, file); !s.ok())
     return s;

@@ -36,6 +36,8 @@ static_assert(sizeof(ArtifactHeader) == 64);
 
 /// XXH3-64, the checksum of headers, plans and blobs.
 uint64_t checksumOf(const void *data, size_t bytes);
+/// "0x0123456789abcdef".
+std::string printChecksum(uint64_t checksum);
 
 struct BlobEntry {
   uint64_t offset = 0, bytes = 0, checksum = 0;
@@ -44,7 +46,7 @@ struct BlobEntry {
 struct ParsedArtifact {
   Plan plan;
   std::vector<BlobEntry> blobs;
-  uint64_t planBytes = 0, fileBytes = 0;
+  uint64_t planBytes = 0, planChecksum = 0, fileBytes = 0;
 };
 
 /// Verifies and reads an artifact given as bytes (`file` names it in errors). Code checksums are checked,
@@ -73,6 +75,8 @@ public:
   const Plan &plan() const { return parsed_.plan; }
   const std::vector<BlobEntry> &blobs() const { return parsed_.blobs; }
   uint64_t planBytes() const { return parsed_.planBytes; }
+  /// Stands for the whole artifact, since the plan holds the checksums of all blobs.
+  uint64_t checksum() const { return parsed_.planChecksum; }
   uint64_t fileBytes() const { return parsed_.fileBytes; }
   const uint8_t *blobData(uint32_t blob) const { return data_ + parsed_.blobs[blob].offset; }
 

@@ -25,8 +25,13 @@ struct Model {
 
 thread_local std::string lastError;
 
-llmc_status fail(llmc_status code, const std::string &text) {
-  lastError = text;
+/// Keeps the text for llmc_last_error; without memory for it a shorter one, which needs none.
+llmc_status fail(llmc_status code, std::string_view text) noexcept {
+  try {
+    lastError = text;
+  } catch (const std::bad_alloc &) {
+    lastError = "out of memory";
+  }
   return code;
 }
 
@@ -59,10 +64,13 @@ llmc_status result(const absl::Status &status) {
   case absl::StatusCode::kInternal:
     code = LLMC_NOT_FINITE;
     break;
+  case absl::StatusCode::kCancelled:
+    code = LLMC_CANCELLED;
+    break;
   default:
     break;
   }
-  return fail(code, std::string(status.message()));
+  return fail(code, {status.message().data(), status.message().size()});
 }
 
 /// Runs `body`; the only exception that the library can meet is memory running out.
@@ -83,7 +91,10 @@ void readGenerationConfig(Model &model) {
     if (entry.key != kGenerationConfigKey)
       continue;
     auto config = parseJson(entry.value, kGenerationConfigKey);
-    if (!config.ok() || !config->is_object())
+    if (!config.ok())
+      return;
+    DismantledJson dismantled(*config);
+    if (!config->is_object())
       return;
     auto number = [&](const char *key, double otherwise, double low, double high) {
       auto found = config->find(key);
@@ -126,6 +137,7 @@ absl::Status loadTokenizer(Model &model) {
 }
 
 Sampling samplingOf(const llmc_sampling &s) { return {s.temperature, s.top_p, s.min_p, s.top_k, s.seed}; }
+llmc_sampling samplingOf(const Sampling &s) { return {s.temperature, s.topP, s.minP, s.topK, s.seed}; }
 
 } // namespace
 
@@ -133,8 +145,8 @@ struct llmc_model {
   std::shared_ptr<Model> model;
 };
 struct llmc_session {
-  std::shared_ptr<Model> model;
-  Session *session;
+  std::shared_ptr<Model> model; ///< ends after the session
+  std::unique_ptr<Session> session;
 };
 struct llmc_text_stream {
   std::shared_ptr<Model> model;
@@ -161,6 +173,19 @@ bool areOfOneModel(llmc_session *const *sessions, int64_t count) {
     if (!sessions[i] || sessions[i]->model != sessions[0]->model)
       return false;
   return true;
+}
+
+/// Makes a handle of the session that `make` gives for a pool.
+template <typename Make>
+llmc_status newSession(const std::shared_ptr<Model> &model, llmc_session **session, const Make &make) {
+  *session = nullptr;
+  auto handle = std::make_unique<llmc_session>(llmc_session{model, nullptr});
+  absl::StatusOr<std::unique_ptr<Session>> made = make(*model->sessions);
+  if (!made.ok())
+    return result(made.status());
+  handle->session = std::move(*made);
+  *session = handle.release();
+  return LLMC_OK;
 }
 } // namespace
 
@@ -199,20 +224,24 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
 void llmc_model_close(llmc_model *model) { delete model; }
 
 llmc_status llmc_profile_start(llmc_model *model) {
-  if (!model)
-    return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_start: model is NULL");
-  model->model->engine->startProfile();
-  return LLMC_OK;
+  return guarded([&]() -> llmc_status {
+    if (!model)
+      return nullArgument();
+    model->model->engine->startProfile();
+    return LLMC_OK;
+  });
 }
 
 llmc_status llmc_profile_write(const llmc_model *model, const char *path, int table) {
-  const Profile *profile = model ? model->model->engine->profile() : nullptr;
-  if (!profile)
-    return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_write: no profile was started");
-  const Plan &plan = model->model->engine->plan();
-  if (table)
-    profile->print(stderr, plan);
-  return path ? result(profile->writeTrace(path, plan)) : LLMC_OK;
+  return guarded([&]() -> llmc_status {
+    const Profile *profile = model ? model->model->engine->profile() : nullptr;
+    if (!profile)
+      return fail(LLMC_INVALID_ARGUMENT, "llmc_profile_write: no profile was started");
+    const Plan &plan = model->model->engine->plan();
+    if (table)
+      profile->print(stderr, plan);
+    return path ? result(profile->writeTrace(path, plan)) : LLMC_OK;
+  });
 }
 
 int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
@@ -288,30 +317,66 @@ llmc_status llmc_session_create(llmc_model *model, llmc_session **session) {
   return guarded([&]() -> llmc_status {
     if (!model || !session)
       return nullArgument();
-    *session = nullptr;
-    auto handle = std::make_unique<llmc_session>(llmc_session{model->model, nullptr});
-    auto created = model->model->sessions->create();
-    if (!created.ok())
-      return result(created.status());
-    handle->session = *created;
-    *session = handle.release();
-    return LLMC_OK;
+    return newSession(model->model, session,
+                      [&](SessionPool &pool) { return pool.create(samplingOf(model->model->sampling)); });
   });
 }
 
-void llmc_session_free(llmc_session *session) {
-  if (!session)
-    return;
-  session->model->sessions->release(session->session).IgnoreError();
-  delete session;
+llmc_status llmc_session_fork(const llmc_session *session, llmc_session **fork) {
+  return guarded([&]() -> llmc_status {
+    if (!session || !fork)
+      return nullArgument();
+    return newSession(session->model, fork, [&](SessionPool &pool) { return pool.fork(*session->session); });
+  });
 }
+
+llmc_status llmc_session_save(const llmc_session *session, const char *path) {
+  return guarded([&]() -> llmc_status {
+    if (!session || !path)
+      return nullArgument();
+    return result(session->model->sessions->save(*session->session, path));
+  });
+}
+
+llmc_status llmc_session_restore(llmc_model *model, const char *path, llmc_session **session) {
+  return guarded([&]() -> llmc_status {
+    if (!model || !path || !session)
+      return nullArgument();
+    return newSession(model->model, session, [&](SessionPool &pool) { return pool.restore(path); });
+  });
+}
+
+void llmc_session_cancel(llmc_session *session) {
+  if (session)
+    session->session->cancel();
+}
+
+void llmc_session_free(llmc_session *session) { delete session; }
 
 llmc_status llmc_session_reset(llmc_session *session) {
-  return guarded(
-      [&] { return session ? result(session->model->sessions->reset(session->session)) : nullArgument(); });
+  return guarded([&] {
+    return session ? result(session->model->sessions->reset(session->session.get())) : nullArgument();
+  });
 }
 
-int64_t llmc_session_tokens(const llmc_session *session) { return session ? session->session->tokens() : -1; }
+int64_t llmc_session_tokens(const llmc_session *session) {
+  return session ? static_cast<int64_t>(session->session->tokens().size()) : -1;
+}
+
+int64_t llmc_session_read_tokens(const llmc_session *session, int64_t first, int32_t *tokens,
+                                 int64_t capacity) {
+  if (!session || first < 0 || capacity < 0 || (!tokens && capacity))
+    return -1;
+  const std::vector<int32_t> &all = session->session->tokens();
+  int64_t count = std::min(std::max<int64_t>(static_cast<int64_t>(all.size()) - first, 0), capacity);
+  std::copy_n(all.data() + (count ? first : 0), count, tokens);
+  return count;
+}
+
+void llmc_session_sampling(const llmc_session *session, llmc_sampling *sampling) {
+  if (session && sampling)
+    *sampling = samplingOf(session->session->sampling());
+}
 
 llmc_status llmc_ingest(llmc_session *session, const int32_t *tokens, int64_t count) {
   return llmc_ingest_batch(&session, &tokens, &count, 1);
@@ -327,7 +392,7 @@ llmc_status llmc_ingest_batch(llmc_session *const *sessions, const int32_t *cons
     for (int64_t i = 0; i < sessions_count; ++i) {
       if (!tokens[i] && counts[i] != 0)
         return nullArgument();
-      prompts[i] = {sessions[i]->session, tokens[i], counts[i]};
+      prompts[i] = {sessions[i]->session.get(), tokens[i], counts[i]};
     }
     return result(sessions[0]->model->sessions->ingest(prompts, sessions_count));
   });
@@ -335,7 +400,8 @@ llmc_status llmc_ingest_batch(llmc_session *const *sessions, const int32_t *cons
 
 llmc_status llmc_flush(llmc_session *session) {
   return guarded([&] {
-    return session ? result(session->model->sessions->flush(&session->session, 1)) : nullArgument();
+    Session *one = session ? session->session.get() : nullptr;
+    return one ? result(session->model->sessions->flush(&one, 1)) : nullArgument();
   });
 }
 
@@ -353,7 +419,7 @@ llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_samplin
     Session **list = batch.reserve(sessions_count);
     Sampling *values = parameters.reserve(sessions_count);
     for (int64_t i = 0; i < sessions_count; ++i) {
-      list[i] = sessions[i]->session;
+      list[i] = sessions[i]->session.get();
       values[i] = samplingOf(sampling[i]);
     }
     return result(sessions[0]->model->sessions->advance(list, values, sessions_count, tokens));
@@ -364,7 +430,7 @@ llmc_status llmc_score(llmc_session *session, const int32_t *tokens, int64_t cou
   return guarded([&]() -> llmc_status {
     if (!session || (count != 0 && (!tokens || !logits)))
       return nullArgument();
-    return result(session->model->sessions->score(session->session, tokens, count, logits));
+    return result(session->model->sessions->score(session->session.get(), tokens, count, logits));
   });
 }
 

@@ -126,7 +126,7 @@ absl::Status Engine::allocate() {
     if (plan().buffers[i].kind == BufferKind::output)
       outputs_[i] = (*memory)[r];
     else
-      states_.push_back({(*memory)[r].device, requests[r].bytes / static_cast<uint64_t>(dims_[2])});
+      states_.push_back(stateOf(plan().buffers[i], (*memory)[r].device, requests[r].bytes / static_cast<uint64_t>(dims_[2]), dims_));
   }
   for (size_t i = 0; i < plan().buffers.size(); ++i) {
     const Buffer &b = plan().buffers[i];
@@ -204,6 +204,93 @@ absl::Status Engine::clearSlot(int slot) {
     if (absl::Status s = device_->clear(state.memory, static_cast<uint64_t>(slot) * state.slotBytes, state.slotBytes); !s.ok())
       return s;
   return absl::OkStatus();
+}
+
+Engine::State Engine::stateOf(const Buffer &buffer, void *memory, uint64_t slotBytes, const Dims &dims) {
+  State state{memory, slotBytes};
+  uint64_t runs = 1;
+  for (size_t d = 1; d < buffer.shape.size(); ++d) {
+    const Dim &dim = buffer.shape[d];
+    if (dim.symbol == Symbol::one) {
+      runs *= dim.multiplier;
+      continue;
+    }
+    // The verifier lets no state grow in two dimensions.
+    int64_t rows = dims[static_cast<size_t>(dim.symbol) - 1];
+    if (slotBytes == 0)
+      break;
+    state.runs = runs;
+    state.rowBytes = slotBytes / runs / static_cast<uint64_t>(rows);
+    state.rowPositions = dim.symbol == Symbol::contextBlocks ? kContextBlock : 1;
+    break;
+  }
+  return state;
+}
+
+uint64_t Engine::State::usedOfRun(int64_t positions) const {
+  if (rowBytes == 0)
+    return slotBytes;
+  return static_cast<uint64_t>((positions + rowPositions - 1) / rowPositions) * rowBytes;
+}
+
+/// Calls body(state, offset in the state's memory, bytes) for every run of a slot's used part.
+template <typename Body>
+absl::Status Engine::forEachRun(int slot, int64_t positions, const Body &body) const {
+  for (const State &state : states_)
+    if (uint64_t used = state.usedOfRun(positions))
+      for (uint64_t run = 0; run < state.runs; ++run)
+        if (absl::Status s = body(
+                state, static_cast<uint64_t>(slot) * state.slotBytes + run * (state.slotBytes / state.runs),
+                used);
+            !s.ok())
+          return s;
+  return absl::OkStatus();
+}
+
+uint64_t Engine::usedBytes(int64_t positions) const {
+  uint64_t sum = 0;
+  for (const State &state : states_)
+    sum += state.runs * state.usedOfRun(positions);
+  return sum;
+}
+
+absl::Status Engine::copySlot(int from, int to, int64_t positions) {
+  return forEachRun(from, positions, [&](const State &state, uint64_t offset, uint64_t bytes) {
+    uint64_t there =
+        offset - static_cast<uint64_t>(from) * state.slotBytes + static_cast<uint64_t>(to) * state.slotBytes;
+    return device_->copy(state.memory, offset, there, bytes);
+  });
+}
+
+/// Bytes that pass through host memory at a time.
+static constexpr uint64_t kTransferBytes = 1 << 20;
+
+absl::Status Engine::readSlot(int slot, int64_t positions, const Take &take) const {
+  std::vector<uint8_t> buffer(std::min(kTransferBytes, usedBytes(positions)));
+  return forEachRun(slot, positions, [&](const State &state, uint64_t offset, uint64_t bytes) {
+    for (uint64_t done = 0, n; done < bytes; done += n) {
+      n = std::min<uint64_t>(bytes - done, buffer.size());
+      if (absl::Status s = device_->read(state.memory, offset + done, n, buffer.data()); !s.ok())
+        return s;
+      if (absl::Status s = take(buffer.data(), n); !s.ok())
+        return s;
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status Engine::writeSlot(int slot, int64_t positions, const Give &give) {
+  std::vector<uint8_t> buffer(std::min(kTransferBytes, usedBytes(positions)));
+  return forEachRun(slot, positions, [&](const State &state, uint64_t offset, uint64_t bytes) {
+    for (uint64_t done = 0, n; done < bytes; done += n) {
+      n = std::min<uint64_t>(bytes - done, buffer.size());
+      if (absl::Status s = give(buffer.data(), n); !s.ok())
+        return s;
+      if (absl::Status s = device_->write(state.memory, offset + done, n, buffer.data()); !s.ok())
+        return s;
+    }
+    return absl::OkStatus();
+  });
 }
 
 } // namespace llmc::runtime

@@ -3,6 +3,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/Artifact.h"
 #include "runtime/Device.h"
+#include <functional>
 
 namespace llmc::runtime {
 
@@ -62,6 +63,18 @@ public:
   /// Makes all states of a slot zero again.
   absl::Status clearSlot(int slot);
 
+  /// Bytes of a slot's states once `positions` positions are in them: growing states (those with a dimension
+  /// CTX or CTXB) only up to there, the others whole. They do not depend on the context or the slots.
+  uint64_t usedBytes(int64_t positions) const;
+  /// Copies that part from one slot to another.
+  absl::Status copySlot(int from, int to, int64_t positions);
+  /// That part through a buffer in an order of the artifact's: `take` gets its bytes, `give` fills in the
+  /// next ones.
+  using Take = std::function<absl::Status(const uint8_t *data, uint64_t bytes)>;
+  using Give = std::function<absl::Status(uint8_t *data, uint64_t bytes)>;
+  absl::Status readSlot(int slot, int64_t positions, const Take &take) const;
+  absl::Status writeSlot(int slot, int64_t positions, const Give &give);
+
 private:
   Engine() = default;
   absl::Status openDevice(const EngineOptions &options);
@@ -69,10 +82,16 @@ private:
   absl::Status resolve();
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
 
+  /// A slot of a growing state is `runs` times a run of rows by position; of another, one run.
   struct State {
     void *memory = nullptr;
-    uint64_t slotBytes = 0;
+    uint64_t slotBytes = 0, runs = 1;
+    uint64_t rowBytes = 0; ///< 0: does not grow
+    int64_t rowPositions = 1;
+    uint64_t usedOfRun(int64_t positions) const;
   };
+  static State stateOf(const Buffer &buffer, void *memory, uint64_t slotBytes, const Dims &dims);
+  template <typename Body> absl::Status forEachRun(int slot, int64_t positions, const Body &body) const;
 
   std::unique_ptr<Artifact> artifact_;
   std::unique_ptr<Device> device_; ///< ends before the artifact whose code and weights it uses

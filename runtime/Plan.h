@@ -104,8 +104,10 @@ const char *kindName(BufferKind kind);
 ///   output     read by the engine: next, logits
 ///   weight     `blob` + `blobOffset` (a multiple of 64), static shape, read only
 ///   constant   like weight, for small tables that the compiler made
-///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; static, CTX and CTXB
-///   dims otherwise transient  at `arenaOffset` (a multiple of 64) of the program's arena; static, T and S
+///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; other dims are static but
+///              for at most one of CTX or CTXB: its rows are by position (n x CTX: n rows a position), and only
+///              those of positions that a session has are kept when it is forked or saved
+///   transient  at `arenaOffset` (a multiple of 64) of the program's arena; static, T and S
 ///   dims
 struct Buffer {
   std::string name;

@@ -8,17 +8,33 @@
 namespace llmc::runtime {
 namespace fb = llmc::artifact;
 
-static std::string text(const flatbuffers::String *s) { return s ? s->str() : std::string(); }
-
-static std::vector<uint32_t> ids(const flatbuffers::Vector<uint32_t> *v) {
-  return v ? std::vector<uint32_t>(v->begin(), v->end()) : std::vector<uint32_t>();
-}
-
 /// Reads tables into structs; the first value that no struct can hold ends reading and is kept in `failure`.
 namespace {
 struct PlanReader {
   const std::string &file;
-  absl::Status failure;
+  /// Bytes of the plan that were not read yet. The writer stores everything once, but offsets may lead to one
+  /// place from many: without this a small plan could ask for any amount of memory.
+  uint64_t unread;
+  absl::Status failure = absl::OkStatus();
+
+  /// Whether the list is there and was not read so often that the plan cannot hold it.
+  template <typename T> bool isReadable(const flatbuffers::Vector<T> *list) {
+    if (!list)
+      return false;
+    uint64_t bytes = uint64_t(list->size()) * flatbuffers::IndirectHelper<T>::element_stride;
+    if (bytes > unread && failure.ok())
+      failure = damagedArtifact(file, "plan holds the same data in several places");
+    if (!failure.ok())
+      return false;
+    unread -= bytes;
+    return true;
+  }
+
+  std::string text(const flatbuffers::String *s) { return isReadable(s) ? s->str() : std::string(); }
+
+  std::vector<uint32_t> ids(const flatbuffers::Vector<uint32_t> *v) {
+    return isReadable(v) ? std::vector<uint32_t>(v->begin(), v->end()) : std::vector<uint32_t>();
+  }
 
   template <typename Enum, typename Raw> Enum enumeration(Raw raw, unsigned count, const char *what) {
     if (static_cast<unsigned>(raw) < count)
@@ -31,18 +47,18 @@ struct PlanReader {
   }
 
   /// The FlatBuffers verifier checks where a vector of structs lies, but not that they are aligned.
-  template <typename Struct> bool isReadable(const flatbuffers::Vector<const Struct *> *structs) {
-    if (!structs)
+  template <typename Struct> bool isAligned(const flatbuffers::Vector<const Struct *> *structs) {
+    if (!isReadable(structs))
       return false;
-    bool isAligned = reinterpret_cast<uintptr_t>(structs->Data()) % alignof(Struct) == 0;
-    if (!isAligned && failure.ok())
+    bool isGood = reinterpret_cast<uintptr_t>(structs->Data()) % alignof(Struct) == 0;
+    if (!isGood)
       failure = damagedArtifact(file, "plan has misaligned structs");
-    return isAligned;
+    return isGood;
   }
 
   Shape shape(const flatbuffers::Vector<const fb::Dim *> *dims) {
     Shape result;
-    if (isReadable(dims))
+    if (isAligned(dims))
       for (const fb::Dim *dim : *dims)
         result.push_back(
             {dim->multiplier(), enumeration<Symbol>(dim->symbol(), kSymbols, "a dimension's symbol")});
@@ -64,7 +80,7 @@ struct PlanReader {
     r.maxSequences = m->max_sequences();
     r.eos = ids(m->eos());
     r.bos = m->bos();
-    if (m->entries())
+    if (isReadable(m->entries()))
       for (const fb::KeyValue *entry : *m->entries())
         r.entries.push_back({text(entry->key()), text(entry->value())});
     return r;
@@ -73,7 +89,7 @@ struct PlanReader {
   Kernel kernel(const fb::Kernel *k) {
     Kernel r;
     r.name = text(k->name());
-    if (k->parameters())
+    if (isReadable(k->parameters()))
       for (const fb::Parameter *p : *k->parameters())
         r.parameters.push_back({type(p->element_type()), shape(p->shape()), p->written()});
     return r;
@@ -88,7 +104,7 @@ struct PlanReader {
     r.registers = l->registers();
     r.spillBytes = l->spill_bytes();
     r.waits = l->waits();
-    if (isReadable(l->grid()))
+    if (isAligned(l->grid()))
       for (const fb::GridTerm *term : *l->grid())
         r.grid.push_back({enumeration<GridOp>(term->op(), kGridOps, "a grid's operation"), term->value()});
     return r;
@@ -99,10 +115,10 @@ struct PlanReader {
     r.target = text(o->target());
     r.level = text(o->level());
     r.blob = o->blob();
-    if (o->launches())
+    if (isReadable(o->launches()))
       for (const fb::KernelLaunch *launch : *o->launches())
         r.launches.push_back(kernelLaunch(launch));
-    if (o->features())
+    if (isReadable(o->features()))
       for (const flatbuffers::String *feature : *o->features())
         r.features.push_back(text(feature));
     return r;
@@ -126,7 +142,8 @@ struct PlanReader {
     r.inputs = ids(p->inputs());
     r.outputs = ids(p->outputs());
     r.arenaBytes = p->arena_bytes();
-    for (unsigned i = 0; p->steps() && i < p->steps()->size(); ++i) {
+    const unsigned steps = isReadable(p->steps()) ? p->steps()->size() : 0;
+    for (unsigned i = 0; i < steps; ++i) {
       auto kind = static_cast<fb::Step>(p->steps_type()->Get(i));
       const fb::Dispatch *dispatch =
           kind == fb::Step::Dispatch ? p->steps()->GetAs<fb::Dispatch>(i) : nullptr;
@@ -150,7 +167,7 @@ struct PlanReader {
     r.blob = t->blob();
     r.pattern = text(t->pattern());
     r.chatTemplate = text(t->chat_template());
-    if (t->special_tokens())
+    if (isReadable(t->special_tokens()))
       for (const fb::SpecialToken *token : *t->special_tokens())
         r.specialTokens.push_back({token->id(), text(token->text()), token->special()});
     return r;
@@ -170,19 +187,23 @@ absl::StatusOr<ParsedArtifact> readPlan(const uint8_t *data, size_t size, const 
                                      std::to_string(kFormatVersion));
   const fb::Plan *plan = fb::GetPlan(bytes);
 
-  PlanReader reader{file, absl::OkStatus()};
+  PlanReader reader{file, size};
   ParsedArtifact parsed;
   parsed.plan.metadata = reader.metadata(plan->metadata());
-  for (const fb::Kernel *kernel : *plan->kernels())
-    parsed.plan.kernels.push_back(reader.kernel(kernel));
-  for (const fb::CodeObject *object : *plan->code_objects())
-    parsed.plan.codeObjects.push_back(reader.codeObject(object));
-  for (const fb::Buffer *buffer : *plan->buffers())
-    parsed.plan.buffers.push_back(reader.buffer(buffer));
-  for (const fb::Program *program : *plan->programs())
-    parsed.plan.programs.push_back(reader.program(program));
+  if (reader.isReadable(plan->kernels()))
+    for (const fb::Kernel *kernel : *plan->kernels())
+      parsed.plan.kernels.push_back(reader.kernel(kernel));
+  if (reader.isReadable(plan->code_objects()))
+    for (const fb::CodeObject *object : *plan->code_objects())
+      parsed.plan.codeObjects.push_back(reader.codeObject(object));
+  if (reader.isReadable(plan->buffers()))
+    for (const fb::Buffer *buffer : *plan->buffers())
+      parsed.plan.buffers.push_back(reader.buffer(buffer));
+  if (reader.isReadable(plan->programs()))
+    for (const fb::Program *program : *plan->programs())
+      parsed.plan.programs.push_back(reader.program(program));
   parsed.plan.tokenizer = reader.tokenizer(plan->tokenizer());
-  if (reader.isReadable(plan->blobs()))
+  if (reader.isAligned(plan->blobs()))
     for (const fb::Blob *blob : *plan->blobs())
       parsed.blobs.push_back({blob->offset(), blob->bytes(), blob->checksum()});
   if (!reader.failure.ok())

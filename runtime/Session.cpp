@@ -1,6 +1,7 @@
-// Filling the input arrays of calls from sessions. Nothing here allocates, locks or makes strings except on
-// errors.
+// Slots, and filling the input arrays of calls from sessions. Calls that compute neither allocate nor lock,
+// and make strings on errors only.
 #include "runtime/Session.h"
+#include "runtime/SessionFile.h"
 #include <algorithm>
 #include <cstring>
 
@@ -26,56 +27,117 @@ private:
   bool isMine_;
 };
 
-SessionPool::SessionPool(Engine &engine) : engine_(engine) {
+/// The text of errors about one session of a call.
+static std::string nameOf(int64_t index) { return "session " + std::to_string(index); }
+static absl::Status cancelled(int64_t index) {
+  return absl::CancelledError(nameOf(index) + " was cancelled");
+}
+
+void Session::cancel() {
+  // The flag first: whoever finds the slot free knows that it is no longer this session's.
+  if (!isCancelled_.exchange(true) && isTaken_)
+    isTaken_->store(false, std::memory_order_release);
+}
+
+SessionPool::SessionPool(Engine &engine) : engine_(engine), isTaken_(static_cast<size_t>(engine.slots())) {
   size_t slots = static_cast<size_t>(engine.slots());
-  for (size_t i = 0; i < slots; ++i) {
-    sessions_.emplace_back(new Session);
-    sessions_.back()->slot_ = static_cast<int>(i);
-  }
-  isUsed_.assign(slots, 0);
   isDirty_.assign(slots, 0);
   isListed_.assign(slots, 0);
   feeds_.resize(slots);
+  active_.resize(slots);
 }
 
-absl::StatusOr<Session *> SessionPool::create() {
-  Turn turn(*this);
-  if (!turn.isMine())
-    return Turn::refusal();
-  auto free = std::find(isUsed_.begin(), isUsed_.end(), 0);
-  if (free == isUsed_.end())
+/// A fresh session in a free slot. Slots are taken in turns only, so that one given back while a call runs is
+/// not in use again before that call ends.
+absl::StatusOr<std::unique_ptr<Session>> SessionPool::take(const Sampling &sampling) {
+  size_t slot = 0;
+  while (slot < isTaken_.size() && isTaken_[slot].load(std::memory_order_acquire))
+    ++slot;
+  if (slot == isTaken_.size())
     return absl::ResourceExhaustedError(
-        "all " + std::to_string(isUsed_.size()) +
+        "all " + std::to_string(isTaken_.size()) +
         " session slots are in use; free a session or open the model with more slots");
-  size_t slot = static_cast<size_t>(free - isUsed_.begin());
+  auto session = std::make_unique<Session>();
+  session->tokens_.reserve(static_cast<size_t>(engine_.context()) + 1);
+  session->slot_ = static_cast<int>(slot);
+  session->sampling_ = sampling;
   if (isDirty_[slot])
-    if (absl::Status s = engine_.clearSlot(static_cast<int>(slot)); !s.ok())
+    if (absl::Status s = engine_.clearSlot(session->slot_); !s.ok())
       return s;
   isDirty_[slot] = 0;
-  isUsed_[slot] = 1;
-  Session *session = sessions_[slot].get();
-  session->past_ = session->pending_ = 0;
+  isTaken_[slot].store(true, std::memory_order_relaxed);
+  session->isTaken_ = &isTaken_[slot];
   return session;
 }
 
-absl::Status SessionPool::release(Session *session) {
+absl::StatusOr<std::unique_ptr<Session>> SessionPool::create(const Sampling &sampling) {
+  Turn turn(*this);
+  return turn.isMine() ? take(sampling) : Turn::refusal();
+}
+
+absl::StatusOr<std::unique_ptr<Session>> SessionPool::fork(const Session &session) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
-  isUsed_[static_cast<size_t>(session->slot_)] = 0;
-  return absl::OkStatus();
+  if (session.isCancelled_)
+    return cancelled(0);
+  auto made = take(session.sampling_);
+  if (!made.ok())
+    return made;
+  Session &copy = **made;
+  // Cancelled since: the slot may be the very one that it gave back.
+  if (session.isCancelled_)
+    return cancelled(0);
+  isDirty_[static_cast<size_t>(copy.slot_)] = 1;
+  if (absl::Status s = engine_.copySlot(session.slot_, copy.slot_, session.past_); !s.ok())
+    return s;
+  copy.tokens_ = session.tokens_; // within its capacity
+  copy.past_ = session.past_;
+  return made;
+}
+
+absl::Status SessionPool::save(const Session &session, const std::string &path) {
+  Turn turn(*this);
+  if (!turn.isMine())
+    return Turn::refusal();
+  if (session.isCancelled_)
+    return cancelled(0);
+  return writeSessionFile(path, engine_, session.slot_, {session.past_, session.sampling_, session.tokens_});
+}
+
+absl::StatusOr<std::unique_ptr<Session>> SessionPool::restore(const std::string &path) {
+  Turn turn(*this);
+  if (!turn.isMine())
+    return Turn::refusal();
+  SessionFile file;
+  auto saved = file.open(path, engine_);
+  if (!saved.ok())
+    return saved.status();
+  auto made = take(saved->sampling);
+  if (!made.ok())
+    return made;
+  Session &session = **made;
+  isDirty_[static_cast<size_t>(session.slot_)] = 1;
+  if (absl::Status s = file.readStates(engine_, session.slot_); !s.ok())
+    return s;
+  session.tokens_.assign(saved->tokens.begin(), saved->tokens.end()); // within its capacity
+  session.past_ = saved->past;
+  return made;
 }
 
 absl::Status SessionPool::reset(Session *session) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
+  if (session->isCancelled_)
+    return cancelled(0);
   size_t slot = static_cast<size_t>(session->slot_);
   if (isDirty_[slot])
     if (absl::Status s = engine_.clearSlot(session->slot_); !s.ok())
       return s;
   isDirty_[slot] = 0;
-  session->past_ = session->pending_ = 0;
+  session->tokens_.clear();
+  session->past_ = 0;
   return absl::OkStatus();
 }
 
@@ -88,8 +150,8 @@ absl::Status SessionPool::checkTokens(const Session &session, const int32_t *tok
   const int64_t vocab = engine_.plan().metadata.vocab;
   if (count < 0)
     return absl::InvalidArgumentError("token count is " + std::to_string(count));
-  if (count > engine_.context() - session.tokens())
-    return absl::OutOfRangeError(std::to_string(session.tokens()) + " tokens and " + std::to_string(count) +
+  if (count > engine_.context() - session.count())
+    return absl::OutOfRangeError(std::to_string(session.count()) + " tokens and " + std::to_string(count) +
                                  " more do not fit into the context of " + std::to_string(engine_.context()) +
                                  "; the model allows a context of up to " +
                                  std::to_string(engine_.plan().metadata.context));
@@ -100,18 +162,21 @@ absl::Status SessionPool::checkTokens(const Session &session, const int32_t *tok
   return absl::OkStatus();
 }
 
-absl::Status SessionPool::checkSessions(Session *const *sessions, int64_t count) {
+template <typename SessionOf>
+absl::Status SessionPool::checkDistinct(int64_t count, const SessionOf &sessionOf) {
   bool isTwice = false;
+  // Cancelled sessions have no slot of their own any more.
   for (int64_t i = 0; i < count; ++i)
-    isTwice |= isListed_[static_cast<size_t>(sessions[i]->slot_)]++ > 0;
+    if (const Session &session = sessionOf(i); !session.isCancelled_)
+      isTwice |= isListed_[static_cast<size_t>(session.slot_)]++ > 0;
   for (int64_t i = 0; i < count; ++i)
-    isListed_[static_cast<size_t>(sessions[i]->slot_)] = 0;
+    isListed_[static_cast<size_t>(sessionOf(i).slot_)] = 0;
   return isTwice ? absl::InvalidArgumentError("a session occurs twice in one call") : absl::OkStatus();
 }
 
-void SessionPool::addRow(int64_t row, int64_t sequence, int64_t position, int32_t token) {
+void SessionPool::addRow(int64_t row, int64_t sequence, const Session &session, int64_t position) {
   const CallInputs &in = engine_.inputs();
-  in.tokens[row] = token;
+  in.tokens[row] = session.tokens_[static_cast<size_t>(position)];
   in.where[2 * row] = static_cast<int32_t>(sequence);
   in.where[2 * row + 1] = static_cast<int32_t>(position);
 }
@@ -125,24 +190,22 @@ static void setSequence(const CallInputs &in, int64_t sequence, int slot, int64_
   row[3] = static_cast<int32_t>(past);
 }
 
-/// Runs all feeds through ingest, as many sequences and rows per call as it takes.
-absl::Status SessionPool::runIngest(Feed *feeds, int64_t count) {
+/// Runs all feeds through ingest, as many sequences and rows per step as it takes.
+absl::Status SessionPool::runIngest(const Feed *feeds, int64_t count) {
   const int64_t maxTokens = engine_.maxTokens(), maxSequences = engine_.maxSequences();
   const int64_t unit = maxTokens >= kPieceTokens ? kPieceTokens : 1;
   for (;;) {
     int64_t rows = 0, sequences = 0;
     for (int64_t f = 0; f < count && sequences < maxSequences && rows < maxTokens; ++f) {
-      Feed &feed = feeds[f];
-      int64_t left = feed.count - feed.done, take = std::min(left, maxTokens - rows);
+      Session &session = *feeds[f].session;
+      int64_t left = feeds[f].end - session.past_, take = std::min(left, maxTokens - rows);
       if (take < left)
         take -= take % unit;
-      if (take == 0)
+      if (take == 0 || session.isCancelled_)
         continue;
-      Session &session = *feed.session;
       setSequence(engine_.inputs(), sequences, session.slot_, rows, take, session.past_);
       for (int64_t i = 0; i < take; ++i)
-        addRow(rows + i, sequences, session.past_ + i, feed.token(feed.done + i));
-      feed.done += take;
+        addRow(rows + i, sequences, session, session.past_ + i);
       session.past_ += take;
       isDirty_[static_cast<size_t>(session.slot_)] = 1;
       rows += take;
@@ -162,38 +225,32 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
   if (count < 0 || count > engine_.slots())
     return absl::InvalidArgumentError("prompt count is " + std::to_string(count) + " with " +
                                       std::to_string(engine_.slots()) + " session slots");
-  int64_t runs = 0;
-  bool isTwice = false;
-  for (int64_t i = 0; i < count; ++i)
-    isTwice |= isListed_[static_cast<size_t>(prompts[i].session->slot_)]++ > 0;
-  for (int64_t i = 0; i < count; ++i)
-    isListed_[static_cast<size_t>(prompts[i].session->slot_)] = 0;
-  if (isTwice)
-    return absl::InvalidArgumentError("a session occurs twice in one call");
+  if (absl::Status s =
+          checkDistinct(count, [&](int64_t i) -> const Session & { return *prompts[i].session; });
+      !s.ok())
+    return s;
+  bool isRunning = false;
   for (int64_t i = 0; i < count; ++i) {
     const Prompt &p = prompts[i];
     if (absl::Status s = checkTokens(*p.session, p.tokens, p.count); !s.ok())
       return s;
     // At least one token stays, for advance; with it whatever does not fill a piece.
-    int64_t total = p.session->pending_ + p.count;
-    feeds_[static_cast<size_t>(i)] = {p.session, p.tokens,
-                                      total > 0 ? (total - 1) / kPieceTokens * kPieceTokens : 0, 0};
-    runs += feeds_[static_cast<size_t>(i)].count;
+    int64_t total = p.session->pending() + p.count;
+    int64_t runs = total > 0 ? (total - 1) / kPieceTokens * kPieceTokens : 0;
+    feeds_[static_cast<size_t>(i)] = {p.session, p.session->past_ + runs};
+    isRunning |= runs > 0;
   }
-  if (runs > 0 && !engine_.ingest().isPresent)
+  if (isRunning && !engine_.ingest().isPresent)
     return missing("ingest");
+  for (int64_t i = 0; i < count; ++i) {
+    std::vector<int32_t> &tokens = prompts[i].session->tokens_;
+    tokens.insert(tokens.end(), prompts[i].tokens, prompts[i].tokens + prompts[i].count);
+  }
   if (absl::Status s = runIngest(feeds_.data(), count); !s.ok())
     return s;
-  for (int64_t i = 0; i < count; ++i) {
-    Feed &feed = feeds_[static_cast<size_t>(i)];
-    Session &session = *feed.session;
-    int64_t total = session.pending_ + prompts[i].count, kept = total - feed.count;
-    int32_t rest[kPieceTokens];
-    for (int64_t k = 0; k < kept; ++k)
-      rest[k] = feed.token(feed.count + k);
-    memcpy(session.waiting_, rest, static_cast<size_t>(kept) * sizeof(int32_t));
-    session.pending_ = kept;
-  }
+  for (int64_t i = 0; i < count; ++i)
+    if (prompts[i].session->isCancelled_)
+      return cancelled(i);
   return absl::OkStatus();
 }
 
@@ -203,28 +260,74 @@ absl::Status SessionPool::flush(Session *const *sessions, int64_t count) {
     return Turn::refusal();
   if (count < 0 || count > engine_.slots())
     return absl::InvalidArgumentError("session count is " + std::to_string(count));
-  if (absl::Status s = checkSessions(sessions, count); !s.ok())
+  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *sessions[i]; });
+      !s.ok())
     return s;
-  return flushChecked(sessions, count);
+  if (absl::Status s = flushChecked(sessions, count); !s.ok())
+    return s;
+  for (int64_t i = 0; i < count; ++i)
+    if (sessions[i]->isCancelled_)
+      return cancelled(i);
+  return absl::OkStatus();
 }
 
 absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) {
   int64_t feeds = 0;
   for (int64_t i = 0; i < count; ++i)
-    if (sessions[i]->pending_ > 1)
-      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], nullptr, sessions[i]->pending_ - 1, 0};
+    if (sessions[i]->pending() > 1)
+      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], sessions[i]->count() - 1};
   if (feeds == 0)
     return absl::OkStatus();
-  if (!engine_.ingest().isPresent)
-    return missing("ingest");
-  if (absl::Status s = runIngest(feeds_.data(), feeds); !s.ok())
+  return engine_.ingest().isPresent ? runIngest(feeds_.data(), feeds) : missing("ingest");
+}
+
+absl::Status SessionPool::checkAdvance(Session *const *sessions, const Sampling *sampling, int64_t count) {
+  if (!engine_.advance().isPresent)
+    return missing("advance");
+  if (count < 1 || count > engine_.slots())
+    return absl::InvalidArgumentError("session count is " + std::to_string(count) + ", expected 1 to " +
+                                      std::to_string(engine_.slots()));
+  if (absl::Status s = checkDistinct(count, [&](int64_t i) -> const Session & { return *sessions[i]; });
+      !s.ok())
     return s;
-  for (int64_t i = 0; i < feeds; ++i) {
-    Session &session = *feeds_[static_cast<size_t>(i)].session;
-    session.waiting_[0] = session.waiting_[session.pending_ - 1];
-    session.pending_ = 1;
+  for (int64_t i = 0; i < count; ++i) {
+    const Session &session = *sessions[i];
+    if (session.isCancelled_)
+      continue;
+    if (session.pending() == 0)
+      return absl::FailedPreconditionError(nameOf(i) + " has no token to go on from; ingest one first");
+    if (session.count() > engine_.context())
+      return absl::OutOfRangeError(nameOf(i) + " has filled its context of " +
+                                   std::to_string(engine_.context()) + " tokens");
+    if (!sampling[i].isValid())
+      return absl::InvalidArgumentError(
+          "sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
+          "top_k 0 and more");
   }
   return absl::OkStatus();
+}
+
+/// The inputs of one step of advance for the sessions with these numbers.
+void SessionPool::fillStep(const int64_t *which, int64_t count, Session *const *sessions,
+                           const Sampling *sampling) {
+  const CallInputs &in = engine_.inputs();
+  for (int64_t i = 0; i < count; ++i) {
+    Session &session = *sessions[which[i]];
+    const Sampling &p = session.sampling_ = sampling[which[i]];
+    setSequence(in, i, session.slot_, i, 1, session.past_);
+    addRow(i, i, session, session.past_);
+    isDirty_[static_cast<size_t>(session.slot_)] = 1;
+    float *parameters = in.sampling + 4 * i;
+    parameters[0] = p.temperature;
+    parameters[1] = p.topP;
+    parameters[2] = p.minP;
+    parameters[3] = 0;
+    int64_t *draw = in.draws + 4 * i;
+    draw[0] = static_cast<int64_t>(p.seed);
+    draw[1] = p.topK;
+    draw[2] = session.past_ + 1; // the position that the new token will have
+    draw[3] = 0;
+  }
 }
 
 absl::Status SessionPool::advance(Session *const *sessions, const Sampling *sampling, int64_t count,
@@ -232,72 +335,44 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
-  if (!engine_.advance().isPresent)
-    return missing("advance");
-  if (count < 1 || count > engine_.slots())
-    return absl::InvalidArgumentError("session count is " + std::to_string(count) + ", expected 1 to " +
-                                      std::to_string(engine_.slots()));
-  if (absl::Status s = checkSessions(sessions, count); !s.ok())
+  if (absl::Status s = checkAdvance(sessions, sampling, count); !s.ok())
     return s;
-  for (int64_t i = 0; i < count; ++i) {
-    if (sessions[i]->pending_ == 0)
-      return absl::FailedPreconditionError("session " + std::to_string(i) +
-                                           " has no token to go on from; ingest one first");
-    if (sessions[i]->tokens() > engine_.context())
-      return absl::OutOfRangeError("session " + std::to_string(i) + " has filled its context of " +
-                                   std::to_string(engine_.context()) + " tokens");
-    const Sampling &p = sampling[i];
-    if (!(p.temperature >= 0 && p.temperature <= 1e6f) || !(p.topP > 0 && p.topP <= 1) ||
-        !(p.minP >= 0 && p.minP <= 1) || p.topK < 0)
-      return absl::InvalidArgumentError(
-          "sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
-          "top_k 0 and more");
-  }
   if (absl::Status s = flushChecked(sessions, count); !s.ok())
     return s;
 
-  const CallInputs &in = engine_.inputs();
+  // From here on a session that is cancelled finishes its step: nobody else gets its slot before this call
+  // ends.
+  int64_t active = 0, gone = -1, bad = -1;
+  for (int64_t i = 0; i < count; ++i) {
+    next[i] = -1;
+    if (sessions[i]->isCancelled_)
+      gone = i;
+    else
+      active_[static_cast<size_t>(active++)] = i;
+  }
   const int32_t vocab = static_cast<int32_t>(engine_.plan().metadata.vocab);
-  int64_t bad = -1;
-  for (int64_t begin = 0; begin < count; begin += engine_.maxSequences()) {
-    const int64_t n = std::min(engine_.maxSequences(), count - begin);
-    for (int64_t i = 0; i < n; ++i) {
-      Session &session = *sessions[begin + i];
-      const Sampling &p = sampling[begin + i];
-      setSequence(in, i, session.slot_, i, 1, session.past_);
-      addRow(i, i, session.past_, session.waiting_[0]);
-      isDirty_[static_cast<size_t>(session.slot_)] = 1;
-      float *parameters = in.sampling + 4 * i;
-      parameters[0] = p.temperature;
-      parameters[1] = p.topP;
-      parameters[2] = p.minP;
-      parameters[3] = 0;
-      int64_t *draw = in.draws + 4 * i;
-      draw[0] = static_cast<int64_t>(p.seed);
-      draw[1] = p.topK;
-      draw[2] = session.past_ + 1; // the position that the new token will have
-      draw[3] = 0;
-    }
+  for (int64_t begin = 0; begin < active; begin += engine_.maxSequences()) {
+    const int64_t n = std::min(engine_.maxSequences(), active - begin), *which = active_.data() + begin;
+    fillStep(which, n, sessions, sampling);
     if (absl::Status s = engine_.run(engine_.advance(), n, n); !s.ok())
       return s;
     for (int64_t i = 0; i < n; ++i) {
-      Session &session = *sessions[begin + i];
+      Session &session = *sessions[which[i]];
       int32_t token = engine_.advance().next[i];
       ++session.past_;
       if (token < 0 || token >= vocab) {
-        token = -1;
-        bad = begin + i;
+        bad = which[i];
+        continue;
       }
-      session.pending_ = token >= 0;
-      session.waiting_[0] = token;
-      next[begin + i] = token;
+      session.tokens_.push_back(token); // within its capacity
+      next[which[i]] = token;
     }
   }
   if (bad >= 0)
-    return absl::InternalError("session " + std::to_string(bad) +
+    return absl::InternalError(nameOf(bad) +
                                ": the model's logits are not finite, so there is no next token; check the "
                                "weights (NaN or infinity)");
-  return absl::OkStatus();
+  return gone >= 0 ? cancelled(gone) : absl::OkStatus();
 }
 
 absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t count, float *logits) {
@@ -308,31 +383,31 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
     return missing("score");
   if (absl::Status s = checkTokens(*session, tokens, count); !s.ok())
     return s;
-  if (session->pending_ > 0) {
-    if (session->tokens() > engine_.context())
+  if (session->pending() > 0) {
+    if (session->count() > engine_.context())
       return absl::OutOfRangeError("the session has filled its context of " +
                                    std::to_string(engine_.context()) + " tokens");
     if (!engine_.ingest().isPresent)
       return missing("ingest");
-    Feed feed = {session, nullptr, session->pending_, 0};
+    Feed feed = {session, session->count()};
     if (absl::Status s = runIngest(&feed, 1); !s.ok())
       return s;
-    session->pending_ = 0;
   }
   const int64_t most = engine_.maxTokens(), vocab = engine_.plan().metadata.vocab;
   const int64_t piece = most >= kPieceTokens ? most / kPieceTokens * kPieceTokens : most;
-  for (int64_t begin = 0; begin < count; begin += piece) {
+  for (int64_t begin = 0; begin < count && !session->isCancelled_; begin += piece) {
     const int64_t n = std::min(piece, count - begin);
+    session->tokens_.insert(session->tokens_.end(), tokens + begin, tokens + begin + n);
     setSequence(engine_.inputs(), 0, session->slot_, 0, n, session->past_);
     for (int64_t i = 0; i < n; ++i)
-      addRow(i, 0, session->past_ + i, tokens[begin + i]);
+      addRow(i, 0, *session, session->past_ + i);
     isDirty_[static_cast<size_t>(session->slot_)] = 1;
     if (absl::Status s = engine_.run(engine_.score(), n, 1); !s.ok())
       return s;
     session->past_ += n;
     memcpy(logits + begin * vocab, engine_.score().logits, static_cast<size_t>(n * vocab) * sizeof(float));
   }
-  return absl::OkStatus();
+  return session->isCancelled_ ? cancelled(0) : absl::OkStatus();
 }
 
 } // namespace llmc::runtime

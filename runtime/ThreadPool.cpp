@@ -60,6 +60,7 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
   mprotect(stack, 4096, PROT_NONE);
   pool->leaderStack_ = stack;
 
+  pool->workers_.reserve(static_cast<size_t>(threads)); // a thread that runs must not miss in it
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kStackBytes);

@@ -33,6 +33,8 @@ public:
         return s;
     std::set<std::string> names;
     for (const Program &program : plan_.programs) {
+      if (!isName(program.name))
+        return fail("program " + number(names.size()) + " has no usable name");
       if (!names.insert(program.name).second)
         return fail("program '" + program.name + "' occurs twice");
       if (absl::Status s = checkProgram(program); !s.ok())
@@ -166,9 +168,14 @@ private:
       if (b.shape.empty() || b.shape[0].symbol != Symbol::slots || b.shape[0].multiplier != 1)
         return fail(what + " has shape " + printShape(b.shape) +
                     ", the first dimension of a state must be SLOTS");
-      for (size_t d = 1; d < b.shape.size(); ++d)
+      for (size_t d = 1, growing = 0; d < b.shape.size(); ++d) {
         if (b.shape[d].symbol == Symbol::slots)
           return fail(what + " has shape " + printShape(b.shape) + " with more than one dimension SLOTS");
+        growing += b.shape[d].symbol == Symbol::context || b.shape[d].symbol == Symbol::contextBlocks;
+        if (growing > 1)
+          return fail(what + " has shape " + printShape(b.shape) +
+                      " with more than one dimension that grows (CTX, CTXB)");
+      }
       return checkShape(what, b.shape, b.type, kStateSymbols);
     case BufferKind::weight:
     case BufferKind::constant:

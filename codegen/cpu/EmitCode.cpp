@@ -136,12 +136,14 @@ struct TemporaryFile {
   Error create(StringRef suffix, ArrayRef<char> content) {
     int descriptor;
     if (std::error_code code = sys::fs::createTemporaryFile("llmc", suffix, descriptor, path))
-      return createStringError(code, "cannot create a temporary file");
+      return createStringError(code, "cannot create a temporary file: " + code.message());
     raw_fd_ostream os(descriptor, /*shouldClose=*/true);
     os.write(content.data(), content.size());
     os.close();
-    if (os.has_error())
-      return createStringError(os.error(), "cannot write '" + path.str() + "'");
+    std::error_code code = os.error();
+    os.clear_error(); // which is reported here, and would end the program in the destructor
+    if (code)
+      return createStringError(code, path.str() + ": cannot write: " + code.message());
     return Error::success();
   }
 };
@@ -181,10 +183,14 @@ Error dumpKernel(const CompileOptions &options, StringRef kernel, const CpuLevel
   sys::path::append(path, kernel + "." + level.name + "." + extension);
   std::error_code code;
   raw_fd_ostream os(path, code);
-  if (!code)
+  if (!code) {
     os << text;
-  if (code || os.has_error())
-    return createStringError(code, "cannot write '" + path.str() + "'");
+    os.close();
+    code = os.error();
+    os.clear_error();
+  }
+  if (code)
+    return createStringError(code, path.str() + ": cannot write: " + code.message());
   return Error::success();
 }
 

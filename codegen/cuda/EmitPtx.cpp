@@ -54,12 +54,14 @@ struct TemporaryFile {
   Error create(StringRef suffix, StringRef content) {
     int descriptor;
     if (std::error_code code = sys::fs::createTemporaryFile("llmc", suffix, descriptor, path))
-      return createStringError(code, "cannot create a temporary file");
+      return createStringError(code, "cannot create a temporary file: " + code.message());
     raw_fd_ostream os(descriptor, /*shouldClose=*/true);
     os << content;
     os.close();
-    if (os.has_error())
-      return createStringError(os.error(), "cannot write '" + path.str() + "'");
+    std::error_code code = os.error();
+    os.clear_error(); // which is reported here, and would end the program in the destructor
+    if (code)
+      return createStringError(code, path.str() + ": cannot write: " + code.message());
     return Error::success();
   }
 };

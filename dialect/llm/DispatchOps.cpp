@@ -7,6 +7,17 @@
 using namespace mlir;
 namespace llmc::llm {
 
+/// Results that take an operand's memory, of dispatches and of launches.
+template <typename OpT> static LogicalResult verifyTied(OpT op) {
+  if (op.getTied().size() != op->getNumResults())
+    return op.emitOpError("expects one entry of 'tied' per result");
+  for (auto [i, operand] : llvm::enumerate(op.getTied()))
+    if (operand >= (int64_t)op.getInputs().size() ||
+        (operand >= 0 && op.getInputs()[operand].getType() != op->getResult(i).getType()))
+      return op.emitOpError("expects result ") << i << " to be tied to an operand of its type";
+  return success();
+}
+
 LogicalResult DispatchOp::verify() {
   Block &body = getBody().front();
   if (body.getArgumentTypes() != getInputs().getTypes())
@@ -14,13 +25,9 @@ LogicalResult DispatchOp::verify() {
   auto yield = dyn_cast<YieldOp>(body.getTerminator());
   if (!yield || yield.getOperandTypes() != getResultTypes())
     return emitOpError("expects its region to yield values of the result types");
-  if (getTied().size() != getNumResults())
-    return emitOpError("expects one entry of 'tied' per result");
-  for (auto [i, operand] : llvm::enumerate(getTied()))
-    if (operand >= (int64_t)getInputs().size() ||
-        (operand >= 0 && getInputs()[operand].getType() != getResult(i).getType()))
-      return emitOpError("expects result ") << i << " to be tied to an operand of its type";
-  return success();
+  return verifyTied(*this);
 }
+
+LogicalResult LaunchOp::verify() { return verifyTied(*this); }
 
 } // namespace llmc::llm

@@ -25,6 +25,7 @@ def Llm_LaunchOp : Llm_Op<"launch", [Pure]> {
   let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<AnyType>:$inputs, DenseI64ArrayAttr:$tied);
   let results = (outs Variadic<AnyType>:$outputs);
   let assemblyFormat = "$kernel `(` $inputs `)` attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 #endif

@@ -8,6 +8,19 @@
 #define GET_TYPEDEF_CLASSES
 #include "dialect/llm/LlmTypes.cpp.inc"
 
+bool llmc::llm::isAddressable(llvm::ArrayRef<int64_t> shape) {
+  constexpr int64_t kMaxSize = (int64_t(1) << 31) - 1, kMaxCount = int64_t(1) << 48;
+  int64_t count = 1;
+  for (int64_t size : shape) {
+    if (mlir::ShapedType::isDynamic(size) || size == 0)
+      continue;
+    if (size > kMaxSize || size > kMaxCount / count)
+      return false;
+    count *= size;
+  }
+  return true;
+}
+
 void llmc::llm::LlmDialect::initialize() {
   addTypes<
 #define GET_TYPEDEF_LIST

@@ -10,6 +10,14 @@
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace llmc::llm {
+
+/// Whether sizes are below 2^31 and what they count below 2^48, so that verifiers, passes and the evaluator
+/// can multiply and add them without looking.
+bool isAddressable(llvm::ArrayRef<int64_t> shape);
+
+} // namespace llmc::llm
+
 #include "dialect/llm/LlmDialect.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialect/llm/LlmTypes.h.inc"

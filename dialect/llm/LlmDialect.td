@@ -34,10 +34,10 @@ def Llm_SequencesType : TypeDef<Llm_Dialect, "Sequences"> {
 class Llm_Op<string mnemonic, list<Trait> traits = []> : Op<Llm_Dialect, mnemonic, traits>;
 
 // Shorthands for operand, result and attribute constraints. T tokens, D hidden, N columns, S sequences, B slots. They are strict enough that
-// verifiers, passes and the evaluator can take shapes apart without looking.
+// verifiers, passes and the evaluator can take shapes apart without looking, and no product of two sizes leaves 64 bits.
 class Llm_RankedTensor<list<Type> types, string shapePredicate, string summary>
     : Type<And<[RankedTensorOf<types>.predicate,
-                CPred<!strconcat("[](::llvm::ArrayRef<int64_t> shape) { return ", shapePredicate,
+                CPred<!strconcat("[](::llvm::ArrayRef<int64_t> shape) { return ::llmc::llm::isAddressable(shape) && ", shapePredicate,
                                  "; }(::llvm::cast<::mlir::RankedTensorType>($_self).getShape())")>]>,
            summary, "::mlir::RankedTensorType">;
 
@@ -48,7 +48,7 @@ def Llm_RowsOrWeight : Llm_RankedTensor<[F32, BF16, F16], "!shape.empty() && sha
 def Llm_State : Llm_RankedTensor<[F32], "shape.size() >= 3", "a state [B, ...] of f32, at least three-dimensional">;
 def Llm_Ids : Llm_RankedTensor<[I32], "!shape.empty()", "ids of i32, at least one-dimensional">;
 def Llm_Draws : Llm_RankedTensor<[I64], "shape.size() == 2", "draws [S, 4] of i64">;
-def Llm_Positive : ConfinedAttr<I64Attr, [IntPositive]>;
-def Llm_NonNegative : ConfinedAttr<I64Attr, [IntNonNegative]>;
+def Llm_Positive : ConfinedAttr<I64Attr, [IntPositive, IntMaxValue<2147483647>]>;
+def Llm_NonNegative : ConfinedAttr<I64Attr, [IntNonNegative, IntMaxValue<2147483647>]>;
 
 #endif

@@ -73,6 +73,8 @@ LogicalResult MapOp::verify() {
   Block &body = getBody().front();
   if (body.getNumArguments() != getInputs().size())
     return emitOpError("expects one region argument per operand");
+  if (!llvm::all_of(body.getArgumentTypes(), [](Type type) { return type.isF32(); }))
+    return emitOpError("expects region arguments of type f32");
   auto yield = dyn_cast<YieldOp>(body.getTerminator());
   if (!yield || yield.getNumOperands() != 1 || !yield.getOperand(0).getType().isF32())
     return emitOpError("expects its region to yield one f32");

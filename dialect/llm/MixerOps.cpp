@@ -71,7 +71,7 @@ LogicalResult DecayGateOp::verify() {
 
 LogicalResult DeltaRuleOp::verify() {
   auto state = shape(getState());
-  if (state.size() != 4)
+  if (state.size() != 4 || llvm::any_of(state.drop_front(), [](int64_t n) { return n <= 0; }))
     return emitOpError("expects a state [B, H, K, V], got ") << getState().getType();
   int64_t h = state[1], k = state[2], v = state[3];
   if (columns(getQ()) != h * k || columns(getK()) != h * k || columns(getG()) != h * k ||

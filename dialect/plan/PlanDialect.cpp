@@ -18,6 +18,39 @@ void PlanDialect::initialize() {
       >();
 }
 
+/// The layout of a weight is what the writer of artifacts packs it by.
+static LogicalResult verifyLayout(BufferOp op, RankedTensorType type) {
+  int64_t names = op.getWeights() ? op.getWeights()->size() : 0, panel = 0;
+  for (NamedAttribute entry : op.getLayoutAttr()) {
+    StringRef key = entry.getName();
+    if (key == "parts") {
+      auto parts = dyn_cast<DenseI64ArrayAttr>(entry.getValue());
+      if (!parts || parts.size() != 2 * names ||
+          llvm::any_of(parts.asArrayRef(), [](int64_t n) { return n < 0 || n > INT32_MAX; }))
+        return op.emitOpError("expects parts to have a first row and a number of rows for each tensor, got ")
+               << entry.getValue();
+      continue;
+    }
+    if (!llvm::is_contained({"stack", "groups", "from", "count", "panel"}, key))
+      return op.emitOpError("expects a layout of stack, groups, from, count, panel and parts, got ") << key;
+    auto number = dyn_cast<IntegerAttr>(entry.getValue());
+    int64_t low = key == "from" || key == "panel" ? 0 : 1;
+    if (!number || !number.getType().isInteger(64) || number.getInt() < low || number.getInt() > INT32_MAX)
+      return op.emitOpError("expects ")
+             << key << " to be an i64 of at least " << low << ", got " << entry.getValue();
+    if (key == "panel")
+      panel = number.getInt();
+  }
+  if (op.getLayoutAttr().contains("groups") && type.getRank() != (panel ? 4 : 3))
+    return op.emitOpError("expects a packed weight [groups, ")
+           << (panel ? "panels, K, panel]" : "rows, K]") << ", got " << type;
+  if (op.getLayoutAttr().contains("stack"))
+    for (auto name : op.getWeights()->getAsValueRange<StringAttr>())
+      if (!name.contains("{}"))
+        return op.emitOpError("expects '{}' in the name of stacked tensors, got '") << name << "'";
+  return success();
+}
+
 LogicalResult BufferOp::verify() {
   if (!llvm::is_contained({"input", "output", "weight", "state", "transient"}, getKind()))
     return emitOpError("expects kind input, output, weight, state or transient, got ") << getKind();
@@ -37,14 +70,11 @@ LogicalResult BufferOp::verify() {
     }
   if ((getKind() == "weight") != getWeights().has_value())
     return emitOpError("expects the tensors it holds exactly if it is a weight");
-  if (auto parts =
-          getLayoutAttr() ? getLayoutAttr().getAs<DenseI64ArrayAttr>("parts") : DenseI64ArrayAttr()) {
-    if (!getWeights() || parts.size() != 2 * (int64_t)getWeights()->size() ||
-        llvm::any_of(parts.asArrayRef(), [](int64_t n) { return n < 0; }))
-      return emitOpError("expects parts to have a first row and a number of rows for each tensor, got ")
-             << parts;
-  }
-  return success();
+  if (getWeights() && !type.hasStaticShape())
+    return emitOpError("expects a weight of static shape, got ") << type;
+  if (getLayoutAttr() && !getWeights())
+    return emitOpError("expects a layout only if it is a weight");
+  return getLayoutAttr() ? verifyLayout(*this, type) : success();
 }
 
 LogicalResult ProgramOp::verify() {

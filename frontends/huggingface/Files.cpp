@@ -124,6 +124,9 @@ absl::Status checkDirectory(const std::string &directory) {
   if (!S_ISDIR(info.st_mode))
     return absl::InvalidArgumentError(
         absl::StrCat(directory, ": expects a directory with a Hugging Face checkpoint"));
+  // Else its files would seem to be absent.
+  if (::faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) != 0)
+    return systemError(directory, "open the directory");
   return absl::OkStatus();
 }
 

@@ -17,7 +17,8 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
     absl::StatusOr<JsonValue> parsed = parseJsonTree(*files.tokenizerConfig, 64);
     if (!parsed.ok())
       return absl::InvalidArgumentError(directory +
-                                        "/tokenizer_config.json: " + std::string(parsed.status().message()));
+                                        "/tokenizer_config.json: " + std::string(parsed.status().message()) +
+                                        ": download the file again");
     config = std::move(*parsed);
   }
   const JsonValue *chat = config.find("chat_template");
@@ -43,6 +44,22 @@ absl::Status readTokenizerConfig(const std::string &directory, ImportedModel &mo
     model.tiktokenSpecials.push_back({id, content});
   }
   return absl::OkStatus();
+}
+
+/// The tokens that begin and end a text must be some of the model's.
+absl::Status checkTokens(const ImportedModel &model, const std::string &directory) {
+  auto check = [&](const char *key, int64_t token) -> absl::Status {
+    if (token < model.model.facts.vocab)
+      return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        directory + ": " + key + " is " + std::to_string(token) + ", outside the vocabulary of " +
+        std::to_string(model.model.facts.vocab) +
+        " tokens; correct it in generation_config.json or, where that has none, in config.json");
+  };
+  for (int64_t token : model.generation.eosTokens)
+    if (absl::Status status = check("eos_token_id", token); !status.ok())
+      return status;
+  return model.generation.bosToken ? check("bos_token_id", *model.generation.bosToken) : absl::OkStatus();
 }
 
 } // namespace
@@ -82,6 +99,8 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
     return BFloat16Type::get(&context); // what is missing or of another type is reported below
   };
   absl::StatusOr<BuiltModel> model = family->build(context, *config, weightType);
+  if (absl::IsUnimplemented(model.status())) // about tensors, of which a family knows the names only
+    return absl::UnimplementedError(directory + ": " + std::string(model.status().message()));
   if (!model.ok())
     return model.status();
   result.model = std::move(*model);
@@ -95,6 +114,8 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
   if (!generation.ok())
     return generation.status();
   result.generation = *generation;
+  if (absl::Status status = checkTokens(result, directory); !status.ok())
+    return status;
   std::string path = directory + "/generation_config.json";
   if (fileExists(path)) {
     absl::StatusOr<std::string> text = readFile(path, 1 << 20);

@@ -69,6 +69,7 @@ CudaMemory::~CudaMemory() {
 }
 
 absl::StatusOr<void *> CudaMemory::reserve(uint64_t bytes) {
+  memory_.reserve(memory_.size() + 1); // what throws does so before there is something to lose
   DevicePointer address = 0;
   Result r = gpu_.api().cuMemAlloc(&address, std::max<uint64_t>(bytes, 1));
   if (r == kOutOfMemory) {
@@ -84,6 +85,7 @@ absl::StatusOr<void *> CudaMemory::reserve(uint64_t bytes) {
 }
 
 absl::StatusOr<uint8_t *> CudaMemory::reserveHost(uint64_t bytes) {
+  hostMemory_.reserve(hostMemory_.size() + 1);
   void *data = nullptr;
   Result r = gpu_.api().cuMemAllocHost(&data, std::max<uint64_t>(bytes, 1));
   if (r == kOutOfMemory)

@@ -1,7 +1,12 @@
 /* The C API of the llmc runtime: open an artifact, tokenize, generate.
  *
- * Threads: different models are independent. Calls on one model and its sessions must not overlap in time (an overlapping
- * ingest, advance or score is refused with LLMC_BUSY); queries of metadata, tokenizing and detokenizing may run at any time.
+ * Threads: different models are independent. Of one model,
+ *   - calls that change or copy sessions (create, fork, restore, save, reset, ingest, flush, advance, score) and the profile
+ *     must not overlap in time, whichever threads make them: an overlapping one is refused with LLMC_BUSY and changes nothing;
+ *   - llmc_session_cancel may come from any thread at any time while the session is not freed;
+ *   - llmc_session_free may come from any thread while no call that was given this session runs, others may run;
+ *   - reading a session (tokens, read_tokens, sampling) must not overlap calls that were given it;
+ *   - queries of metadata, tokenizing and detokenizing may run at any time, and a text stream in one thread at a time.
  * Errors: functions return an llmc_status; llmc_last_error() is the text of the calling thread's last failure.
  * Lifetimes: a model lives until it and all its sessions and text streams are freed, in any order.
  * Trust: an artifact holds machine code and weights. Damaged files are found; open only files from people you trust. */
@@ -21,13 +26,14 @@ typedef enum llmc_status {
   LLMC_OK = 0,
   LLMC_INVALID_ARGUMENT = 1, /* the caller's values */
   LLMC_NOT_FOUND = 2,        /* no such file, tokenizer or entry */
-  LLMC_BAD_ARTIFACT = 3,     /* damaged or truncated file */
-  LLMC_UNSUPPORTED = 4,      /* other version, CPU, GPU or driver, or a program that the artifact lacks */
+  LLMC_BAD_ARTIFACT = 3,     /* damaged or truncated file, an artifact or a saved session */
+  LLMC_UNSUPPORTED = 4,      /* other version, CPU, GPU or driver, a program that the artifact lacks, a session of another artifact */
   LLMC_OUT_OF_MEMORY = 5,    /* memory or session slots */
   LLMC_CONTEXT_FULL = 6,
   LLMC_BUSY = 7,
   LLMC_NOT_FINITE = 8,       /* the model produced NaN or infinity */
-  LLMC_IO = 9
+  LLMC_IO = 9,
+  LLMC_CANCELLED = 10        /* the session was cancelled */
 } llmc_status;
 
 typedef struct llmc_model llmc_model;
@@ -94,10 +100,23 @@ LLMC_API void llmc_model_sampling(const llmc_model *model, llmc_sampling *sampli
 /* A sequence of tokens with its state; takes one of the model's slots. */
 LLMC_API llmc_status llmc_session_create(llmc_model *model, llmc_session **session);
 LLMC_API void llmc_session_free(llmc_session *session);
+/* A second session that goes on from where the first is: equal calls give equal results in both, bit for bit. */
+LLMC_API llmc_status llmc_session_fork(const llmc_session *session, llmc_session **fork);
+/* Writes a session to a file (under a temporary name, then renamed), and reads it back as a new session that goes on bit for bit.
+ * It can be restored with the same artifact on a CPU or GPU of the same code level; context and slots may differ. */
+LLMC_API llmc_status llmc_session_save(const llmc_session *session, const char *path);
+LLMC_API llmc_status llmc_session_restore(llmc_model *model, const char *path, llmc_session **session);
+/* Stops a session: its slot is free for another one as soon as no call runs. A running call goes on with its other sessions and
+ * leaves this one out from its next step on. Such a call, and every later one with the session, returns LLMC_CANCELLED. Free it all the same. */
+LLMC_API void llmc_session_cancel(llmc_session *session);
 /* Forgets all tokens. */
 LLMC_API llmc_status llmc_session_reset(llmc_session *session);
 /* Tokens so far. */
 LLMC_API int64_t llmc_session_tokens(const llmc_session *session);
+/* Copies at most `capacity` of them from number `first` on and returns how many; -1 for wrong arguments. */
+LLMC_API int64_t llmc_session_read_tokens(const llmc_session *session, int64_t first, int32_t *tokens, int64_t capacity);
+/* The parameters of the session's last advance, saved and forked with it; before the first one the model's own. */
+LLMC_API void llmc_session_sampling(const llmc_session *session, llmc_sampling *sampling);
 
 /* Appends tokens. Work may be deferred to the next call: how a prompt is cut into calls never changes results. */
 LLMC_API llmc_status llmc_ingest(llmc_session *session, const int32_t *tokens, int64_t count);
@@ -109,7 +128,7 @@ LLMC_API llmc_status llmc_flush(llmc_session *session);
 /* Draws the next token and appends it. */
 LLMC_API llmc_status llmc_advance(llmc_session *session, const llmc_sampling *sampling, int32_t *token);
 /* The same for several sessions of one model in one batch; results equal those of separate calls bit for bit. With
- * LLMC_NOT_FINITE the tokens of the sessions concerned are -1, the others have advanced. */
+ * LLMC_NOT_FINITE and LLMC_CANCELLED the tokens of the sessions concerned are -1, the others have advanced. */
 LLMC_API llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
                                         int32_t *tokens);
 /* Appends tokens and gives the logits after each: count rows of vocab floats. No token is left to advance from. */

@@ -16,6 +16,7 @@ public:
 
   explicit Handler(BulkSink *bulk) : bulk_(bulk) {}
   json root;
+  DismantledJson dismantledRoot{root};
   std::string failure;
 
   bool null() { return value(json()); }
@@ -165,7 +166,17 @@ private:
   int pairCount_ = 0;
   Mode mode_ = Mode::tree;
 };
+
+void dismantle(json &value) {
+  if (!value.is_structured())
+    return;
+  for (json &inner : value)
+    dismantle(inner);
+  value.clear(); // of what is empty by now
+}
 } // namespace
+
+DismantledJson::~DismantledJson() { dismantle(value_); }
 
 absl::StatusOr<json> parseJson(std::string_view text, const std::string &what, BulkSink *bulk) {
   Handler handler(bulk);

@@ -16,6 +16,19 @@ public:
   virtual bool merge(const std::string &left, const std::string &right) = 0;
 };
 
+/// Takes a value apart when its scope ends. nlohmann's destructor of a value with others in it asks for
+/// memory and ends the process when there is none; this needs none.
+class DismantledJson {
+public:
+  explicit DismantledJson(nlohmann::json &value) : value_(value) {}
+  ~DismantledJson();
+  DismantledJson(const DismantledJson &) = delete;
+  DismantledJson &operator=(const DismantledJson &) = delete;
+
+private:
+  nlohmann::json &value_;
+};
+
 /// `what` names the text in errors.
 absl::StatusOr<nlohmann::json> parseJson(std::string_view text, const std::string &what,
                                          BulkSink *bulk = nullptr);

@@ -50,6 +50,7 @@ public:
     auto root = parseJson(text, what_, this);
     if (!root.ok())
       return root.status();
+    DismantledJson dismantled(*root);
     if (!root->is_object())
       return fail("is not a JSON object");
     using Step = absl::Status (Reader::*)(const json &);

@@ -1,6 +1,7 @@
 // Translation of patterns to PCRE2 and matching with its JIT, falling back to the interpreter where the JIT's
 // stack ends.
 #include "runtime/tokenizer/SplitPattern.h"
+#include <new>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -208,6 +209,8 @@ absl::StatusOr<SplitPattern> SplitPattern::compile(std::string_view pattern) {
   code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated->data()), translated->size(),
                              PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
   if (!code->code) {
+    if (error == PCRE2_ERROR_HEAP_FAILED)
+      throw std::bad_alloc(); // as everywhere when memory runs out
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);
     return absl::InvalidArgumentError("split pattern `" + std::string(pattern) +
@@ -227,6 +230,8 @@ absl::Status SplitPattern::split(std::string_view text, Piece piece, std::vector
                                                                         pcre2_match_data_free);
   std::unique_ptr<pcre2_match_context, void (*)(pcre2_match_context *)> context(
       pcre2_match_context_create(nullptr), pcre2_match_context_free);
+  if (!match || !context)
+    throw std::bad_alloc();
   pcre2_set_match_limit(context.get(), UINT32_MAX);
   pcre2_set_depth_limit(context.get(), UINT32_MAX);
   size_t at = 0, from = 0; // text up to `at` is in pieces; searching goes on at `from`
@@ -238,6 +243,8 @@ absl::Status SplitPattern::split(std::string_view text, Piece piece, std::vector
                           context.get());
     if (found == PCRE2_ERROR_NOMATCH)
       break;
+    if (found == PCRE2_ERROR_NOMEMORY)
+      throw std::bad_alloc();
     if (found < 0)
       return absl::InternalError("splitting text failed with PCRE2 error " + std::to_string(found));
     const PCRE2_SIZE *range = pcre2_get_ovector_pointer(match.get());

@@ -486,3 +486,72 @@ func.func @slice_before_the_columns(%x: tensor<?x4xf32>) {
   %y = llm.slice %x at -1 : (tensor<?x4xf32>) -> tensor<?x3xf32>
   return
 }
+
+// -----
+
+func.func @slice_that_wraps(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{attribute 'offset' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative whose maximum value is 2147483647}}
+  %y = llm.slice %x at 9223372036854775807 : (tensor<?x4xf32>) -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @pack_of_groups_that_wrap(%w: tensor<4x2xf32>) {
+  // expected-error@+1 {{attribute 'groups' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive whose maximum value is 2147483647}}
+  %p = llm.pack %w {groups = 9223372036854775807 : i64, panel = 2 : i64} : (tensor<4x2xf32>) -> tensor<1x2x2x2xf32>
+  return
+}
+
+// -----
+
+// Its number of elements is 2^64, which is 0 where it is not checked.
+func.func @norm_by_a_weight_of_no_size(%x: tensor<?x4xf32>, %w: tensor<4294967296x4294967296xf32>) {
+  // expected-error@+1 {{operand #1 must be a tensor as stored: f32, bf16 or f16 of static shape, but got 'tensor<4294967296x4294967296xf32>'}}
+  %y = llm.rms_norm %x, %w {eps = 1.0e-05} : (tensor<?x4xf32>, tensor<4294967296x4294967296xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @weight_of_2_to_the_49(%w: tensor<2147483647x2147483647xf32>) {
+  // expected-error@+1 {{must be a tensor as stored}}
+  %y = llm.weight "w" : tensor<16777216x16777216x2xbf16>
+  return
+}
+
+// -----
+
+func.func @map_over_integers(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects region arguments of type f32}}
+  %y = llm.map %x : (tensor<?x4xf32>) -> tensor<?x4xf32> {
+  ^bb0(%v: i32):
+    %c = arith.constant 1.0 : f32
+    llm.yield %c : f32
+  }
+  return
+}
+
+// -----
+
+func.func @delta_rule_of_any_heads(%q: tensor<?x4xf32>, %b: tensor<?x2xf32>, %state: tensor<?x?x2x2xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects a state [B, H, K, V], got 'tensor<?x?x2x2xf32>'}}
+  %o, %n = llm.delta_rule %q, %q, %q, %q, %b, %state, %s : (tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x2xf32>, tensor<?x?x2x2xf32>, !llm.sequences) -> (tensor<?x4xf32>, tensor<?x?x2x2xf32>)
+  return
+}
+
+// -----
+
+func.func @launch_tied_to_no_operand(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects result 0 to be tied to an operand of its type}}
+  %y = llm.launch @k(%x) {tied = array<i64: 1>} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @launch_with_too_few_ties(%x: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects one entry of 'tied' per result}}
+  %y = llm.launch @k(%x) {tied = array<i64>} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}

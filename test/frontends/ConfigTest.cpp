@@ -81,7 +81,7 @@ TEST(Config, reports_all_errors_at_once_and_returns_values_in_range) {
             "c: key \"layers\": expects a list, each element an integer of at least 1, found [1, -2]\n"
             "c: key \"size\": expects an integer from 2 to 8, found 1.5\n"
             "c: key \"o\": expects an object, found []\n"
-            "c: key \"huge\": expects an integer of at least 1, found 99999999999999999999\n"
+            "c: key \"huge\": expects an integer from 1 to 16777216, found 99999999999999999999\n"
             "c: key \"many\": expects an integer from 1 to 8, found 9\n"
             "c: key \"names\": expects a list of strings, found [1]\n"
             "c: key \"vocab_size\" is missing: expects an integer of at least 1; the file is incomplete or "

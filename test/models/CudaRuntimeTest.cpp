@@ -92,7 +92,7 @@ struct Use {
 };
 
 /// Opens a model, fills three sessions and moves on three, two and one of them: two changes of one recording
-/// and another one.
+/// and another one; forks and saves one.
 Use useModel(const std::string &path) {
   auto failedCall = control<const char *()>("llmcSimFailedCall");
   Opened opened(path, LLMC_SIM, 4);
@@ -113,9 +113,18 @@ Use useModel(const std::string &path) {
   for (int64_t count : {3, 2, 1})
     if (use.status == LLMC_OK)
       keep(llmc_advance_batch(sessions, sampling, count, next));
+  llmc_session *fork = nullptr;
+  std::string file = std::string(LLMC_WORK) + "/cuda-failing.session";
+  if (use.status == LLMC_OK)
+    keep(llmc_session_fork(sessions[0], &fork));
+  if (use.status == LLMC_OK)
+    keep(llmc_session_save(sessions[0], file.c_str()));
   if (use.status != LLMC_OK)
     use.error = llmc_last_error();
   use.failed = failedCall();
+  remove(file.c_str());
+  if (fork)
+    llmc_session_free(fork);
   for (llmc_session *session : sessions)
     if (session)
       llmc_session_free(session);

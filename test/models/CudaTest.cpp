@@ -70,6 +70,42 @@ TEST_P(Simulated, GeneratesTheTokensOfTheCpu) {
   EXPECT_EQ(generate(gpu, {3}, 6, 0.8f), generate(cpu, {3}, 6, 0.8f));
 }
 
+/// Copies in device memory, and states that pass through host memory.
+TEST_P(Simulated, SessionsForkAndComeBackFromFiles) {
+  auto [name, arch] = GetParam();
+  auto prompt = tokensOf(name);
+  prompt.resize(70);
+  Opened opened(artifactOf(name, std::string("--target=cuda --sim --arch=") + arch), LLMC_SIM, 3);
+  ASSERT_EQ(opened.status, LLMC_OK) << opened.error;
+  const llmc_sampling greedy{0, 1, 0, 0, 0};
+  llmc_session *all[3] = {};
+  ASSERT_EQ(llmc_session_create(opened.model, &all[0]), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_ingest(all[0], prompt.data(), prompt.size()), LLMC_OK) << llmc_last_error();
+  int32_t token;
+  for (int i = 0; i < 3; ++i)
+    ASSERT_EQ(llmc_advance(all[0], &greedy, &token), LLMC_OK) << llmc_last_error();
+  std::string file = std::string(LLMC_WORK) + "/cuda-" + name + arch + ".session";
+  ASSERT_EQ(llmc_session_fork(all[0], &all[1]), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_session_save(all[1], file.c_str()), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_session_restore(opened.model, file.c_str(), &all[2]), LLMC_OK) << llmc_last_error();
+  const std::string saved = readFile(file);
+  ASSERT_EQ(llmc_session_save(all[2], file.c_str()), LLMC_OK) << llmc_last_error();
+  EXPECT_TRUE(readFile(file) == saved);
+  std::string bits;
+  for (int i = 0; i < 3; ++i) { // each alone: the others' slots must stay what they are
+    for (int step = 0; step < 4; ++step)
+      ASSERT_EQ(llmc_advance(all[i], &greedy, &token), LLMC_OK) << llmc_last_error();
+    ASSERT_EQ(llmc_session_save(all[i], file.c_str()), LLMC_OK) << llmc_last_error();
+    if (i == 0)
+      bits = readFile(file);
+    EXPECT_TRUE(readFile(file) == bits) << "copy " << i;
+  }
+  EXPECT_NE(bits, saved);
+  for (llmc_session *each : all)
+    llmc_session_free(each);
+  remove(file.c_str());
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Simulated,
                          testing::Values(std::pair("llama-a", "sm_80"), std::pair("llama-a", "sm_90a"),
                                          std::pair("kimi-a", "sm_80"), std::pair("kimi-a", "sm_90a")),

@@ -51,6 +51,27 @@ TEST_F(RunTool, continues_text_after_the_prompt) {
   EXPECT_NE(o.err.find("model: toy, code x86-64-v"), std::string::npos);
 }
 
+TEST_F(RunTool, goes_on_from_a_saved_session) {
+  const std::string flags = " --print-tokens --temp 0.8 --top-k 7 --seed 5";
+  std::string whole = run("toy.llmc --tokens 1,2,3 -n 8" + flags).out;
+  std::string begin = run("toy.llmc --tokens 1,2,3 -n 3 --save s" + flags).out;
+  Outcome rest = run("toy.llmc --restore s -n 5 --print-tokens"); // the sampling comes with the session
+  EXPECT_EQ(rest.code, 0) << rest.err;
+  begin.back() = ',';
+  EXPECT_EQ(begin + rest.out, whole);
+
+  // A prompt saved once and gone on from in two ways, as tokens and as text.
+  ASSERT_EQ(run("toy.llmc -p hey -n 0 --save s").code, 0);
+  EXPECT_EQ(run("toy.llmc --restore s -p you -n 3").out, run("toy.llmc -p heyyou -n 3").out.substr(3));
+  EXPECT_EQ(run("toy.llmc --restore s --tokens 1,2 -n 4 --print-tokens").out,
+            run("toy.llmc --tokens 95,89,1,2 -n 4 --print-tokens").out);
+  Outcome full = run("toy.llmc --restore s -c 32 --print-tokens --tokens "
+                     "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31");
+  EXPECT_EQ(full.err, "llmc-run: error: the prompt has 31 tokens after the 2 of the session, the context 32; "
+                      "choose a larger one with "
+                      "-c (this model allows up to 512)\n");
+}
+
 TEST_F(RunTool, ends_when_the_context_is_full) {
   Outcome o = run("toy.llmc --tokens 5,5 -c 32 --print-tokens");
   EXPECT_EQ(o.code, 0) << o.err;
@@ -103,6 +124,13 @@ TEST_F(RunTool, failures_exit_1_and_wrong_usage_2) {
        "more than one artifact given: a.llmc and b.llmc (llmc-run --help lists the flags)", 2},
       {"toy.llmc --tokens 1 --logits l.npy -n 3",
        "--logits excludes -n and --print-tokens (llmc-run --help lists the flags)", 2},
+      {"toy.llmc --tokens 1 --logits l.npy --save s",
+       "--logits excludes --save and --restore (llmc-run --help lists the flags)", 2},
+      {"toy.llmc --restore none", "none: cannot open: No such file or directory", 1},
+      {"toy.llmc --restore toy.llmc",
+       "toy.llmc: is not a saved session (the first 8 bytes are not its magic number)", 1},
+      {"toy.llmc --tokens 1 -n 1 --temp 0 --save none/s",
+       "none/s: cannot create a file in none: No such file or directory", 1},
       {"none.llmc -p a", "none.llmc: cannot open: No such file or directory", 1},
       {"toy.llmc --tokens 97", "token 97 is outside the vocabulary of 97", 1},
       {"toy.llmc -p ''", "the prompt is empty and this model has no start token to begin with", 1},

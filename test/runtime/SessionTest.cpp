@@ -1,7 +1,6 @@
 // The runtime end to end on the toy model, through the C API: prompts, batches, slots, threads, errors.
-#include "TestModel.h"
+#include "SessionFixture.h"
 #include "runtime/ThreadPool.h"
-#include "runtime/include/llmc.h"
 #include <atomic>
 #include <cmath>
 #include <pthread.h>
@@ -11,43 +10,6 @@ extern "C" int useFromC(const char *path);
 
 namespace llmc::test {
 namespace {
-
-class Sessions : public testing::Test {
-protected:
-  void SetUp() override {
-    path_ = folder_.file("toy.llmc");
-    absl::Status status = writeArtifact(path_, testModel());
-    ASSERT_TRUE(status.ok()) << status;
-  }
-
-  llmc_model *open(int slots = 1, int threads = 1, int64_t context = 0) {
-    llmc_model_options options;
-    llmc_model_options_init(&options);
-    options.slots = slots;
-    options.threads = threads;
-    options.context = context;
-    llmc_model *model = nullptr;
-    EXPECT_EQ(llmc_model_open(path_.c_str(), &options, &model), LLMC_OK) << llmc_last_error();
-    return model;
-  }
-  static llmc_session *session(llmc_model *model) {
-    llmc_session *session = nullptr;
-    EXPECT_EQ(llmc_session_create(model, &session), LLMC_OK) << llmc_last_error();
-    return session;
-  }
-  static std::vector<int32_t> prompt(int64_t count, int seed) {
-    std::vector<int32_t> tokens;
-    for (int64_t i = 0; i < count; ++i)
-      tokens.push_back(static_cast<int32_t>((i * 31 + seed * 17 + i * i) % 97));
-    while (testNext(tokens) == 96 || testNext(tokens) == 0)
-      tokens.back() = (tokens.back() + 1) % 97;
-    return tokens;
-  }
-  static constexpr llmc_sampling kGreedy = {0, 1, 0, 0, 0};
-
-  TemporaryFolder folder_;
-  std::string path_;
-};
 
 TEST_F(Sessions, advance_follows_any_length_of_prompt) {
   for (int threads : {1, 2, 5}) {
@@ -202,8 +164,12 @@ TEST_F(Sessions, errors_are_clear_and_change_nothing) {
   tokens[5] = 97;
   EXPECT_EQ(llmc_ingest(s, tokens.data(), 10), LLMC_INVALID_ARGUMENT);
   EXPECT_STREQ(llmc_last_error(), "token 5 is 97, outside the vocabulary of 97");
+  tokens[5] = -1;
+  EXPECT_EQ(llmc_ingest(s, tokens.data(), 10), LLMC_INVALID_ARGUMENT);
+  EXPECT_STREQ(llmc_last_error(), "token 5 is -1, outside the vocabulary of 97");
   tokens[5] = 1;
   EXPECT_EQ(llmc_ingest(s, tokens.data(), -1), LLMC_INVALID_ARGUMENT);
+  EXPECT_STREQ(llmc_last_error(), "token count is -1");
   EXPECT_EQ(llmc_session_tokens(s), 0);
   ASSERT_EQ(llmc_ingest(s, tokens.data(), 96), LLMC_OK);
   int32_t token;

@@ -66,7 +66,17 @@ inline ArtifactContents testModel() {
   const auto f32 = ElementType::f32, i32 = ElementType::i32, i64 = ElementType::i64;
   ArtifactContents contents;
   Plan &plan = contents.plan;
-  plan.metadata = {"toy", "test", "llmc test", kVocab, 512, 128, 4, {96}, -1, {{"license", "MIT"}}};
+  plan.metadata = {
+      "toy",
+      "test",
+      "llmc test",
+      kVocab,
+      512,
+      128,
+      4,
+      {96},
+      -1,
+      {{"license", "MIT"}, {kGenerationConfigKey, R"({"do_sample": false, "eos_token_id": [96, 95]})"}}};
 
   const Shape history = {SLOTS, CTX}, wide = {SLOTS, CTX, size(513)}, rows = {S, size(4)};
   plan.kernels = {

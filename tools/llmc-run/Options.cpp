@@ -8,6 +8,7 @@
 const char *const kUsage =
     R"(usage: llmc-run MODEL.llmc -p TEXT [options]           continue a text
        llmc-run MODEL.llmc --tokens IDS [options]       continue token ids
+       llmc-run MODEL.llmc --restore FILE [options]     go on from a saved session, after -p or --tokens if given
        llmc-run MODEL.llmc --tokens IDS --logits F.npy  write the logits after each token, float32 [tokens, vocab]
 
   -p, --prompt TEXT   text to continue; printed first
@@ -24,6 +25,7 @@ const char *const kUsage =
       --libcuda PATH  the CUDA driver's library, for an artifact with CUDA code (default: libcuda.so.1)
       --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
       --logits FILE   see above
+      --save FILE     save the session at the end, with its sampling parameters; -n 0 saves a prompt
       --verify        compare the checksums of all weights first
       --profile FILE  time of every dispatch as a Chrome/Perfetto trace, and a table by kernel on stderr
       --stats         timings and sizes on stderr
@@ -66,10 +68,12 @@ public:
       return "no artifact given";
     if (options_.prompt && options_.tokens)
       return "-p and --tokens exclude each other";
-    if (!options_.prompt && !options_.tokens)
+    if (!options_.prompt && !options_.tokens && !options_.restorePath)
       return "give a prompt with -p TEXT or --tokens IDS";
     if (options_.logitsPath && (options_.count || options_.isPrintingTokens))
       return "--logits excludes -n and --print-tokens";
+    if (options_.logitsPath && (options_.savePath || options_.restorePath))
+      return "--logits excludes --save and --restore";
     return "";
   }
 
@@ -90,6 +94,10 @@ private:
       text(flag, options_.logitsPath);
     else if (flag == "--profile")
       text(flag, options_.profilePath);
+    else if (flag == "--save")
+      text(flag, options_.savePath);
+    else if (flag == "--restore")
+      text(flag, options_.restorePath);
     else if (flag == "-n" || flag == "--predict")
       integer(flag, 0, INT32_MAX, options_.count);
     else if (flag == "--temp")

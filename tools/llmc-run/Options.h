@@ -7,7 +7,7 @@
 
 struct Options {
   std::string artifact;
-  std::optional<std::string> prompt, logitsPath, libcuda, profilePath;
+  std::optional<std::string> prompt, logitsPath, libcuda, profilePath, savePath, restorePath;
   std::optional<std::vector<int32_t>> tokens;
   std::optional<int64_t> count;
   std::optional<double> temperature, topP, minP;

@@ -46,16 +46,20 @@ public:
       return fail();
     model_.reset(model);
     llmc_session *session = nullptr;
-    if (llmc_session_create(model, &session) != LLMC_OK)
+    if ((options_.restorePath ? llmc_session_restore(model, options_.restorePath->c_str(), &session)
+                              : llmc_session_create(model, &session)) != LLMC_OK)
       return fail();
     session_.reset(session);
+    restored_ = llmc_session_tokens(session);
     loadSeconds_ = secondsSince(start);
     if (int code = readPrompt())
       return code;
     int64_t context = llmc_model_info(model, LLMC_INFO_CONTEXT);
-    if (static_cast<int64_t>(prompt_.size()) > context)
-      return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens, the context " +
-                  std::to_string(context) + "; choose a larger one with -c (this model allows up to " +
+    if (!prompt_.empty() && restored_ + static_cast<int64_t>(prompt_.size()) > context)
+      return fail("the prompt has " + std::to_string(prompt_.size()) + " tokens" +
+                  (restored_ ? " after the " + std::to_string(restored_) + " of the session" : "") +
+                  ", the context " + std::to_string(context) +
+                  "; choose a larger one with -c (this model allows up to " +
                   std::to_string(llmc_model_info(model, LLMC_INFO_MODEL_CONTEXT)) + ")");
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
@@ -77,8 +81,10 @@ private:
                       std::to_string(vocab));
       return 0;
     }
+    if (!options_.prompt)
+      return 0;
     const std::string &text = *options_.prompt;
-    const int flags = LLMC_TOKENIZE_START | LLMC_TOKENIZE_SPECIAL;
+    const int flags = (options_.restorePath ? 0 : LLMC_TOKENIZE_START) | LLMC_TOKENIZE_SPECIAL;
     prompt_.resize(text.size() + 16);
     size_t count = 0;
     if (llmc_tokenize(model_.get(), text.data(), text.size(), flags, prompt_.data(), prompt_.size(),
@@ -121,7 +127,7 @@ private:
 
   llmc_sampling sampling() const {
     llmc_sampling s;
-    llmc_model_sampling(model_.get(), &s);
+    llmc_session_sampling(session_.get(), &s);
     if (options_.temperature)
       s.temperature = static_cast<float>(*options_.temperature);
     if (options_.topK)
@@ -132,7 +138,7 @@ private:
       s.min_p = static_cast<float>(*options_.minP);
     if (options_.seed)
       s.seed = *options_.seed;
-    else if (getrandom(&s.seed, sizeof s.seed, 0) == sizeof s.seed)
+    else if (!options_.restorePath && getrandom(&s.seed, sizeof s.seed, 0) == sizeof s.seed)
       s.seed >>= 1; // so that it can be given back with --seed
     return s;
   }
@@ -150,6 +156,7 @@ private:
       if (llmc_text_stream_create(model_.get(), &created) != LLMC_OK)
         return fail();
       stream.reset(created);
+      skipRestoredText(created);
       if (options_.prompt && !show(options_.prompt->data(), options_.prompt->size()))
         return fail(std::string("cannot write to stdout: ") + strerror(errno));
     }
@@ -160,8 +167,7 @@ private:
     double ingestSeconds = secondsSince(start);
 
     // The last token drawn needs no room in the context, since nothing is drawn after it.
-    int64_t room =
-        llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - static_cast<int64_t>(prompt_.size()) + 1;
+    int64_t room = llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - llmc_session_tokens(session_.get()) + 1;
     int64_t most = std::min(options_.count.value_or(128), room), made = 0;
     start = Clock::now();
     double firstSeconds = 0;
@@ -199,13 +205,27 @@ private:
     isWritten = isWritten && show("\n", 1);
     if (options_.isPrintingStats)
       printStats(parameters, ingestSeconds, made, firstSeconds, advanceSeconds);
-    return isWritten ? 0 : fail(std::string("cannot write to stdout: ") + strerror(errno));
+    if (!isWritten)
+      return fail(std::string("cannot write to stdout: ") + strerror(errno));
+    if (options_.savePath && llmc_session_save(session_.get(), options_.savePath->c_str()) != LLMC_OK)
+      return fail();
+    return 0;
+  }
+
+  /// A character may have begun in the restored tokens.
+  void skipRestoredText(llmc_text_stream *stream) const {
+    std::vector<int32_t> tokens(static_cast<size_t>(restored_));
+    llmc_session_read_tokens(session_.get(), 0, tokens.data(), restored_);
+    const char *text;
+    size_t bytes;
+    for (int32_t token : tokens)
+      llmc_text_stream_push(stream, token, &text, &bytes);
   }
 
   void printStats(const llmc_sampling &s, double ingestSeconds, int64_t made, double firstSeconds,
                   double advanceSeconds) const {
     auto info = [&](llmc_info i) { return llmc_model_info(model_.get(), i); };
-    int64_t past = static_cast<int64_t>(prompt_.size()) - 1;
+    int64_t past = std::max<int64_t>(static_cast<int64_t>(prompt_.size()) - 1, 0);
     fprintf(stderr, "model: %s, code %s, %" PRId64 " threads, context %" PRId64 "\n",
             llmc_model_text(model_.get(), "name"), llmc_model_text(model_.get(), "code_level"),
             info(LLMC_INFO_THREADS), info(LLMC_INFO_CONTEXT));
@@ -228,6 +248,7 @@ private:
   std::unique_ptr<llmc_model, Closer> model_;
   std::unique_ptr<llmc_session, Closer> session_;
   std::vector<int32_t> prompt_;
+  int64_t restored_ = 0; ///< tokens of the restored session
   double loadSeconds_ = 0;
 };
 

@@ -2,6 +2,7 @@
 // with the checkpoint.
 #include "tools/llmc/Compile.h"
 #include "codegen/BuildArtifact.h"
+#include "runtime/TemporaryFile.h"
 #include "codegen/cpu/CpuTarget.h"
 #include "codegen/cuda/CudaTarget.h"
 #include "frontends/huggingface/Files.h"
@@ -17,7 +18,6 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
-#include "llvm/Support/ToolOutputFile.h"
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -26,28 +26,31 @@ namespace llmc {
 namespace {
 
 absl::Status writeText(const std::string &path, function_ref<void(llvm::raw_ostream &)> print) {
-  if (path.empty()) {
-    print(llvm::outs());
-    llvm::outs().flush();
-    return absl::OkStatus();
-  }
-  std::string temporary = path + ".tmp-" + std::to_string(getpid());
-  std::error_code error;
-  {
-    llvm::raw_fd_ostream out(temporary, error);
+  // Standard output, devices and pipes are written directly: renaming over /dev/stdout would replace it.
+  bool isSpecial = llvm::sys::fs::exists(path) && !llvm::sys::fs::is_regular_file(path) &&
+                   !llvm::sys::fs::is_directory(path);
+  if (path.empty() || isSpecial) {
+    std::error_code error;
+    llvm::raw_fd_ostream out(path.empty() ? "-" : path, error);
     if (!error) {
       print(out);
-      out.close();
+      out.flush();
       error = out.error();
+      out.clear_error(); // which is reported here, and would end the program in the destructor
     }
+    return error ? absl::UnavailableError((path.empty() ? "standard output" : path) +
+                                          ": cannot write: " + error.message())
+                 : absl::OkStatus();
   }
-  if (!error)
-    error = llvm::sys::fs::rename(temporary, path);
-  if (error) {
-    llvm::sys::fs::remove(temporary);
-    return absl::UnavailableError(path + ": cannot write: " + error.message());
-  }
-  return absl::OkStatus();
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  print(out);
+  runtime::TemporaryFile file(path);
+  if (absl::Status s = file.open(text.size()); !s.ok())
+    return s;
+  if (absl::Status s = file.write(0, text.data(), text.size()); !s.ok())
+    return s;
+  return file.commit();
 }
 
 OpPrintingFlags textFlags() { return OpPrintingFlags().useLocalScope().enableDebugInfo(false); }
@@ -217,6 +220,9 @@ absl::Status compile(const CompileCommand &command) {
   ImportedModel imported;
   bool isText = StringRef(command.input).ends_with(".mlir");
   bool wantsArtifact = command.emit.empty();
+  if (wantsArtifact) // before minutes of work
+    if (absl::Status s = runtime::checkWritable(command.output); !s.ok())
+      return s;
   std::string directory = isText ? command.weights : command.input;
   OwningOpRef<ModuleOp> module;
   if (isText) {

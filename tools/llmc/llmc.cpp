@@ -1,10 +1,12 @@
 // llmc: compile, run, inspect.
 #include "runtime/Inspect.h"
+#include "tools/llmc-opt/Register.h"
 #include "tools/llmc/Compile.h"
 #include "tools/llmc/Run.h"
-#include "tools/llmc-opt/Register.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -116,10 +118,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
   return report(llmc::compile(command));
 }
 
-} // namespace
-
-int main(int argc, char **argv) {
-  llvm::ArrayRef<char *> args(argv + 1, argc - 1);
+/// The command of the line; what it prints may still be in stdout's buffer.
+int runMain(llvm::ArrayRef<char *> args) {
   if (args.empty())
     return usageError("a command is expected");
   llvm::StringRef verb = args[0];
@@ -145,4 +145,14 @@ int main(int argc, char **argv) {
     return report(llmc::runtime::inspect(args[1], stdout));
   }
   return usageError("unknown command " + verb.str());
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  signal(SIGXFSZ, SIG_IGN); // a file over the limit is an error of the call that writes it, not a signal
+  int code = runMain(llvm::ArrayRef<char *>(argv + 1, argc - 1));
+  if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
+    return report(absl::UnavailableError(std::string("standard output: cannot write: ") + strerror(errno)));
+  return code;
 }

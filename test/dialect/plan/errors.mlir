@@ -87,3 +87,48 @@ plan.buffer "transient" @unknown_symbol : tensor<?x4xf32> dims ["8*TOKENS"]
 
 // expected-error@+1 {{expects a transient's dims in T and S, got CTX}}
 plan.buffer "transient" @transient_of_context : tensor<?x4xf32> dims ["CTX"]
+
+// -----
+
+// expected-error@+1 {{expects a weight of static shape, got 'tensor<?x4xf32>'}}
+plan.buffer "weight" @of_any_size : tensor<?x4xf32> dims ["T"] holds ["w"]
+
+// -----
+
+// expected-error@+1 {{expects a layout only if it is a weight}}
+plan.buffer "state" @no_weight : tensor<?x4xf32> dims ["SLOTS"] layout {panel = 32 : i64}
+
+// -----
+
+// expected-error@+1 {{expects a layout of stack, groups, from, count, panel and parts, got tile}}
+plan.buffer "weight" @of_unknown_layout : tensor<4xf32> holds ["w"] layout {tile = 2 : i64}
+
+// -----
+
+// expected-error@+1 {{expects groups to be an i64 of at least 1, got 0 : i64}}
+plan.buffer "weight" @of_no_groups : tensor<1x2x4xf32> holds ["w"] layout {groups = 0 : i64}
+
+// -----
+
+// expected-error@+1 {{expects panel to be an i64 of at least 0, got "wide"}}
+plan.buffer "weight" @of_a_text_for_a_panel : tensor<1x2x4x32xf32> holds ["w"] layout {groups = 1 : i64, panel = "wide"}
+
+// -----
+
+// expected-error@+1 {{expects parts to have a first row and a number of rows for each tensor, got [0, 4]}}
+plan.buffer "weight" @of_parts_as_a_list : tensor<1x4x1xf32> holds ["w"] layout {groups = 1 : i64, parts = [0, 4]}
+
+// -----
+
+// expected-error@+1 {{expects a packed weight [groups, panels, K, panel], got 'tensor<1x2x4xf32>'}}
+plan.buffer "weight" @of_flat_panels : tensor<1x2x4xf32> holds ["w"] layout {groups = 1 : i64, panel = 32 : i64}
+
+// -----
+
+// expected-error@+1 {{expects a packed weight [groups, rows, K], got 'tensor<4xf32>'}}
+plan.buffer "weight" @of_flat_rows : tensor<4xf32> holds ["w"] layout {groups = 1 : i64}
+
+// -----
+
+// expected-error@+1 {{expects '{}' in the name of stacked tensors, got 'w'}}
+plan.buffer "weight" @stacked_without_place : tensor<2x4xf32> holds ["w"] layout {stack = 2 : i64}
