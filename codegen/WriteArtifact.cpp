@@ -106,7 +106,7 @@ private:
     auto symbol = b_.CreateString(launch.symbol);
     auto grid = buildTerms(launch.grid);
     return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
-                                  launch.registers, launch.spillBytes);
+                                  launch.registers, launch.spillBytes, launch.waits);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

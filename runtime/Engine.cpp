@@ -59,92 +59,18 @@ absl::Status Engine::openDevice(const EngineOptions &options) {
   return absl::OkStatus();
 }
 
-absl::Status Engine::allocate() {
-  const Metadata &m = plan().metadata;
-  Dims most = dims_;
-  most[0] = m.maxTokens;
-  most[1] = m.maxSequences;
-  for (const Program &program : plan().programs)
-    arenaBytes_ = std::max(arenaBytes_, program.arenaBytes);
-
-  auto arena = device_->allocate(arenaBytes_);
-  if (!arena.ok())
-    return full(arena.status(), "the arena", arenaBytes_);
-
-  if (absl::Status s = allocateInputs(); !s.ok())
-    return s;
-
-  // What a loop is decided by is read by the host.
-  std::set<uint32_t> conditions;
-  for (const Program &program : plan().programs)
-    for (const Loop &loop : program.loops)
-      conditions.insert(loop.condition);
-
-  bufferPointers_.assign(plan().buffers.size(), nullptr);
-  outputs_.assign(plan().buffers.size(), {});
-  for (size_t i = 0; i < plan().buffers.size(); ++i) {
-    const Buffer &b = plan().buffers[i];
-    switch (b.kind) {
-    case BufferKind::weight:
-    case BufferKind::constant: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->hold(artifact_->blobData(b.blob) + b.blobOffset, bytes);
-      if (!memory.ok())
-        return full(memory.status(), "weight '" + b.name + "'", bytes);
-      bufferPointers_[i] = *memory;
-      break;
-    }
-    case BufferKind::transient:
-      bufferPointers_[i] = static_cast<uint8_t *>(*arena) + b.arenaOffset;
-      if (!conditions.count(static_cast<uint32_t>(i)))
-        break;
-      [[fallthrough]];
-    case BufferKind::output: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->allocateExchange(bytes, /*isInput=*/false);
-      if (!memory.ok())
-        return full(memory.status(), "output '" + b.name + "'", bytes);
-      outputs_[i] = *memory;
-      bufferPointers_[i] = memory->device;
-      break;
-    }
-    case BufferKind::state: {
-      auto bytes = shapeBytes(b.shape, b.type, most);
-      auto sum = bytes ? checkedAdd(stateBytes_, *bytes) : std::nullopt;
-      auto memory = sum ? device_->allocate(*bytes) : absl::ResourceExhaustedError("");
-      if (!memory.ok())
-        return full(memory.status(), "state '" + b.name + "'", bytes.value_or(UINT64_MAX));
-      stateBytes_ = *sum;
-      bufferPointers_[i] = *memory;
-      states_.push_back(stateOf(b, *memory, *bytes / static_cast<uint64_t>(dims_[2]), dims_));
-      break;
-    }
-    case BufferKind::input:
-      if (auto input = inputPointers_.find(b.name); input != inputPointers_.end()) // else no program has it
-        bufferPointers_[i] = input->second;
-      break;
-    }
-  }
-  return absl::OkStatus();
-}
-
-/// One piece of memory that reaches the device with every run.
-absl::Status Engine::allocateInputs() {
+/// Where the inputs lie in one piece of memory, which reaches the device with every run.
+Engine::InputLayout Engine::layOutInputs() const {
   const uint64_t T = plan().metadata.maxTokens, S = plan().metadata.maxSequences;
-  struct Piece {
-    std::string name;
-    uint64_t bytes, offset;
-  };
-  std::vector<Piece> pieces;
-  uint64_t sum = 0;
+  InputLayout layout;
   auto add = [&](const std::string &name, uint64_t bytes) {
-    pieces.push_back({name, bytes, sum});
-    sum += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+    layout.offsets[name] = layout.bytes;
+    layout.bytes += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
   };
   const Program *advance = plan().program("advance");
-  const size_t spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
+  layout.spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
   add("tokens", 4 * T);
-  for (unsigned k = 0; k < spans; ++k) {
+  for (unsigned k = 0; k < layout.spans; ++k) {
     add(std::string(spanPrefix(k)) + "where", 8 * T);
     add(std::string(spanPrefix(k)) + "rows", 16 * S);
   }
@@ -152,22 +78,87 @@ absl::Status Engine::allocateInputs() {
   add("settings", 4 * kSettingColumns * S);
   add("sampling", 16 * S);
   add("draws", 32 * S);
-  auto memory = device_->allocateExchange(sum, /*isInput=*/true);
-  if (!memory.ok())
-    return full(memory.status(), "inputs", sum);
-  std::map<std::string, uint8_t *> host;
-  for (const Piece &piece : pieces) {
-    host[piece.name] = memory->host + piece.offset;
-    inputPointers_[piece.name] = static_cast<uint8_t *>(memory->device) + piece.offset;
-  }
-  auto integers = [&](const std::string &name) { return reinterpret_cast<int32_t *>(host.at(name)); };
+  return layout;
+}
+
+void Engine::setInputs(const InputLayout &layout, uint8_t *host) {
+  auto integers = [&](const std::string &name) { return reinterpret_cast<int32_t *>(host + layout.offsets.at(name)); };
   inputs_.tokens = integers("tokens");
-  for (unsigned k = 0; k < spans; ++k)
+  for (unsigned k = 0; k < layout.spans; ++k)
     inputs_.spans[k] = {integers(std::string(spanPrefix(k)) + "where"), integers(std::string(spanPrefix(k)) + "rows")};
   inputs_.bounds = integers("bounds");
-  inputs_.settings = reinterpret_cast<float *>(host.at("settings"));
-  inputs_.sampling = reinterpret_cast<float *>(host.at("sampling"));
-  inputs_.draws = reinterpret_cast<int64_t *>(host.at("draws"));
+  inputs_.settings = reinterpret_cast<float *>(integers("settings"));
+  inputs_.sampling = reinterpret_cast<float *>(integers("sampling"));
+  inputs_.draws = reinterpret_cast<int64_t *>(integers("draws"));
+}
+
+absl::Status Engine::allocate() {
+  const Metadata &m = plan().metadata;
+  Dims most = dims_;
+  most[0] = m.maxTokens;
+  most[1] = m.maxSequences;
+  std::set<size_t> conditions; // what a loop is decided by is read by the host
+  for (const Program &program : plan().programs) {
+    arenaBytes_ = std::max(arenaBytes_, program.arenaBytes);
+    for (const Loop &loop : program.loops)
+      conditions.insert(loop.condition);
+  }
+
+  // What is asked for, and of which buffer. The arena and the inputs are not of one buffer.
+  const InputLayout layout = layOutInputs();
+  std::vector<MemoryRequest> requests = {{arenaBytes_, MemoryUse::device}, {layout.bytes, MemoryUse::input}};
+  std::vector<size_t> owners(requests.size());
+  std::vector<WeightBytes> weights;
+  std::vector<size_t> weightOwners;
+  std::optional<uint64_t> total = checkedAdd(arenaBytes_, layout.bytes);
+  uint64_t weightBytes = 0;
+  auto isRead = [&](size_t i) { return plan().buffers[i].kind == BufferKind::output || conditions.count(i); };
+  for (size_t i = 0; i < plan().buffers.size(); ++i) {
+    const Buffer &b = plan().buffers[i];
+    if ((b.kind == BufferKind::transient && !isRead(i)) || b.kind == BufferKind::input)
+      continue;
+    auto bytes = shapeBytes(b.shape, b.type, most);
+    if (b.kind == BufferKind::weight || b.kind == BufferKind::constant) {
+      weights.push_back({artifact_->blobData(b.blob) + b.blobOffset, *bytes});
+      weightOwners.push_back(i);
+      weightBytes += *bytes;
+      continue;
+    }
+    total = bytes && total ? checkedAdd(*total, *bytes) : std::nullopt;
+    requests.push_back({bytes.value_or(0), isRead(i) ? MemoryUse::output : MemoryUse::device});
+    owners.push_back(i);
+    if (b.kind == BufferKind::state)
+      stateBytes_ += bytes.value_or(0);
+  }
+
+  auto held = device_->hold(weights);
+  if (!held.ok())
+    return full(held.status(), "weights", weightBytes);
+  auto memory = total ? device_->allocate(requests) : absl::ResourceExhaustedError("");
+  if (!memory.ok())
+    return full(memory.status(), "states and what kernels exchange", total.value_or(UINT64_MAX));
+
+  const ExchangeMemory &arena = (*memory)[0], &inputs = (*memory)[1];
+  setInputs(layout, inputs.host);
+  bufferPointers_.assign(plan().buffers.size(), nullptr);
+  outputs_.assign(plan().buffers.size(), {});
+  for (size_t i = 0; i < plan().buffers.size(); ++i) {
+    const Buffer &b = plan().buffers[i];
+    if (b.kind == BufferKind::transient)
+      bufferPointers_[i] = static_cast<uint8_t *>(arena.device) + b.arenaOffset;
+    else if (auto input = layout.offsets.find(b.name); b.kind == BufferKind::input && input != layout.offsets.end())
+      bufferPointers_[i] = static_cast<uint8_t *>(inputs.device) + input->second; // others no program has
+  }
+  for (size_t i = 0; i < weights.size(); ++i)
+    bufferPointers_[weightOwners[i]] = (*held)[i];
+  for (size_t r = 2; r < requests.size(); ++r) {
+    const size_t i = owners[r];
+    bufferPointers_[i] = (*memory)[r].device;
+    if (isRead(i))
+      outputs_[i] = (*memory)[r];
+    else
+      states_.push_back(stateOf(plan().buffers[i], (*memory)[r].device, requests[r].bytes / static_cast<uint64_t>(dims_[2]), dims_));
+  }
   return absl::OkStatus();
 }
 
@@ -204,6 +195,14 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   std::set<size_t> cuts;
   for (const Loop &loop : program->loops)
     cuts.insert({loop.first, loop.first + loop.count});
+  // Advance moves the same sessions on again and again: one call for each of a few numbers of them.
+  std::vector<Dims> usualSizes;
+  const int64_t most = std::min<int64_t>(slots(), maxSequences());
+  bool isOneByOne = program->name == "advance" && program->spans.empty();
+  for (int64_t sequences = 1; isOneByOne && sequences < 2 * most; sequences *= 2) {
+    usualSizes.push_back(dims_);
+    usualSizes.back()[0] = usualSizes.back()[1] = std::min(sequences, most);
+  }
   std::map<size_t, size_t> segmentAt; // by first step
   for (size_t i = 0; i < steps.size();) {
     const unsigned span = std::get<Dispatch>(steps[i]).span;
@@ -220,8 +219,10 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     } while (i < steps.size() && std::get<Dispatch>(steps[i]).span == span && !cuts.count(i));
     std::vector<DeviceOutput> outputs;
     for (uint32_t id : written)
-      outputs.push_back({&plan().buffers[id], outputs_[id]});
-    auto code = device_->prepare(dispatches, outputs);
+      // Who generates needs no logits: a row of them is more than all else that is copied.
+      if (plan().buffers[id].name != "logits" || program->name != "advance")
+        outputs.push_back({&plan().buffers[id], outputs_[id]});
+    auto code = device_->prepare(dispatches, outputs, usualSizes);
     if (!code.ok())
       return code.status();
     (*code)->name = program->name.c_str();
@@ -272,7 +273,7 @@ absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t 
   dims_[0] = tokens;
   dims_[1] = sequences;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {});
+    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, {});
     if (!code.ok())
       return code.status();
     if (absl::Status s = device_->run(**code, dims_, /*profile=*/nullptr); !s.ok())

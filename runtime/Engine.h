@@ -112,7 +112,13 @@ private:
   absl::Status openDevice(const EngineOptions &options);
   absl::Status allocate();
   absl::Status resolve();
-  absl::Status allocateInputs();
+  struct InputLayout {
+    std::map<std::string, uint64_t> offsets; ///< by the name of the input
+    uint64_t bytes = 0;
+    size_t spans = 1;
+  };
+  InputLayout layOutInputs() const;
+  void setInputs(const InputLayout &layout, uint8_t *host);
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
   absl::Status full(const absl::Status &status, const std::string &what, uint64_t bytes) const;
   DeviceDispatch withAddresses(const Dispatch &dispatch) const;
@@ -136,7 +142,6 @@ private:
   std::vector<ExchangeMemory> outputs_;  ///< by buffer id
   uint64_t stateBytes_ = 0, arenaBytes_ = 0;
   CallInputs inputs_;
-  std::map<std::string, void *> inputPointers_; ///< device addresses by the name of the input
   ReadyProgram ingest_, advance_, score_;
   std::unique_ptr<Profile> profile_;
 };

@@ -87,6 +87,7 @@ struct KernelLaunch {
   std::vector<GridTerm> grid;
   uint32_t registers = 0;  ///< of a thread, as the assembler told; 0: not assembled
   uint32_t spillBytes = 0; ///< of a thread
+  bool waits = false;      ///< for the kernel before it to end, so that it may start earlier
 };
 
 /// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.

@@ -112,6 +112,7 @@ struct PlanReader {
     r.scratchBytes = l->scratch_bytes();
     r.registers = l->registers();
     r.spillBytes = l->spill_bytes();
+    r.waits = l->waits();
     r.grid = terms(l->grid());
     return r;
   }

@@ -42,4 +42,13 @@ def MarkKernels : Pass<"mark-kernels", "mlir::ModuleOp"> {
   let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect"];
 }
 
+def OverlapLaunches : Pass<"overlap-launches", "mlir::ModuleOp"> {
+  let summary = "Kernels start before the one before them has ended, and wait for it";
+  let description = [{
+    Programmatic dependent launch: every kernel begins with `griddepcontrol.launch_dependents` and `griddepcontrol.wait`, and llm.waits tells the host
+    that it may be launched early. For architectures that have it, under `--overlap-launches`.
+  }];
+  let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect"];
+}
+
 #endif

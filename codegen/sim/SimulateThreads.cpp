@@ -211,6 +211,10 @@ private:
           o.erase();
           return success();
         })
+        .Case<NVVM::GriddepcontrolOp>([&](NVVM::GriddepcontrolOp o) {
+          o.erase(); // launches run one after the other
+          return success();
+        })
         .Case<NVVM::SyncWarpOp>([&](NVVM::SyncWarpOp o) {
           call(sim::Function::syncWarp, {o.getMask()});
           o.erase();
@@ -264,6 +268,27 @@ static_assert(uint32_t(NVVM::VoteSyncKind::any) == uint32_t(sim::VoteKind::any) 
               uint32_t(NVVM::VoteSyncKind::ballot) == uint32_t(sim::VoteKind::ballot) &&
               uint32_t(NVVM::VoteSyncKind::uni) == uint32_t(sim::VoteKind::uni));
 
+/// K.parameters(): the table of the kernel's parameter sizes, zero at its end.
+void describeParameters(LLVM::LLVMFuncOp kernel) {
+  OpBuilder b(kernel);
+  DataLayout layout = DataLayout::closest(kernel);
+  SmallVector<int64_t> bytes;
+  for (Type type : kernel.getArgumentTypes())
+    bytes.push_back(layout.getTypeSize(type).getFixedValue());
+  bytes.push_back(0);
+  auto type = LLVM::LLVMArrayType::get(b.getI64Type(), bytes.size());
+  auto table =
+      LLVM::GlobalOp::create(b, kernel.getLoc(), type, /*isConstant=*/true, LLVM::Linkage::Internal,
+                             (kernel.getName() + ".parameter_bytes").str(), b.getI64TensorAttr(bytes));
+  auto pointer = LLVM::LLVMPointerType::get(b.getContext());
+  auto function =
+      LLVM::LLVMFuncOp::create(b, kernel.getLoc(), (kernel.getName() + ".parameters").str(),
+                               LLVM::LLVMFunctionType::get(pointer, {}));
+  b.setInsertionPointToStart(function.addEntryBlock(b));
+  Value address = LLVM::AddressOfOp::create(b, kernel.getLoc(), table);
+  LLVM::ReturnOp::create(b, kernel.getLoc(), address);
+}
+
 struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
   using SimulateThreadsBase::SimulateThreadsBase;
 
@@ -276,6 +301,7 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
       if (function->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName()))
         kernels.push_back(function);
     for (LLVM::LLVMFuncOp kernel : kernels) {
+      describeParameters(kernel);
       if (failed(KernelSimulation(kernel, shared, numBarriers).run()))
         return signalPassFailure();
       OpBuilder b(kernel);

@@ -43,6 +43,8 @@ public:
   const Value &captured(mlir::Value v);
   /// Calls another function of the module.
   mlir::FailureOr<std::vector<Value>> call(llvm::StringRef function, llvm::ArrayRef<Value> arguments);
+  /// Calls a kernel, telling who wants to know.
+  mlir::FailureOr<std::vector<Value>> launch(mlir::func::FuncOp kernel, std::vector<Value> &arguments);
   mlir::FailureOr<Tensor> weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, mlir::Type elementType);
   /// The body as a program on scalars, or null if it holds ops of another sort.
   const ScalarProgram *scalarBody(mlir::Block &block);

@@ -37,8 +37,9 @@ struct Thread {
 };
 
 /// A kernel in a simulated module: `parameters` as cuLaunchKernel takes them. `K.static_shared` gives its
-/// bytes of static shared memory.
+/// bytes of static shared memory, `K.parameters` the bytes of each parameter and a zero after the last.
 using Kernel = void (*)(Thread *, void *const *parameters);
 using StaticShared = int64_t (*)();
+using ParameterBytes = const int64_t *(*)();
 
 } // namespace llmc::sim

@@ -1,66 +1,13 @@
-// The CUDA path without a GPU: whole models in the simulator against the goldens, and what the runtime says
-// when driver, device or memory are not as needed. The artifacts differ from those for a GPU in their code
-// blob only.
-#include "llmc.h"
-#include "runtime/sim/SimControl.h"
+// The CUDA path without a GPU: whole models in the simulator against the goldens. The artifacts differ from
+// those for a GPU in their code blob only.
+#include "test/models/CudaModels.h"
 #include <cmath>
 #include <cstring>
-#include <dlfcn.h>
-#include <fstream>
-#include <gtest/gtest.h>
-#include <map>
 #include <sstream>
-#include <string>
-#include <sys/stat.h>
-#include <vector>
+
+using namespace llmc::test;
 
 namespace {
-
-std::string readFile(const std::string &path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-/// The artifact of a checkpoint of test/golden, compiled with `flags` on first use.
-std::string artifactOf(const std::string &name, const std::string &flags) {
-  static std::map<std::string, std::string> known;
-  std::string &path = known[name + flags];
-  if (path.empty()) {
-    mkdir(LLMC_WORK, 0777);
-    path = std::string(LLMC_WORK) + "/cuda-" + std::to_string(known.size()) + ".llmc";
-    std::string command = std::string(LLMC_PROGRAM) + " compile " LLMC_SOURCE "/test/golden/" + name + " " +
-                          flags + " -o " + path;
-    EXPECT_EQ(system(command.c_str()), 0) << command;
-  }
-  return path;
-}
-
-std::vector<int32_t> tokensOf(const std::string &name) {
-  std::vector<int32_t> tokens;
-  std::istringstream in(readFile(LLMC_SOURCE "/test/golden/" + name + "/tokens.txt"));
-  for (std::string item; std::getline(in, item, ',');)
-    tokens.push_back(std::stoi(item));
-  return tokens;
-}
-
-struct Opened {
-  llmc_model *model = nullptr;
-  llmc_status status;
-  std::string error;
-  Opened(const std::string &path, const char *libcuda, int slots = 1) {
-    llmc_model_options options;
-    llmc_model_options_init(&options);
-    options.libcuda = libcuda;
-    options.slots = slots;
-    options.context = 256;
-    options.threads = 1;
-    status = llmc_model_open(path.c_str(), &options, &model);
-    if (status != LLMC_OK)
-      error = llmc_last_error();
-  }
-  ~Opened() { llmc_model_close(model); }
-};
 
 std::vector<int32_t> generate(const Opened &opened, const std::vector<int32_t> &prompt, int count,
                               float temperature) {
@@ -169,55 +116,6 @@ INSTANTIATE_TEST_SUITE_P(Models, Simulated,
                            return name;
                          });
 
-template <typename F> F *control(const char *name) {
-  return reinterpret_cast<F *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), name));
-}
-const char *const kSim = "--target=cuda --sim --arch=sm_80,sm_90a";
-
-/// Puts the simulated device back as it was.
-struct Restore {
-  ~Restore() {
-    control<void(int, int, uint64_t)>("llmcSimSetDevice")(9, 0, uint64_t(16) << 30);
-    control<void(int64_t)>("llmcSimFailAllocation")(-1);
-  }
-};
-
-void expectError(const Opened &opened, llmc_status status, const std::string &part) {
-  EXPECT_EQ(opened.status, status);
-  EXPECT_NE(opened.error.find(part), std::string::npos) << opened.error;
-}
-
-TEST(CudaRuntime, SaysThatThereIsNoDriver) {
-  Opened opened(artifactOf("llama-a", kSim), "/nowhere/libcuda.so.1");
-  expectError(opened, LLMC_UNSUPPORTED, "cannot load the CUDA driver /nowhere/libcuda.so.1");
-  expectError(opened, LLMC_UNSUPPORTED, "or compile the model for --target=cpu");
-}
-
-TEST(CudaRuntime, SaysThatALibraryIsNoDriver) {
-  expectError(Opened(artifactOf("llama-a", kSim), "libm.so.6"), LLMC_UNSUPPORTED,
-              "the CUDA driver libm.so.6 lacks cuInit");
-}
-
-TEST(CudaRuntime, ChoosesTheNewestCodeThatTheDeviceRuns) {
-  Restore restore;
-  auto setDevice = control<void(int, int, uint64_t)>("llmcSimSetDevice");
-  for (auto [major, minor, level] : {std::tuple(9, 0, "sm_90a"), {8, 6, "sm_80"}, {10, 0, "sm_80"}}) {
-    setDevice(major, minor, uint64_t(1) << 30);
-    Opened opened(artifactOf("llama-a", kSim), LLMC_SIM);
-    ASSERT_EQ(opened.status, LLMC_OK) << opened.error;
-    EXPECT_STREQ(llmc_model_text(opened.model, "code_level"), level);
-  }
-  setDevice(7, 5, uint64_t(1) << 30);
-  expectError(Opened(artifactOf("llama-a", kSim), LLMC_SIM), LLMC_UNSUPPORTED,
-              "has no code for llmc simulator (sm_75): the artifact holds sm_80, sm_90a; compile the model "
-              "again with --arch for this GPU");
-}
-
-TEST(CudaRuntime, SaysThatTheDriverTakesOtherCode) {
-  expectError(Opened(artifactOf("llama-a", "--target=cuda --arch=sm_80 --ptxas=none"), LLMC_SIM),
-              LLMC_UNSUPPORTED, "does not load the sm_80 code on llmc simulator: CUDA_ERROR_INVALID_IMAGE");
-}
-
 /// Registers and spills of every kernel, from the assembler where there is one.
 class Resources : public testing::TestWithParam<const char *> {};
 
@@ -251,30 +149,5 @@ TEST_P(Resources, KernelsSpillNextToNothing) {
 INSTANTIATE_TEST_SUITE_P(Models, Resources, testing::Values("llama-a", "kimi-a"), [](const auto &info) {
   return std::string(info.param).replace(5 - (info.param[0] == 'k'), 1, "_");
 });
-
-TEST(CudaRuntime, SaysThatMemoryIsTooSmall) {
-  Restore restore;
-  control<void(int, int, uint64_t)>("llmcSimSetDevice")(9, 0, 1 << 20);
-  Opened opened(artifactOf("llama-a", kSim), LLMC_SIM);
-  expectError(opened, LLMC_OUT_OF_MEMORY, "no memory for ");
-  expectError(opened, LLMC_OUT_OF_MEMORY, "on llmc simulator, which has 1 MiB");
-}
-
-TEST(CudaRuntime, LeaksNothingWhicheverAllocationFails) {
-  Restore restore;
-  auto live = control<int64_t()>("llmcSimLiveAllocations");
-  ASSERT_EQ(live(), 0);
-  int64_t failures = 0;
-  for (;; ++failures) {
-    control<void(int64_t)>("llmcSimFailAllocation")(failures);
-    Opened opened(artifactOf("llama-a", kSim), LLMC_SIM);
-    if (opened.status == LLMC_OK)
-      break;
-    ASSERT_EQ(opened.status, LLMC_OUT_OF_MEMORY) << opened.error;
-    ASSERT_EQ(live(), 0) << "after failure " << failures;
-  }
-  EXPECT_GT(failures, 10);
-  EXPECT_EQ(live(), 0);
-}
 
 } // namespace

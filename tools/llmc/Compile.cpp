@@ -258,6 +258,7 @@ absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp tilePrograms, cons
     options.dumpDir = command.dumpDir;
     options.ptxas = command.ptxas;
     options.isSimulated = command.isSimulated;
+    options.overlapsLaunches = command.overlapsLaunches;
     for (const CudaArch &arch : targets.archs) {
       auto object = compileCudaKernels(tilePrograms, arch, options);
       if (!object)

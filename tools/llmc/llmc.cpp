@@ -16,7 +16,7 @@ namespace {
 const char *const kUsage =
     R"(usage:
   llmc compile DIR -o m.llmc [--cpu=native|x86-64-v3|x86-64-v4[,...]] [--dump-dir=D]
-  llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--sim]
+  llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--overlap-launches] [--sim]
   llmc compile DIR|model.mlir --emit=import|graph|chunk|kernel|plan [-o out.mlir]
   llmc compile model.mlir --weights=DIR -o m.llmc
   llmc compile DIR --no-weights -o plan.llmc    from config.json alone: to inspect shapes, kernels, memory
@@ -96,6 +96,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
       command.allowNonFinite = true;
     } else if (arg == "--sim") {
       command.isSimulated = true;
+    } else if (arg == "--overlap-launches") {
+      command.overlapsLaunches = true;
     } else if (arg == "--no-progress") {
       command.progress = false;
     } else if (arg.starts_with("-")) {
@@ -116,8 +118,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
     return usageError("compile needs a directory or a .mlir file");
   if (command.target != "cpu" && command.target != "cuda")
     return usageError("--target=" + command.target + ": expects cpu or cuda");
-  if (command.target == "cpu" && (command.isSimulated || !arch.empty() || !command.ptxas.empty()))
-    return usageError("--arch, --ptxas and --sim are for --target=cuda");
+  if (command.target == "cpu" && (command.isSimulated || command.overlapsLaunches || !arch.empty() || !command.ptxas.empty()))
+    return usageError("--arch, --ptxas, --overlap-launches and --sim are for --target=cuda");
   if (command.target == "cuda" && !cpu.empty())
     return usageError("--cpu is for --target=cpu");
   if (!command.hasWeights && !command.weights.empty())

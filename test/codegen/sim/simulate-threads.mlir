@@ -4,6 +4,10 @@
 llvm.mlir.global internal @shared() {addr_space = 3 : i32} : !llvm.array<64 x f32>
 llvm.mlir.global external @dynamic() {addr_space = 3 : i32} : !llvm.array<0 x i8>
 
+// CHECK: llvm.mlir.global internal constant @k.parameter_bytes(dense<[8, 8, 0]> : tensor<3xi64>)
+// CHECK-LABEL: llvm.func @k.parameters() -> !llvm.ptr
+// CHECK: llvm.mlir.addressof @k.parameter_bytes
+
 // CHECK-LABEL: llvm.func @k.static_shared() -> i64
 // CHECK: llvm.mlir.constant(256 : i64)
 
