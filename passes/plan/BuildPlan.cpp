@@ -106,15 +106,20 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   using Fixed = llvm::DenseMap<Value, StringAttr>;
 
   /// The table whose rows a launch works on: that of its last sequences, else of its operands' rows.
-  int64_t spanOf(llm::LaunchOp op, Places &places) {
-    std::optional<int64_t> span;
-    for (Value operand : op.getInputs())
+  FailureOr<int64_t> spanOf(llm::LaunchOp op, Places &places) {
+    std::optional<int64_t> table, rows;
+    for (Value operand : op.getInputs()) {
+      std::optional<int64_t> span = places[operand].span;
       if (isa<llm::SequencesType>(operand.getType()))
-        span = places[operand].span;
-    for (Value operand : op.getInputs())
-      if (!span)
-        span = places[operand].span;
-    return span.value_or(0);
+        table = span;
+      else if (span && rows && *span != *rows)
+        rows = -1;
+      else if (span)
+        rows = span;
+    }
+    if (!table && rows && *rows < 0)
+      return op.emitOpError("reads rows of two tables of sequences and none of the tables");
+    return table.value_or(rows.value_or(0));
   }
 
   LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const Fixed &fixed) {
@@ -139,7 +144,10 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       for (StringAttr name : place.buffers)
         add(name);
     }
-    int64_t span = spanOf(op, places);
+    FailureOr<int64_t> found = spanOf(op, places);
+    if (failed(found))
+      return failure();
+    int64_t span = *found;
     for (auto [result, tied] : llvm::zip(op.getResults(), op.getTied())) {
       Place place;
       place.span = span;

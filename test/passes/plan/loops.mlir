@@ -9,12 +9,11 @@
 // CHECK: plan.buffer "transient" @advance.0 : tensor<?x4xf32> dims ["T"] at 0
 // CHECK: plan.buffer "transient" @advance.1 : tensor<?x1xi32> dims ["S"] at 1024
 // CHECK: plan.buffer "transient" @advance.2 : tensor<?x4xf32> dims ["T"] at 1088
-// CHECK: plan.program @advance inputs [{{.*}}] outputs [@advance.next] arena 2112 spans {{\[\[}}"0", "end"], ["known", "end"]] rows array<i64: 64, 64> {
+// CHECK: plan.program @advance inputs [{{.*}}] outputs [@advance.next] arena 2112 spans {{\[\[}}"0", "end"], ["known", "end"]] rows [64, 64] {
 // CHECK-NEXT: plan.dispatch @make [@advance.where, @advance.rows, @advance.0]{{$}}
 // CHECK-NEXT: plan.dispatch @step [@advance.0, @advance.block_where, @advance.block_rows, @state, @advance.1] span 1
 // CHECK-NEXT: plan.loop while @advance.1 at_most 7 {
-// CHECK-NEXT: plan.dispatch @make [@advance.block_where, @advance.block_rows, @advance.2] span 1
-// CHECK-NEXT: plan.dispatch @add [@advance.0, @advance.2] span 1
+// CHECK-NEXT: plan.dispatch @pick [@advance.0, @advance.block_where, @advance.block_rows, @advance.2] span 1
 // CHECK-NEXT: plan.dispatch @step [@advance.2, @advance.block_where, @advance.block_rows, @state, @advance.1] span 1
 // CHECK-NEXT: }
 // CHECK-NEXT: plan.dispatch @give [@state, @advance.next]
@@ -25,7 +24,8 @@ func.func private @make(%where: tensor<?x2xi32> {llm.dims = ["T"]}, %rows: tenso
     attributes {llm.kernel} {
   return %y : !rows
 }
-func.func private @add(%x: !rows {llm.dims = ["T"]}, %y: !rows {llm.dims = ["T"], llm.written}) -> !rows attributes {llm.kernel} {
+func.func private @pick(%x: !rows {llm.dims = ["T"]}, %where: tensor<?x2xi32> {llm.dims = ["T"]}, %rows: tensor<?x4xi32> {llm.dims = ["S"]},
+    %y: !rows {llm.dims = ["T"], llm.written}) -> !rows attributes {llm.kernel} {
   return %y : !rows
 }
 func.func private @step(%x: !rows {llm.dims = ["T"]}, %where: tensor<?x2xi32> {llm.dims = ["T"]}, %rows: tensor<?x4xi32> {llm.dims = ["S"]},
@@ -44,8 +44,7 @@ func.func @advance(%first: !llm.sequences {llm.input = "sequences", llm.span = [
     scf.condition(%any) %more, %now : !more, !state
   } do {
   ^bb0(%more: !more, %now: !state):
-    %y0 = llm.launch @make(%block) {tied = array<i64: -1>} : (!llm.sequences) -> !rows
-    %y = llm.launch @add(%x, %y0) {tied = array<i64: 1>} : (!rows, !rows) -> !rows
+    %y = llm.launch @pick(%x, %block) {tied = array<i64: -1>} : (!rows, !llm.sequences) -> !rows
     %c1, %m1 = llm.launch @step(%y, %block, %now) {tied = array<i64: 2, -1>} : (!rows, !llm.sequences, !state) -> (!state, !more)
     scf.yield %m1, %c1 : !more, !state
   } attributes {llm.at_most = 7 : i64}
@@ -109,5 +108,23 @@ func.func @value_that_is_read_and_made_anew(%x: !more {llm.dims = ["S"], llm.inp
     %m1 = llm.launch @k(%more) {tied = array<i64: -1>} : (!more) -> !more
     scf.yield %m1 : !more
   } attributes {llm.at_most = 7 : i64}
+  return
+}
+
+// -----
+
+!rows = tensor<?x4xf32>
+func.func private @make(%where: tensor<?x2xi32> {llm.dims = ["T"]}, %rows: tensor<?x4xi32> {llm.dims = ["S"]}, %y: !rows {llm.dims = ["T"], llm.written}) -> !rows
+    attributes {llm.kernel} {
+  return %y : !rows
+}
+func.func private @add(%x: !rows {llm.dims = ["T"]}, %y: !rows {llm.dims = ["T"]}, %z: !rows {llm.dims = ["T"], llm.written}) -> !rows attributes {llm.kernel} {
+  return %z : !rows
+}
+func.func @advance(%first: !llm.sequences {llm.input = "sequences", llm.span = ["0", "end"]}, %block: !llm.sequences {llm.input = "block", llm.span = ["known", "end"]}) {
+  %x = llm.launch @make(%first) {tied = array<i64: -1>} : (!llm.sequences) -> !rows
+  %y = llm.launch @make(%block) {tied = array<i64: -1>} : (!llm.sequences) -> !rows
+  // expected-error@+1 {{reads rows of two tables of sequences and none of the tables}}
+  %z = llm.launch @add(%x, %y) {tied = array<i64: -1>} : (!rows, !rows) -> !rows
   return
 }
