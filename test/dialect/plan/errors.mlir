@@ -97,7 +97,7 @@ plan.program @has_half_a_span inputs [] outputs [] spans [["0"]] {
 // -----
 
 // expected-error@+1 {{expects a number of rows for each of 1 spans, got 2}}
-plan.program @has_rows_of_no_span inputs [] outputs [] spans [["0", "end"]] rows array<i64: 4, 4> {
+plan.program @has_rows_of_no_span inputs [] outputs [] spans [["0", "end"]] rows [4, 4] {
 }
 
 // -----
