@@ -82,9 +82,9 @@ LogicalResult ProgramOp::verify() {
     if (!isa<DispatchOp, LoopOp>(op))
       return op.emitOpError("expects to be outside of a plan.program, which holds dispatches and loops only");
   int64_t spans = 1;
-  if (getSpans()) {
-    spans = getSpans()->size();
-    for (Attribute each : *getSpans()) {
+  if (ArrayAttr list = getSpansAttr()) {
+    spans = list.size();
+    for (Attribute each : list) {
       auto ends = dyn_cast<ArrayAttr>(each);
       if (!ends || ends.size() != 2 || !llvm::all_of(ends, llvm::IsaPred<StringAttr>))
         return emitOpError("expects spans of two texts, from and to, got ") << each;
