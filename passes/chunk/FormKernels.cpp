@@ -17,7 +17,7 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op))
+            llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op))
       root = &op;
   }
   return root ? root : last;
@@ -322,6 +322,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::DeltaRuleOp op) { emitDeltaRule(emitter, t, op); })
         .Case([&](llm::RotaryTableOp op) { emitRotaryTable(emitter, t, op); })
         .Case([&](llm::SampleOp op) { emitSample(emitter, t, op); })
+        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
   }

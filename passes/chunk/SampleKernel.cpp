@@ -3,28 +3,11 @@
 // Sampling needs no sort. Thresholds are found by bisection over the order of float bits: 32 passes over the
 // row tell the k-th largest logit exactly, 32 more the smallest logit of the top-p set; then one pass finds
 // the token at which the running mass crosses u times the total.
-#include "passes/chunk/TileEmitter.h"
+#include "passes/chunk/LogitRow.h"
 
 using namespace mlir;
 namespace llmc {
 namespace {
-
-/// Double-precision words, for angles and masses.
-struct F64 {
-  TileBuilder &t;
-  Value c(double v) { return arith::ConstantOp::create(t.b, t.loc, t.b.getF64FloatAttr(v)); }
-  Value mul(Value x, Value y) { return arith::MulFOp::create(t.b, t.loc, x, y); }
-  Value add(Value x, Value y) { return arith::AddFOp::create(t.b, t.loc, x, y); }
-  Value sub(Value x, Value y) { return arith::SubFOp::create(t.b, t.loc, x, y); }
-  Value of(Value f32) { return arith::ExtFOp::create(t.b, t.loc, t.b.getF64Type(), f32); }
-  /// c0 + x (c1 + x (c2 + ..))
-  Value polynomial(Value x, ArrayRef<double> coefficients) {
-    Value sum = c(coefficients.back());
-    for (double k : llvm::reverse(coefficients.drop_back()))
-      sum = add(mul(sum, x), c(k));
-    return sum;
-  }
-};
 
 /// cos(angle + shift * pi/2) in double: reduction by multiples of pi/2 in two parts, Taylor polynomials on
 /// [-pi/4, pi/4] (error below 1e-13).
@@ -75,42 +58,8 @@ Value philox(TileBuilder &t, Value seed, Value position) {
   return x0;
 }
 
-/// One row of logits, walked in blocks.
-struct Row {
-  TileEmitter &e;
-  llm::SampleOp op;
-  Value row;
-  int64_t vocab;
-  static constexpr int64_t kBlock = 1024;
-
-  using Body = function_ref<SmallVector<Value>(TileBuilder &, Value tile, Value start, int64_t size,
-                                               ValueRange carried)>;
-  SmallVector<Value> walk(TileBuilder &t, ValueRange init, Body body) {
-    auto at = [&](TileBuilder &t, Value start, int64_t size) {
-      return e.tile(t, op.getLogits(), {row, 1, start, size});
-    };
-    int64_t whole = vocab / kBlock * kBlock;
-    SmallVector<Value> carried(init);
-    if (whole)
-      carried = t.loop(t.index(0), t.index(whole), kBlock, carried,
-                       [&](TileBuilder &t, Value start, ValueRange carried) {
-                         return body(t, at(t, start, kBlock), start, kBlock, carried);
-                       });
-    if (whole < vocab)
-      carried = body(t, at(t, t.index(whole), vocab - whole), t.index(whole), vocab - whole, carried);
-    return carried;
-  }
-};
-
-Value compare(TileBuilder &t, arith::CmpFPredicate predicate, Value x, Value y) {
-  return arith::CmpFOp::create(t.b, t.loc, predicate, x, y);
-}
-Value choose(TileBuilder &t, Value c, Value x, Value y) {
-  return arith::SelectOp::create(t.b, t.loc, c, x, y);
-}
-
 /// Sum over the row of `weight(x)`, in double over blocks summed in float.
-Value mass(TileBuilder &t, Row &row, ArrayRef<Value> scalars, TileBuilder::Body weight) {
+Value mass(TileBuilder &t, const LogitRow &row, ArrayRef<Value> scalars, TileBuilder::Body weight) {
   F64 d{t};
   return row.walk(
       t, d.c(0),
@@ -179,10 +128,11 @@ void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op) {
 
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
   int64_t vocab = llm::columns(op.getLogits());
-  Value sampling = e.argument(op.getSampling()), draws = e.argument(op.getDraws());
-  forAll(e, t, {t.dim(sampling, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
-    Row row{e, op, at[0], vocab};
-    auto option = [&](int64_t i) { return t.extract(sampling, {at[0], t.index(i)}); };
+  Value draws = e.argument(op.getDraws());
+  forAll(e, t, {t.dim(draws, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    LogitRow row{e, op.getLogits(), at[0], vocab};
+    Value sampling = e.tile(t, op.getSampling(), {at[0], 1, t.index(0), 4}); // may be computed on the way
+    auto option = [&](int64_t i) { return t.extract(sampling, {t.index(0), t.index(i)}); };
     auto draw = [&](int64_t i) { return t.extract(draws, {at[0], t.index(i)}); };
     Value temperature = option(0), topP = option(1), minP = option(2);
     Value seed = draw(0), topK = draw(1), position = draw(2);

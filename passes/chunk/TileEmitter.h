@@ -67,6 +67,7 @@ private:
   mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
   mlir::Value convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
+  mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
   mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
                          const Tile &at);
   /// A request for several groups of `width` columns, group by group.
@@ -114,6 +115,7 @@ void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp 
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op);
+void emitLogitStatistics(TileEmitter &e, TileBuilder &t, llm::LogitStatisticsOp op);
 
 /// The value that the dispatch yields as result `i`.
 inline mlir::Value yielded(llm::DispatchOp dispatch, unsigned i) {

@@ -11,18 +11,27 @@ namespace {
 /// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every
 /// dispatch that needs them.
 bool isLocal(Operation *op) {
-  return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::SliceOp, llm::ConcatOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp,
+             llm::DecayGateOp>(op);
 }
 
 /// Local ops that need whole groups of columns, more than the panel of 32 that a linear's epilogue works on.
 bool needsWholeGroups(Operation *op) {
-  return isa<llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::ConcatOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+}
+
+/// Whether the operand is asked for with all its columns at once, as a concatenation needs it.
+bool isReadWhole(OpOperand &use) {
+  Operation *user = use.getOwner();
+  if (auto sample = dyn_cast<llm::SampleOp>(user))
+    return use.get() == sample.getSampling() && use.get() != sample.getLogits();
+  return isa<llm::LinearOp, llm::ExpertLinearOp, llm::ConcatOp>(user);
 }
 
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
              llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-             llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+             llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op);
 }
 
 /// A router's linear joins the choice of experts if its weights are so few that one core reads them in less
@@ -240,6 +249,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
           return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u);
         });
         escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
+        escapes |= isa<llm::ConcatOp>(op) && !llvm::all_of(op.getUses(), isReadWhole);
         if (escapes) {
           Group group;
           group.insert(&op);
