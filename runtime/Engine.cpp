@@ -153,6 +153,8 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     const Buffer &b = plan().buffers[id];
     if (b.name == "next")
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (b.name == "decoding")
+      ready.decoding = reinterpret_cast<float *>(outputs_[id].host);
     else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
     outputs.push_back({&b, outputs_[id]});

@@ -55,6 +55,7 @@ absl::StatusOr<Session *> SessionPool::create() {
   isUsed_[slot] = 1;
   Session *session = sessions_[slot].get();
   session->past_ = session->pending_ = 0;
+  session->decoding_ = {};
   return session;
 }
 
@@ -76,6 +77,7 @@ absl::Status SessionPool::reset(Session *session) {
       return s;
   isDirty_[slot] = 0;
   session->past_ = session->pending_ = 0;
+  session->decoding_ = {};
   return absl::OkStatus();
 }
 
@@ -290,6 +292,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
       }
       session.pending_ = token >= 0;
       session.waiting_[0] = token;
+      if (const float *decoding = engine_.advance().decoding)
+        session.decoding_ = {decoding[2 * i], decoding[2 * i + 1]};
       next[begin + i] = token;
     }
   }

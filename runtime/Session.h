@@ -4,6 +4,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/Engine.h"
 #include <atomic>
+#include <cmath>
 
 namespace llmc::runtime {
 
@@ -12,6 +13,11 @@ struct Sampling {
   float temperature = 0, topP = 1, minP = 0;
   int32_t topK = 0; ///< 0: all
   uint64_t seed = 0;
+};
+
+/// What a token was drawn with.
+struct Decoding {
+  float temperature = NAN, topP = NAN;
 };
 
 /// Pieces of a prompt end at multiples of this, counted from where it began, so that how a prompt is cut
@@ -25,6 +31,8 @@ class Session {
 public:
   int64_t past() const { return past_; }
   int64_t tokens() const { return past_ + pending_; }
+  /// What the last token was drawn with, of a model that predicts it; NaN before the first and for others.
+  Decoding decoding() const { return decoding_; }
 
 private:
   friend class SessionPool;
@@ -32,6 +40,7 @@ private:
   int64_t past_ = 0;
   int64_t pending_ = 0;
   int32_t waiting_[kPieceTokens];
+  Decoding decoding_;
 };
 
 /// A prompt for one session.

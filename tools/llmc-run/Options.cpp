@@ -14,6 +14,8 @@ const char *const kUsage =
       --tokens IDS    token ids instead of text, e.g. 1,2,3
   -n, --predict N     tokens to generate (default 128; generation also ends at an end token or when the context is full)
       --temp T        temperature, 0 takes the likeliest token (default: the model's, else 0)
+      --temp auto     the temperature and top-p that the model predicts for every token (AutoDeco; the default of
+                      such models, for which numbers given with --temp and --top-p multiply the predicted ones)
       --top-k K       draw from the K likeliest tokens (0: all)
       --top-p P       draw from the likeliest tokens of total probability P
       --min-p M       draw from tokens at least M times as likely as the likeliest
@@ -23,6 +25,8 @@ const char *const kUsage =
   -t, --threads N     threads (default: one per core)
       --libcuda PATH  the CUDA driver's library, for an artifact with CUDA code (default: libcuda.so.1)
       --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
+      --print-decoding  instead of text one line for each token: id, temperature, top-p with which it was drawn,
+                      of models that predict these
       --logits FILE   see above
       --verify        compare the checksums of all weights first
       --profile FILE  time of every dispatch as a Chrome/Perfetto trace, and a table by kernel on stderr
@@ -70,6 +74,8 @@ public:
       return "give a prompt with -p TEXT or --tokens IDS";
     if (options_.logitsPath && (options_.count || options_.isPrintingTokens))
       return "--logits excludes -n and --print-tokens";
+    if (options_.isPrintingDecoding && (options_.logitsPath || options_.isPrintingTokens))
+      return "--print-decoding excludes --logits and --print-tokens";
     return "";
   }
 
@@ -93,7 +99,7 @@ private:
     else if (flag == "-n" || flag == "--predict")
       integer(flag, 0, INT32_MAX, options_.count);
     else if (flag == "--temp")
-      real(flag, 0, 100, options_.temperature);
+      temperature(flag);
     else if (flag == "--top-k")
       integer(flag, 0, INT32_MAX, options_.topK);
     else if (flag == "--top-p")
@@ -110,6 +116,8 @@ private:
       text(flag, options_.libcuda);
     else if (flag == "--print-tokens")
       set(flag, options_.isPrintingTokens);
+    else if (flag == "--print-decoding")
+      set(flag, options_.isPrintingDecoding);
     else if (flag == "--ignore-eos")
       set(flag, options_.isIgnoringEos);
     else if (flag == "--verify")
@@ -168,6 +176,17 @@ private:
       error_ = flag + " expects a number from " + range + ", got '" + *value_ + "'";
     else
       to = number;
+  }
+
+  /// A number, or the word.
+  void temperature(const std::string &flag) {
+    if (!value_ && at_ + 1 < argc_)
+      value_ = argv_[++at_];
+    options_.isAutomatic = value_ == "auto";
+    if (options_.isAutomatic)
+      options_.temperature.reset();
+    else
+      real(flag, 0, 100, options_.temperature);
   }
 
   void set(const std::string &flag, bool &to) {
