@@ -4,8 +4,8 @@
 
 namespace llmc {
 
-extern const Family kKimiLinear, kLlama, kQwen2, kQwen3, kQwen3Moe;
-static const Family *const kFamilies[] = {&kKimiLinear, &kLlama, &kQwen2, &kQwen3, &kQwen3Moe};
+extern const Family kAutoDeco, kKimiLinear, kLlama, kQwen2, kQwen3, kQwen3Moe;
+static const Family *const kFamilies[] = {&kAutoDeco, &kKimiLinear, &kLlama, &kQwen2, &kQwen3, &kQwen3Moe};
 
 const Family *findFamily(llvm::StringRef modelType) {
   for (const Family *family : kFamilies)
@@ -14,10 +14,11 @@ const Family *findFamily(llvm::StringRef modelType) {
   return nullptr;
 }
 
-std::string familyNames() {
+std::string familyNames(bool bases) {
   std::vector<std::string> names;
   for (const Family *family : kFamilies)
-    names.push_back(family->modelType);
+    if (!bases || !family->buildOver)
+      names.push_back(family->modelType);
   return llvm::join(names, ", ");
 }
 

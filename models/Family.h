@@ -26,12 +26,16 @@ struct Family {
   const char *modelType;
   absl::StatusOr<BuiltModel> (*build)(mlir::MLIRContext &context, const ConfigReader &config,
                                       const WeightType &weightType);
+  /// For families that add to another model: as `build`, of a base and of what is added in a directory of its
+  /// own, whose configuration is `own`. Null for all others.
+  absl::StatusOr<BuiltModel> (*buildOver)(mlir::MLIRContext &context, const ConfigReader &base,
+                                          const ConfigReader &own, const WeightType &weightType) = nullptr;
 };
 
 /// The family of that `model_type`, or null.
 const Family *findFamily(llvm::StringRef modelType);
-/// "kimi_linear, llama": for messages.
-std::string familyNames();
+/// "kimi_linear, llama": for messages; with `bases` only those that another family can add to.
+std::string familyNames(bool bases = false);
 
 /// Finishes `builder` and lists its tensors.
 absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder::Ends &ends,

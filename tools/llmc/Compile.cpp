@@ -232,6 +232,9 @@ absl::Status compile(const CompileCommand &command) {
       if (!checkpoint.ok())
         return checkpoint.status();
       imported.checkpoint = std::move(*checkpoint);
+      if (!command.heads.empty())
+        if (absl::Status s = imported.checkpoint->add(command.heads); !s.ok())
+          return s;
       auto tokenizer = readTokenizerFiles(directory);
       if (!tokenizer.ok())
         return tokenizer.status();
@@ -241,7 +244,7 @@ absl::Status compile(const CompileCommand &command) {
           imported.generation = *generation;
     }
   } else {
-    auto result = importHuggingFace(context, directory, /*weights=*/true);
+    auto result = importHuggingFace(context, directory, /*weights=*/true, command.heads);
     if (!result.ok())
       return result.status();
     imported = std::move(*result);

@@ -13,6 +13,7 @@ namespace {
 const char *const kUsage =
     R"(usage:
   llmc compile DIR -o m.llmc [--cpu=native|x86-64-v3|x86-64-v4[,...]] [--dump-dir=D]
+  llmc compile BASE --heads=DIR -o m.llmc                AutoDeco: heads beside their base
   llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--sim]
   llmc compile DIR|model.mlir --emit=import|graph|chunk|kernel|plan [-o out.mlir]
   llmc compile model.mlir --weights=DIR -o m.llmc
@@ -62,6 +63,7 @@ int compileMain(llvm::ArrayRef<char *> args) {
         takeOption(args, i, "--emit", command.emit, missing) ||
         takeOption(args, i, "--dump-dir", command.dumpDir, missing) ||
         takeOption(args, i, "--weights", command.weights, missing) ||
+        takeOption(args, i, "--heads", command.heads, missing) ||
         takeOption(args, i, "--target", command.target, missing) ||
         takeOption(args, i, "--arch", arch, missing) ||
         takeOption(args, i, "--ptxas", command.ptxas, missing)) {
