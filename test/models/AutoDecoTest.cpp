@@ -143,7 +143,7 @@ TEST_P(AutoDeco, DrawsFollowThePredictedDistribution) {
     handles.push_back(sessions.back()->session);
   }
   // The rows with the flattest distributions that are drawn from, near the beginning.
-  std::vector<size_t> rows(64);
+  std::vector<size_t> rows(24);
   std::iota(rows.begin(), rows.end(), 0);
   auto kept = [&](size_t t) {
     auto p = probabilities(logits[t], golden[t][0], golden[t][1]);
