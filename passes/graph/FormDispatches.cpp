@@ -24,7 +24,7 @@ bool needsWholeGroups(Operation *op) {
 bool isReadWhole(OpOperand &use) {
   Operation *user = use.getOwner();
   if (auto sample = dyn_cast<llm::SampleOp>(user))
-    return use.get() == sample.getSampling() && use.get() != sample.getLogits();
+    return &use == &sample.getSamplingMutable();
   return isa<llm::LinearOp, llm::ExpertLinearOp, llm::ConcatOp>(user);
 }
 
