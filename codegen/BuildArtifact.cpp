@@ -2,6 +2,7 @@
 #include "codegen/BuildArtifact.h"
 #include "dialect/plan/Extent.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -139,6 +140,9 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
   };
   if (auto family = planned->getAttrOfType<StringAttr>("llm.family"))
     plan.metadata.family = family.str();
+  if (auto predicts = planned->getAttrOfType<ArrayAttr>("llm.predicts"))
+    plan.metadata.entries.push_back(
+        {runtime::kPredictsKey, llvm::join(predicts.getAsValueRange<StringAttr>(), ", ")});
   plan.metadata.producer = "llmc 0.1";
   plan.metadata.vocab = number("llm.vocab");
   plan.metadata.context = number("llm.context");

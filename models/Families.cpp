@@ -4,8 +4,8 @@
 
 namespace llmc {
 
-extern const Family kDiffLm, kDream, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar, kSdarMoe;
-static const Family *const kFamilies[] = {&kDiffLm, &kDream, &kKimiLinear, &kLlada,    &kLlada2, &kLladaMoe, &kLlama,
+extern const Family kAutoDeco, kDiffLm, kDream, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar, kSdarMoe;
+static const Family *const kFamilies[] = {&kAutoDeco, &kDiffLm, &kDream, &kKimiLinear, &kLlada,    &kLlada2, &kLladaMoe, &kLlama,
                                           &kQwen2,  &kQwen3, &kQwen3Moe,   &kSdar, &kSdarMoe};
 
 const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture) {
@@ -32,10 +32,11 @@ absl::StatusOr<const Family *> findFamily(const ConfigReader &config) {
                                   "\", a family that llmc does not know; it knows " + familyNames());
 }
 
-std::string familyNames() {
+std::string familyNames(bool bases) {
   std::vector<std::string> names;
   for (const Family *family : kFamilies)
-    names.push_back(family->modelType);
+    if (!bases || !family->buildOver)
+      names.push_back(family->modelType);
   return llvm::join(names, ", ");
 }
 

@@ -30,9 +30,10 @@ def FormDispatches : Pass<"form-dispatches", "::mlir::func::FuncOp"> {
   let summary = "groups ops into dispatches, each of which becomes one kernel";
   let description = [{
     Every op that reads much or mixes rows is the root of a dispatch. It takes along, as its epilogue, the elementwise ops that alone use its result (activation, gate times up, residual
-    add, gated head norm of a delta rule), and, as its prologue, the row-local ops that make its operands (norms, rotations, slices, gates), which are cloned into every dispatch that
-    needs them. Short convolutions join the delta rule that they feed, with their states. Two kinds of row-local ops are stored by a dispatch of their own instead: those that
-    something outside of any dispatch reads, and those that need whole rows or heads where a linear's epilogue, which works on 32 columns at a time, reads them.
+    add, gated head norm of a delta rule), and, as its prologue, the row-local ops that make its operands (norms, rotations, slices, concatenations, gates), which are cloned into every dispatch that
+    needs them. Short convolutions join the delta rule that they feed, with their states. Three kinds of row-local ops are stored by a dispatch of their own instead: those that
+    something outside of any dispatch reads, those that need whole rows or heads where a linear's epilogue, which works on 32 columns at a time, reads them, and concatenations that
+    something reads in parts.
   }];
   let dependentDialects = ["::llmc::llm::LlmDialect"];
 }

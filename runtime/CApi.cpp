@@ -6,6 +6,7 @@
 #include "runtime/template/Chat.h"
 #include "runtime/tokenizer/Json.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -113,6 +114,18 @@ void readGenerationConfig(Model &model) {
   }
 }
 
+/// What the model predicts is its own business: its parameters leave that alone, whatever the base's
+/// generation_config.json says.
+void readPredicted(Model &model) {
+  for (const KeyValue &entry : model.engine->plan().metadata.entries)
+    if (entry.key == kPredictsKey) {
+      if (entry.value.find("temperature") != std::string::npos || model.sampling.temperature == 0)
+        model.sampling.temperature = 1; // greedy ignores what is predicted
+      if (entry.value.find("top_p") != std::string::npos)
+        model.sampling.top_p = 1;
+    }
+}
+
 absl::Status loadTokenizer(Model &model) {
   // On first use: a model that is only given tokens need not read a vocabulary.
   std::call_once(model.tokenizerOnce, [&] {
@@ -218,6 +231,7 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
     opened->engine = std::move(*engine);
     opened->sessions = std::make_unique<SessionPool>(*opened->engine);
     readGenerationConfig(*opened);
+    readPredicted(*opened);
     *model = new llmc_model{std::move(opened)};
     return LLMC_OK;
   });
@@ -471,6 +485,21 @@ llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_sampling *
     for (int64_t i = 0; i < sessions_count; ++i)
       counts[i] = made[i].count;
     return result(status);
+  });
+}
+
+llmc_status llmc_session_decoding(const llmc_session *session, float *temperature, float *top_p) {
+  return guarded([&]() -> llmc_status {
+    if (!session || !temperature || !top_p)
+      return nullArgument();
+    Decoding decoding = session->session->decoding();
+    if (std::isnan(decoding.temperature))
+      return fail(LLMC_NOT_FOUND, session->model->engine->advance().decoding
+                                      ? "no token was drawn in this session yet"
+                                      : "this model does not predict its sampling parameters");
+    *temperature = decoding.temperature;
+    *top_p = decoding.topP;
+    return LLMC_OK;
   });
 }
 

@@ -188,6 +188,8 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   for (uint32_t id : program->outputs)
     if (plan().buffers[id].name == "next")
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (plan().buffers[id].name == "decoding")
+      ready.decoding = reinterpret_cast<float *>(outputs_[id].host);
     else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
   // Segments end where the span changes and where a loop begins or ends.

@@ -53,6 +53,7 @@ struct ReadyProgram {
   std::vector<Loop> loops;
   int32_t *next = nullptr;      ///< output [S, 1]
   float *logits = nullptr;      ///< output [S, V] or [T, V]
+  float *decoding = nullptr;    ///< output [S, 2], temperature and top_p of each draw; null unless the model predicts them
 };
 
 class Engine {

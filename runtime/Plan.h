@@ -105,7 +105,8 @@ const char *kindName(BufferKind kind);
 
 /// A buffer, by kind:
 ///   input      filled by the engine, known by name: tokens, where, rows, sampling, draws
-///   output     read by the engine: next, logits
+///   output     read by the engine: next, logits; decoding = (temperature, top_p) that each token was drawn
+///   with, of models that predict them
 ///   weight     `blob` + `blobOffset` (a multiple of 64), static shape, read only
 ///   constant   like weight, for small tables that the compiler made
 ///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; other dims are static but
@@ -199,6 +200,9 @@ struct Setting {
   bool isWhole = true;
   std::vector<std::string> words;
 };
+/// Key of Metadata::entries that names what of the sampling parameters the model predicts itself ("temperature,
+/// top_p"); what a caller gives multiplies it, and 1 leaves it as it is.
+inline constexpr const char *kPredictsKey = "predicts";
 
 struct Metadata {
   std::string name, family;

@@ -83,6 +83,7 @@ absl::StatusOr<std::unique_ptr<Session>> SessionPool::fork(const Session &sessio
   copy.start_ = session.start_;
   copy.end_ = session.end_;
   copy.settings_ = session.settings_;
+  copy.decoding_ = session.decoding_;
   return made;
 }
 
@@ -128,6 +129,7 @@ absl::Status SessionPool::reset(Session *session) {
   isDirty_[slot] = 0;
   session->tokens_.clear();
   session->past_ = session->start_ = session->end_ = 0;
+  session->decoding_ = {};
   return absl::OkStatus();
 }
 
@@ -374,6 +376,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
       }
       session.tokens_.push_back(token); // within its capacity
       next[which[i]] = token;
+      if (const float *decoding = engine_.advance().decoding)
+        session.decoding_ = {decoding[2 * i], decoding[2 * i + 1]};
     }
   }
   if (bad >= 0)

@@ -5,6 +5,7 @@
 #include "runtime/Engine.h"
 #include <array>
 #include <atomic>
+#include <cmath>
 
 namespace llmc::runtime {
 
@@ -19,6 +20,11 @@ struct Sampling {
     return temperature >= 0 && temperature <= 1e6f && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1 &&
            topK >= 0;
   }
+};
+
+/// What a token was drawn with.
+struct Decoding {
+  float temperature = NAN, topP = NAN;
 };
 
 /// Pieces of a prompt end at multiples of this, counted from where it began, so that how a prompt is cut
@@ -37,6 +43,8 @@ public:
   int64_t past() const { return past_; }
   /// Of the last `advance`; before it, what the session was created with.
   const Sampling &sampling() const { return sampling_; }
+  /// What the last token was drawn with, of a model that predicts it; NaN before the first and for others.
+  Decoding decoding() const { return decoding_; }
 
 private:
   friend class SessionPool;
@@ -49,6 +57,7 @@ private:
   int64_t past_ = 0;
   std::vector<int32_t> tokens_; ///< has room for all that fit the context, and for the token drawn after them
   Sampling sampling_;
+  Decoding decoding_;
   std::atomic<bool> isCancelled_{false};
   std::atomic<bool> *isTaken_ = nullptr; ///< of the slot, in the pool
 };

@@ -228,10 +228,11 @@ private:
     const char *name;
     ElementType type;
     Shape shape;
+    bool isOptional = false;
   };
 
   absl::Status checkEnds(const Program &program, const std::vector<uint32_t> &ids, BufferKind kind,
-                         const std::vector<Signature> &known, bool allNeeded) const {
+                         const std::vector<Signature> &known) const {
     std::set<std::string> seen;
     for (uint32_t id : ids) {
       std::string what = "program '" + program.name + "' " + kindName(kind);
@@ -257,10 +258,9 @@ private:
         return fail(what + " is " + elementName(b.type) + " " + printShape(b.shape) + ", expected " +
                     elementName(found->type) + " " + printShape(found->shape));
     }
-    if (allNeeded)
-      for (const Signature &s : known)
-        if (!seen.count(s.name))
-          return fail("program '" + program.name + "' lacks " + kindName(kind) + " '" + s.name + "'");
+    for (const Signature &s : known)
+      if (!s.isOptional && !seen.count(s.name))
+        return fail("program '" + program.name + "' lacks " + kindName(kind) + " '" + s.name + "'");
     return absl::OkStatus();
   }
 
@@ -289,15 +289,18 @@ private:
       inputs.push_back({"sampling", ElementType::f32, {S, {4, Symbol::one}}});
       inputs.push_back({"draws", ElementType::i64, {S, {4, Symbol::one}}});
       outputs = {{"next", ElementType::i32, {S, {1, Symbol::one}}},
-                 {"logits", ElementType::f32, {S, {vocab, Symbol::one}}}};
+                 {"logits", ElementType::f32, {S, {vocab, Symbol::one}}},
+                 {"decoding", ElementType::f32, {S, {2, Symbol::one}}, true}};
     } else if (program.name == "score") {
       outputs = {{"logits", ElementType::f32, {T, {vocab, Symbol::one}}}};
     } else if (program.name != "ingest") {
       return fail("program '" + program.name + "' is not known; programs are ingest, advance and score");
     }
-    if (absl::Status s = checkEnds(program, program.inputs, BufferKind::input, inputs, false); !s.ok())
+    for (Signature &input : inputs) // a program need not read all that the engine offers
+      input.isOptional = true;
+    if (absl::Status s = checkEnds(program, program.inputs, BufferKind::input, inputs); !s.ok())
       return s;
-    if (absl::Status s = checkEnds(program, program.outputs, BufferKind::output, outputs, true); !s.ok())
+    if (absl::Status s = checkEnds(program, program.outputs, BufferKind::output, outputs); !s.ok())
       return s;
     if (program.arenaBytes >> 46)
       return fail("program '" + program.name + "' asks for an arena of " + number(program.arenaBytes) +

@@ -97,6 +97,34 @@ static LogicalResult evaluateSample(Context &c) {
   return c.give(std::move(tokens));
 }
 
-void addDecoding(Handlers &t) { t["llm.sample"] = evaluateSample; }
+static LogicalResult evaluateLogitStatistics(Context &c) {
+  const Tensor &logits = c.in(0), &temperature = c.in(1);
+  int64_t vocabulary = logits.dim(1);
+  Tensor result(Element::F32, {logits.dim(0), 4});
+  for (int64_t s = 0; s < logits.dim(0); ++s) {
+    std::vector<double> q(vocabulary);
+    double top = logits.at(s, 0), sum = 0, entropy = 0, squares = 0;
+    for (int64_t v = 0; v < vocabulary; ++v)
+      top = std::max(top, logits.at(s, v));
+    for (int64_t v = 0; v < vocabulary; ++v)
+      sum += q[v] = std::exp((logits.at(s, v) - top) / (temperature.at(s, 0) + 1e-8));
+    for (double &x : q) {
+      x /= sum;
+      entropy -= x * std::log(x + 1e-8);
+      squares += (x - 1.0 / vocabulary) * (x - 1.0 / vocabulary);
+    }
+    std::sort(q.begin(), q.end(), std::greater<double>());
+    result.at(s, 0) = q[0];
+    result.at(s, 1) = entropy;
+    result.at(s, 2) = squares / (vocabulary - 1);
+    result.at(s, 3) = std::accumulate(q.begin(), q.begin() + std::min<int64_t>(5, vocabulary), 0.0);
+  }
+  return c.give(std::move(result));
+}
+
+void addDecoding(Handlers &t) {
+  t["llm.sample"] = evaluateSample;
+  t["llm.logit_statistics"] = evaluateLogitStatistics;
+}
 
 } // namespace llmc::reference

@@ -17,7 +17,7 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op) ||
+            llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
         llm::isCanvasOp(&op))
       root = &op;
   }
@@ -357,6 +357,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
+        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
   }

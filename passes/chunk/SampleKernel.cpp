@@ -224,10 +224,11 @@ void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op) {
 
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
   int64_t vocab = llm::columns(op.getLogits());
-  Value sampling = e.argument(op.getSampling()), draws = e.argument(op.getDraws());
-  forAll(e, t, {t.dim(sampling, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+  Value draws = e.argument(op.getDraws());
+  forAll(e, t, {t.dim(draws, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
     LogitRow row{e, op.getLogits(), at[0], vocab};
-    auto option = [&](int64_t i) { return t.extract(sampling, {at[0], t.index(i)}); };
+    Value sampling = e.tile(t, op.getSampling(), {at[0], 1, t.index(0), 4}); // may be computed on the way
+    auto option = [&](int64_t i) { return t.extract(sampling, {t.index(0), t.index(i)}); };
     auto draw = [&](int64_t i) { return t.extract(draws, {at[0], t.index(i)}); };
     Value temperature = option(0), topP = option(1), minP = option(2);
     Value seed = draw(0), topK = draw(1), position = draw(2);

@@ -47,6 +47,8 @@ Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
   }
   if (auto map = dyn_cast<llm::MapOp>(op))
     return mapTile(t, map, at);
+  if (auto concat = dyn_cast<llm::ConcatOp>(op))
+    return concatTile(t, concat, at);
   if (auto norm = dyn_cast<llm::RmsNormOp>(op))
     return normTile(t, norm, at);
   if (auto norm = dyn_cast<llm::L2NormOp>(op))
@@ -85,6 +87,20 @@ Value TileEmitter::mapTile(TileBuilder &t, llm::MapOp op, const Tile &at) {
       t.b.clone(inner, mapping);
     return mapping.lookupOrDefault(body.getTerminator()->getOperand(0));
   });
+}
+
+Value TileEmitter::concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at) {
+  int64_t all = llm::columns(op.getResult()), offset = 0;
+  if (at.columns != all)
+    return fail(t, op, at, "a concatenation needs all of its " + Twine(all) + " columns");
+  Value result = t.empty({at.rows, all});
+  for (Value x : op.getInputs()) {
+    int64_t n = llm::columns(x);
+    Value part = tile(t, x, {at.row, at.rows, t.index(0), n});
+    result = t.store(part, result, {t.index(0), t.index(offset)}, {at.rows, n});
+    offset += n;
+  }
+  return result;
 }
 
 /// Sum of squares of each row, [rows].

@@ -74,6 +74,7 @@ private:
   mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
   mlir::Value convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
+  mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
   mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
                          const Tile &at);
   /// A request for several groups of `width` columns, group by group.
@@ -129,6 +130,7 @@ void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
 void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
+void emitLogitStatistics(TileEmitter &e, TileBuilder &t, llm::LogitStatisticsOp op);
 
 /// The value that the dispatch yields as result `i`.
 inline mlir::Value yielded(llm::DispatchOp dispatch, unsigned i) {

@@ -11,18 +11,27 @@ namespace {
 /// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every
 /// dispatch that needs them.
 bool isLocal(Operation *op) {
-  return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::SliceOp, llm::ConcatOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp,
+             llm::DecayGateOp>(op);
 }
 
 /// Local ops that need whole groups of columns, more than the panel of 32 that a linear's epilogue works on.
 bool needsWholeGroups(Operation *op) {
-  return isa<llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::ConcatOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+}
+
+/// Whether the operand is asked for with all its columns at once, as a concatenation needs it.
+bool isReadWhole(OpOperand &use) {
+  Operation *user = use.getOwner();
+  if (auto sample = dyn_cast<llm::SampleOp>(user))
+    return &use == &sample.getSamplingMutable();
+  return isa<llm::LinearOp, llm::ExpertLinearOp, llm::ConcatOp>(user);
 }
 
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
              llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-             llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op) ||
+             llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
          llm::isCanvasOp(op);
 }
 
@@ -255,6 +264,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
           return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u);
         });
         escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
+        escapes |= isa<llm::ConcatOp>(op) && !llvm::all_of(op.getUses(), isReadWhole);
         if (escapes) {
           Group group;
           group.insert(&op);

@@ -50,7 +50,9 @@ typedef struct llmc_model_options {
   const char *libcuda;    /* the CUDA driver's library for an artifact with CUDA code; null: libcuda.so.1 */
 } llmc_model_options;
 
-/* How the next token is drawn. temperature 0 takes the likeliest token and ignores the rest. */
+/* How the next token is drawn. temperature 0 takes the likeliest token and ignores the rest. For models that predict
+ * temperature or top_p themselves (llmc_model_text(model, "predicts") names which) these multiply what is predicted, so 1
+ * leaves it as it is. */
 typedef struct llmc_sampling {
   float temperature;
   float top_p;   /* above 0 to 1 */
@@ -95,7 +97,7 @@ LLMC_API int64_t llmc_model_info(const llmc_model *model, llmc_info info);
 LLMC_API const char *llmc_model_text(const llmc_model *model, const char *key);
 /* Whether a token ends generation. */
 LLMC_API int llmc_model_is_eos(const llmc_model *model, int32_t token);
-/* The model's own sampling parameters (generation_config.json), seed 0; greedy when it has none. */
+/* The model's own sampling parameters (generation_config.json), seed 0; greedy when it has none. 1 for what it predicts. */
 LLMC_API void llmc_model_sampling(const llmc_model *model, llmc_sampling *sampling);
 
 /* A sequence of tokens with its state; takes one of the model's slots. */
@@ -143,6 +145,8 @@ LLMC_API llmc_status llmc_fill(llmc_session *session, const llmc_sampling *sampl
 /* The same for several sessions of one model in one batch: session i gets counts[i] tokens at tokens + i * capacity. */
 LLMC_API llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
                                      int32_t *tokens, int64_t capacity, int64_t *counts);
+/* What the session's last token was drawn with, of a model that predicts it; otherwise LLMC_NOT_FOUND. */
+LLMC_API llmc_status llmc_session_decoding(const llmc_session *session, float *temperature, float *top_p);
 /* Appends tokens and gives the logits after each: count rows of vocab floats. No token is left to advance from. */
 LLMC_API llmc_status llmc_score(llmc_session *session, const int32_t *tokens, int64_t count, float *logits);
 

@@ -555,3 +555,43 @@ func.func @launch_with_too_few_ties(%x: tensor<?x4xf32>) {
   %y = llm.launch @k(%x) {tied = array<i64>} : (tensor<?x4xf32>) -> tensor<?x4xf32>
   return
 }
+
+// -----
+
+func.func @concat_of_nothing() {
+  // expected-error@+1 {{expects operands of 3 columns in all, got 0}}
+  %y = llm.concat {} : () -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @concat_into_another_width(%x: tensor<?x4xf32>, %z: tensor<?x1xf32>) {
+  // expected-error@+1 {{expects operands of 4 columns in all, got 5}}
+  %y = llm.concat %x, %z : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @statistics_of_one_token(%z: tensor<?x1xf32>, %t: tensor<?x1xf32>) {
+  // expected-error@+1 {{expects logits of at least 2 tokens, got 1}}
+  %y = llm.logit_statistics %z, %t : (tensor<?x1xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @statistics_at_two_temperatures(%z: tensor<?x9xf32>, %t: tensor<?x2xf32>) {
+  // expected-error@+1 {{expects a temperature of 1 column and a result of 4, got 2 and 4}}
+  %y = llm.logit_statistics %z, %t : (tensor<?x9xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @statistics_of_another_width(%z: tensor<?x9xf32>, %t: tensor<?x1xf32>) {
+  // expected-error@+1 {{expects a temperature of 1 column and a result of 4, got 1 and 5}}
+  %y = llm.logit_statistics %z, %t : (tensor<?x9xf32>, tensor<?x1xf32>) -> tensor<?x5xf32>
+  return
+}

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import autodeco_oracle
 import diffusion_oracle
 import kimi_oracle
 import llama_oracle
@@ -24,7 +25,7 @@ import random_diffusion
 import random_kimi
 import random_llama
 import random_qwen
-from checkpoint import load_weights, read_json, relative_l2, save_weights, write_golden, write_json
+from checkpoint import load_stored, load_weights, read_json, read_tokens, relative_l2, save_weights, write_golden, write_json
 
 FOLDER = Path(__file__).parent
 TOKENS = 200
@@ -230,6 +231,27 @@ def make_diffusion(case: str) -> str:
     return f"logits std {golden.std():.2f}; 20 generations of {tries}, closest call {least:.1e}"
 
 
+def make_autodeco(case: str) -> str:
+    """decoding.npy beside heads over the base of another case, or a merged checkpoint with all files of a case."""
+    base_case, own, dtype, shards = autodeco_oracle.CASES[case]
+    base, directory, rng = FOLDER / base_case, FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    config = autodeco_oracle.config_of(base, own)
+    write_json(directory / "config.json", config)
+    weights = autodeco_oracle.random_heads(config, dtype, rng)
+    if shards:
+        weights = {f"llm.{name}": value for name, value in load_stored(base).items()} | weights
+    save_weights(directory, weights, max(shards, 1))
+    tokens = read_tokens(base / "tokens.txt")
+    decoding, logits = autodeco_oracle.decoding(directory, base, tokens)
+    assert relative_l2(logits, np.load(base / "logits.npy")) < 1e-6
+    if shards:
+        write_golden(directory, tokens, logits)
+    np.save(directory / "decoding.npy", decoding.astype("<f4"))
+    columns = ("temperature", "top-p", "max", "entropy", "variance", "top 5")
+    return "; ".join(f"{n} {v.min():.3g} .. {v.max():.3g}" for n, v in zip(columns, decoding.T))
+
+
 def greedy(oracle, config: dict, weights: dict, prompt: list[int], count: int) -> tuple[list[int], float]:
     """The likeliest token, `count` times over; and the smallest lead of a likeliest token, in logits."""
     tokens, lead = list(prompt), np.inf
@@ -277,9 +299,11 @@ def make_tiny(case: str) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     kimi_oracle.self_test()
+    autodeco_oracle.self_test()
     makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
     makers |= {case: make_qwen for case in random_qwen.CASES}
     makers |= {case: make_diffusion for case in random_diffusion.CASES}
+    makers |= {case: make_autodeco for case in autodeco_oracle.CASES}  # after their bases
     makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
     for case in sys.argv[1:] or makers:
         print(f"{case}: {makers[case](case)}")

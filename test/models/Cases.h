@@ -2,6 +2,7 @@
 // models and sessions of the C API that end with their scope.
 #pragma once
 #include "llmc.h"
+#include "test/Npy.h"
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -14,20 +15,31 @@
 #include <sys/stat.h>
 #include <vector>
 
+using llmc::test::readFile;
+using llmc::test::readNpy;
+
 inline const std::string kGolden = LLMC_SOURCE "/test/golden/";
 
-inline std::string readFile(const std::string &path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
+/// The case whose base the heads of this case are for; the case itself if it has all it needs.
+inline std::string baseOf(const std::string &name) {
+  for (auto [heads, base] : {std::pair("autodeco-qwen2", "qwen2-a"), std::pair("autodeco-qwen3", "qwen3-a"),
+                             std::pair("autodeco-qwen3moe", "qwen3moe-a"), std::pair("autodeco-llama-d", "llama-d")})
+    if (name == heads)
+      return base;
+  return name;
 }
 
-/// The directory of a case's checkpoint: beside its logits, or, of a trained model, under models/.
+/// What `llmc compile` is given for a case: the directory of its checkpoint, beside its logits or, of a trained
+/// model, under models/; or a base and the directory of heads for it.
 inline std::string checkpointOf(const std::string &name) {
   if (name == "tiny-llama")
     return LLMC_SOURCE "/models/llama/tiny";
   if (name == "tiny-kimi")
     return LLMC_SOURCE "/models/kimi_linear/tiny";
+  if (name == "tiny-autodeco")
+    return LLMC_SOURCE "/models/llama/tiny --heads=" LLMC_SOURCE "/models/autodeco/tiny";
+  if (baseOf(name) != name)
+    return kGolden + baseOf(name) + " --heads=" + kGolden + name;
   return kGolden + name;
 }
 
@@ -57,17 +69,8 @@ inline std::vector<int32_t> tokensOf(const std::string &name) {
   return tokens;
 }
 
-/// Rows of a float32 .npy file [T, V].
 inline std::vector<std::vector<float>> goldenOf(const std::string &name, size_t tokens) {
-  std::string file = readFile(kGolden + name + "/logits.npy");
-  uint16_t headerBytes;
-  std::memcpy(&headerBytes, &file.at(8), 2);
-  EXPECT_NE(file.find("'<f4'"), std::string::npos);
-  size_t data = 10 + headerBytes, vocab = (file.size() - data) / 4 / tokens;
-  std::vector<std::vector<float>> rows(tokens, std::vector<float>(vocab));
-  for (size_t t = 0; t < tokens; ++t)
-    std::memcpy(rows[t].data(), &file[data + t * vocab * 4], vocab * 4);
-  return rows;
+  return readNpy(kGolden + name + "/logits.npy", tokens);
 }
 
 struct Model {
@@ -121,3 +124,14 @@ inline double relativeError(const std::vector<float> &x, const std::vector<float
   }
   return std::sqrt(error / norm);
 }
+
+inline std::vector<int32_t> first(const std::vector<int32_t> &v, size_t n) { return {v.begin(), v.begin() + n}; }
+inline std::vector<int32_t> from(const std::vector<int32_t> &v, size_t begin, size_t end) {
+  return {v.begin() + begin, v.begin() + end};
+}
+inline int32_t argmax(const std::vector<float> &row) {
+  return std::max_element(row.begin(), row.end()) - row.begin();
+}
+
+/// The tolerance of the design for unquantized logits on the CPU.
+inline constexpr double kTolerance = 1e-5;

@@ -108,7 +108,8 @@ TEST_P(Simulated, SessionsForkAndComeBackFromFiles) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Simulated,
                          testing::Values(std::pair("llama-a", "sm_80"), std::pair("llama-a", "sm_90a"),
-                                         std::pair("kimi-a", "sm_80"), std::pair("kimi-a", "sm_90a")),
+                                         std::pair("kimi-a", "sm_80"), std::pair("kimi-a", "sm_90a"),
+                                         std::pair("autodeco-llama", "sm_90a")),
                          [](const auto &info) {
                            std::string name = std::string(info.param.first) + "_" + info.param.second;
                            for (char &c : name)

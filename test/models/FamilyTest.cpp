@@ -203,6 +203,91 @@ TEST(Family, experts_of_a_layer_must_be_stored_alike) {
             "layer must be stored alike; convert the checkpoint to one type");
 }
 
+/// AutoDeco over a base: its keys beside those of the base.
+std::string autoDeco(const std::string &base, const std::string &own = "") {
+  size_t at = base.find("\"model_type\":");
+  return with(base, "\"model_type\":", "\"base_model_type\":")
+      .insert(at, own + "\"model_type\":\"autodeco\",\"base_model_name_or_path\":\"x\",");
+}
+
+TEST(Family, autodeco_heads_have_the_published_sizes) {
+  struct {
+    std::string base;
+    int64_t heads;
+  } const kCases[] = {{kLlama31, 2099458}, {kQwen25, 1837314}, {kQwen3Moe, 1050882}};
+  for (const auto &[base, heads] : kCases) {
+    Built alone(base), built(autoDeco(base));
+    ASSERT_TRUE(built.model.ok()) << built.message();
+    EXPECT_EQ(built.parameters(), alone.parameters() + heads);
+    EXPECT_EQ(built.model->tensors[0].name, "llm." + alone.model->tensors[0].name);
+    EXPECT_EQ(built.kinds(), alone.kinds());
+  }
+  Built tied(autoDeco(kQwen3));
+  ASSERT_TRUE(tied.model.ok()) << tied.message();
+  EXPECT_EQ(tied.model->ignorable[0], "llm.lm_head.weight");
+}
+
+TEST(Family, autodeco_heads_follow_the_configuration) {
+  auto widths = [](const std::string &own) {
+    Built built(autoDeco(kQwen3, own));
+    EXPECT_TRUE(built.model.ok()) << built.message();
+    std::vector<int64_t> found;
+    for (const char *name : {"temp_head.mlp.0.weight", "top_p_head.mlp.0.weight"})
+      found.push_back(built.tensor(name) ? built.tensor(name)->shape[1] : 0);
+    int statistics = 0;
+    built.model->module->walk([&](llm::LogitStatisticsOp) { ++statistics; });
+    found.push_back(statistics);
+    return found;
+  };
+  using Found = std::vector<int64_t>;
+  EXPECT_EQ(widths(""), (Found{1024, 1029, 1}));
+  EXPECT_EQ(widths("\"use_enhanced_features\":false,"), (Found{1024, 1025, 0}));
+  EXPECT_EQ(widths("\"enable_top_p_head\":false,"), (Found{1024, 0, 0}));
+  EXPECT_EQ(widths("\"enable_temperature_head\":false,"), (Found{0, 1029, 1}));
+}
+
+TEST(Family, autodeco_stands_on_any_base_that_draws_from_logits) {
+  Built built(autoDeco(kLlama31));
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  ModuleOp module = built.model->module.get();
+  auto advance = module.lookupSymbol<func::FuncOp>("advance");
+  EXPECT_EQ(advance.getResultAttrOfType<StringAttr>(2, "llm.output").getValue(), "decoding");
+  EXPECT_EQ(module->getAttrOfType<ArrayAttr>("llm.predicts").size(), 2u);
+  EXPECT_EQ(built.model->facts.context, 131072);
+}
+
+TEST(Family, autodeco_refuses_what_does_not_fit) {
+  const std::string kBases = "kimi_linear, llama, qwen2, qwen3, qwen3_moe";
+  struct {
+    std::string text, message;
+  } const kCases[] = {
+      {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\"", "\"base_model_type\":\"mixtral\""),
+       "c: key \"base_model_type\" is \"mixtral\": no base that llmc knows; it knows " + kBases},
+      {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\"", "\"base_model_type\":\"autodeco\""),
+       "c: key \"base_model_type\" is \"autodeco\": no base that llmc knows; it knows " + kBases},
+      {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\",", ""),
+       "c: key \"base_model_type\" is missing: expects a string; the file is incomplete or of another model "
+       "family"},
+      {autoDeco(kQwen3, "\"enable_temperature_head\":false,\"enable_top_p_head\":false,"),
+       "c: key \"enable_top_p_head\" is false: one of the two heads must be enabled; without them this is the "
+       "base model"},
+      {autoDeco(kQwen3, "\"temperature_hidden_size\":2048,\"top_p_hidden_size\":1024,"),
+       "c: key \"temperature_hidden_size\" is 2048: the hidden states of the base have 1024 columns; these "
+       "heads belong to another base"},
+      {autoDeco(kQwen3, "\"use_enhanced_features\":5,"),
+       "c: key \"use_enhanced_features\": expects true or false, found 5"},
+      {autoDeco(with(kQwen3, "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\"")),
+       "c: key \"hidden_act\" is \"gelu\": only silu is supported for this family"},
+  };
+  for (const auto &broken : kCases)
+    EXPECT_EQ(Built(broken.text).message(), broken.message);
+  EXPECT_EQ(Built(autoDeco(kQwen3), [](StringRef name) -> Type {
+              static MLIRContext context;
+              return name.starts_with("temp_head.") ? Type(BFloat16Type::get(&context)) : Type();
+            }).message(),
+            "c: these are AutoDeco's heads alone; compile the base and give their directory with --heads=DIR");
+}
+
 TEST(Family, refuses_what_it_does_not_understand) {
   struct {
     std::string text, message;

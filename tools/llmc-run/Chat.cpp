@@ -17,7 +17,7 @@ int Chat::run() {
 
 /// Says at once when this model cannot chat.
 int Chat::start() {
-  sampling_ = samplingOf(session_, options_);
+  sampling_ = samplingOf(model_, session_, options_);
   reset();
   if (!tokenize(model_, "", 0, tokens_))
     return fail();

@@ -36,9 +36,15 @@ bool show(const char *text, size_t bytes) {
   return fwrite(text, 1, bytes, stdout) == bytes && (bytes == 0 || fflush(stdout) == 0);
 }
 
-llmc_sampling samplingOf(llmc_session *session, const Options &options) {
+llmc_sampling samplingOf(llmc_model *model, llmc_session *session, const Options &options) {
   llmc_sampling s;
   llmc_session_sampling(session, &s);
+  if (options.isAutomatic) { // a restored session may have been drawn otherwise
+    llmc_sampling own;
+    llmc_model_sampling(model, &own);
+    s.temperature = own.temperature;
+    s.top_p = own.top_p;
+  }
   if (options.temperature)
     s.temperature = static_cast<float>(*options.temperature);
   if (options.topK)

@@ -29,8 +29,8 @@ bool tokenize(llmc_model *model, const std::string &text, int flags, std::vector
 /// To standard output at once; false when that is gone.
 bool show(const char *text, size_t bytes);
 
-/// The model's sampling parameters, with what the command line says instead.
-llmc_sampling samplingOf(llmc_session *session, const Options &options);
+/// The session's sampling parameters, with what the command line says instead.
+llmc_sampling samplingOf(llmc_model *model, llmc_session *session, const Options &options);
 
 /// Tokens one by one from a session, whether the model draws them so or several at once.
 class TokenSource {

@@ -34,6 +34,10 @@ public:
         return fail("--" + name + ": " + llmc_last_error());
     restored_ = llmc_session_tokens(session);
     loadSeconds_ = secondsSince(start);
+    if ((options_.isAutomatic || options_.isPrintingDecoding) && !llmc_model_text(model, "predicts"))
+      return fail(std::string(options_.isAutomatic ? "--temp auto" : "--print-decoding") +
+                  ": this model does not predict how to draw its tokens" +
+                  (options_.isAutomatic ? "; give a number" : ""));
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
     int code = options_.isChatting ? Chat(model, session, options_).run() : complete();
@@ -104,8 +108,9 @@ private:
   }
 
   int generate() {
-    llmc_sampling parameters = samplingOf(session_.get(), options_);
-    bool isShowingText = !options_.isPrintingTokens && llmc_model_info(model_.get(), LLMC_INFO_HAS_TOKENIZER);
+    llmc_sampling parameters = samplingOf(model_.get(), session_.get(), options_);
+    bool isShowingText = !options_.isPrintingTokens && !options_.isPrintingDecoding &&
+                         llmc_model_info(model_.get(), LLMC_INFO_HAS_TOKENIZER);
     std::unique_ptr<llmc_text_stream, Closer> stream;
     if (isShowingText) {
       llmc_text_stream *created = nullptr;
@@ -143,6 +148,14 @@ private:
           llmc_text_stream_push(stream.get(), token, &text, &bytes);
           isWritten = show(text, bytes);
         }
+      } else if (options_.isPrintingDecoding) {
+        float temperature, topP;
+        if (llmc_session_decoding(session_.get(), &temperature, &topP) != LLMC_OK)
+          return fail();
+        char line[64];
+        isWritten = show(
+            line, static_cast<size_t>(snprintf(line, sizeof line, "%d, %.6f, %.6f\n", token,
+                                               static_cast<double>(temperature), static_cast<double>(topP))));
       } else {
         std::string number = (made ? "," : "") + std::to_string(token);
         isWritten = show(number.data(), number.size());
@@ -157,7 +170,7 @@ private:
       llmc_text_stream_finish(stream.get(), &text, &bytes);
       isWritten = isWritten && show(text, bytes);
     }
-    isWritten = isWritten && show("\n", 1);
+    isWritten = isWritten && (options_.isPrintingDecoding || show("\n", 1));
     if (options_.isPrintingStats)
       printStats(parameters, ingestSeconds, made, firstSeconds, advanceSeconds);
     if (!isWritten)

@@ -220,6 +220,9 @@ absl::StatusOr<ImportedModel> readText(MLIRContext &context, const CompileComman
   if (!checkpoint.ok())
     return checkpoint.status();
   imported.checkpoint = std::move(*checkpoint);
+  if (!command.heads.empty())
+    if (absl::Status s = imported.checkpoint->add(command.heads); !s.ok())
+      return s;
   auto tokenizer = readTokenizerFiles(directory);
   if (!tokenizer.ok())
     return tokenizer.status();
@@ -351,7 +354,7 @@ absl::Status compile(const CompileCommand &command) {
     if (absl::Status s = runtime::checkWritable(command.output); !s.ok())
       return s;
   auto imported =
-      isText ? readText(context, command) : importHuggingFace(context, command.input, command.hasWeights);
+      isText ? readText(context, command) : importHuggingFace(context, command.input, command.hasWeights, command.heads);
   if (!imported.ok())
     return imported.status();
   OwningOpRef<ModuleOp> module = std::move(imported->model.module);

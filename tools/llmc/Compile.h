@@ -12,6 +12,7 @@ namespace llmc {
 struct CompileCommand {
   std::string input;          ///< directory or .mlir file
   std::string weights;        ///< directory with the weights of a .mlir file
+  std::string heads;          ///< directory of what is added to the model (AutoDeco's heads), or empty
   std::string output;         ///< -o; empty: text to standard output
   std::string target = "cpu"; ///< "cpu" or "cuda"
   std::vector<std::string> levels = {"native"};

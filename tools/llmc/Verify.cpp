@@ -42,7 +42,7 @@ private:
 };
 
 absl::StatusOr<OwningOpRef<ModuleOp>> modelOf(MLIRContext &context, const runtime::Artifact &artifact,
-                                              const std::string &directory) {
+                                              const std::string &directory, const std::string &heads) {
   if (std::optional<uint32_t> blob = artifact.plan().modelBlob) {
     StringRef text(reinterpret_cast<const char *>(artifact.blobData(*blob)), artifact.blobs()[*blob].bytes);
     llvm::SourceMgr sources;
@@ -59,7 +59,7 @@ absl::StatusOr<OwningOpRef<ModuleOp>> modelOf(MLIRContext &context, const runtim
     return absl::FailedPreconditionError(
         artifact.path() + ": has no text of its model to compare with (it was compiled from a later stage or "
                           "with --no-model-text); give the checkpoint's directory with --weights=DIR");
-  auto imported = importHuggingFace(context, directory);
+  auto imported = importHuggingFace(context, directory, /*weights=*/true, heads);
   if (!imported.ok())
     return imported.status();
   return std::move(imported->model.module);
@@ -378,6 +378,7 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
       return folder.status();
     CompileCommand compilation;
     compilation.input = command.input;
+    compilation.heads = command.heads;
     compilation.output = file = *folder + "/m.llmc";
     if (!command.levels.empty())
       compilation.levels = command.levels;
@@ -416,7 +417,7 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
 
   MLIRContext context;
   loadCompilerDialects(context);
-  auto model = modelOf(context, artifact, directory);
+  auto model = modelOf(context, artifact, directory, command.heads);
   if (!model.ok())
     return model.status();
   auto map = ModelMap::create(**model);
@@ -425,7 +426,7 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
   if (absl::Status s = checkSamePlan(map->planned(), artifact); !s.ok())
     return s;
   auto weights = directory.empty() ? weightsOfArtifact(artifact, **model, map->planned())
-                                   : weightsOfCheckpoint(directory);
+                                   : weightsOfCheckpoint(directory, command.heads);
   if (!weights.ok())
     return weights.status();
   Verifier verifier(**model, *map, **engine, *weights, report);
