@@ -210,7 +210,7 @@ absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file,
   HeadConfig config = readHeads(file);
   const Family *base = findFamily(type);
   if (file.status().ok() && (!base || base->buildOver))
-    file.fail("base_model_type", "no base that llmc knows; it knows " + familyNames(/*bases=*/true));
+    file.fail("base_model_type", "no family that llmc knows; it knows " + familyNames(/*bases=*/true));
   if (absl::Status status = file.status(); !status.ok())
     return status;
   bool hasAny = false;

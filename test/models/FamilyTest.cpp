@@ -257,14 +257,14 @@ TEST(Family, autodeco_stands_on_any_base_that_draws_from_logits) {
 }
 
 TEST(Family, autodeco_refuses_what_does_not_fit) {
-  const std::string kBases = "kimi_linear, llama, qwen2, qwen3, qwen3_moe";
+  const std::string kBases = "difflm, Dream, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe";
   struct {
     std::string text, message;
   } const kCases[] = {
       {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\"", "\"base_model_type\":\"mixtral\""),
-       "c: key \"base_model_type\" is \"mixtral\": no base that llmc knows; it knows " + kBases},
+       "c: key \"base_model_type\" is \"mixtral\": no family that llmc knows; it knows " + kBases},
       {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\"", "\"base_model_type\":\"autodeco\""),
-       "c: key \"base_model_type\" is \"autodeco\": no base that llmc knows; it knows " + kBases},
+       "c: key \"base_model_type\" is \"autodeco\": no family that llmc knows; it knows " + kBases},
       {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\",", ""),
        "c: key \"base_model_type\" is missing: expects a string; the file is incomplete or of another model "
        "family"},
