@@ -159,7 +159,7 @@ double chiSquared(const std::vector<int> &counts, const std::vector<double> &p, 
 
 // One mask after a prompt: its token is drawn from softmax(logits / T) over all ids but the mask, of those that top-k keeps where the
 // model's loop knows it. Seeds are fixed, so a bound of four standard deviations cannot fail by chance later.
-TEST(Canvas, TokensAreDrawnInProportion) {
+TEST(CanvasModel, TokensAreDrawnInProportion) {
   Model model("llada-b");
   const int32_t mask = 250;
   std::vector<int32_t> prompt = {7, 11, 13, 17, 19}, canvas = prompt, block(llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS));
@@ -199,13 +199,13 @@ TEST(Canvas, TokensAreDrawnInProportion) {
   }
 }
 
-TEST(Canvas, ErrorsSayWhatToDo) {
+TEST(CanvasModel, ErrorsSayWhatToDo) {
   Model model("llada-a");
   Session session(model);
   std::vector<int32_t> tokens(llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS));
   int64_t count;
   session.ingest({1, 2, 3});
-  EXPECT_EQ(llmc_fill(session.session, &kGreedy, tokens.data(), tokens.size(), &count), LLMC_INVALID_ARGUMENT);
+  EXPECT_EQ(llmc_fill(session.session, &kGreedy, tokens.data(), tokens.size(), &count), LLMC_UNSUPPORTED);
   EXPECT_STREQ(llmc_last_error(), "session 0 has all tokens that were asked for; begin a generation to say how many shall follow");
   EXPECT_EQ(llmc_set(session.session, "stepz", "3"), LLMC_NOT_FOUND);
   EXPECT_STREQ(llmc_last_error(), "this model has no setting 'stepz'; it has block, steps, remask, threshold, factor, cache");
