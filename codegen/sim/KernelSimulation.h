@@ -7,6 +7,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "runtime/sim/SimThread.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace llmc {
@@ -59,6 +60,14 @@ private:
   bool isChecked(Value address);
   void check(Op *op, sim::Function function, Value address, mlir::Type type);
   void checkAtomic(Op *op, Value address, mlir::Type type, uint32_t order);
+  mlir::LogicalResult rewriteMbarrier(Op *op);
+  mlir::LogicalResult rewriteBulk(Op *op);
+  mlir::LogicalResult rewriteWgmma(Op *op);
+  Value frame(mlir::Type element, int64_t count);
+  mlir::LogicalResult mbarrier(Op *op, sim::MbarrierOp kind, Value address, Value operand);
+  mlir::LogicalResult tensorCopy(Op *op, Value map, Value shared, Value mbarrier, mlir::ValueRange coordinates);
+  mlir::LogicalResult multiplyWarpgroup(mlir::NVVM::WgmmaMmaAsyncOp op);
+  void settleAccumulator(mlir::LLVM::ExtractValueOp op);
   mlir::LogicalResult barrier(Op *op, Value id, Value threads, sim::BarrierKind kind, Value predicate);
   mlir::LogicalResult shuffle(mlir::NVVM::ShflOp op);
   mlir::LogicalResult multiply(mlir::NVVM::MmaOp op);
@@ -72,6 +81,7 @@ private:
   mlir::OpBuilder b;
   mlir::Type pointer;
   Value thread, functions, sharedBase, operandWords, resultWords;
+  llvm::DenseSet<mlir::Type> accumulators; ///< types of the kernel's wgmma results
   llvm::StringMap<unsigned> numbers; ///< of the ops seen so far, by name
 };
 

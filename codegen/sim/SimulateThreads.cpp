@@ -77,7 +77,11 @@ LogicalResult KernelSimulation::run() {
   if (kernel.getFunctionType().getReturnType() != LLVM::LLVMVoidType::get(b.getContext()))
     return kernel.emitError("expects a kernel without result");
   SmallVector<Operation *> ops;
-  kernel.walk([&](Operation *op) { ops.push_back(op); });
+  kernel.walk([&](Operation *op) {
+    ops.push_back(op);
+    if (auto wgmma = dyn_cast<NVVM::WgmmaMmaAsyncOp>(op))
+      accumulators.insert(wgmma.getResults().getType());
+  });
   changeSignature();
   for (Operation *op : ops)
     if (op != kernel.getOperation() && failed(rewrite(op)))
@@ -150,7 +154,9 @@ void KernelSimulation::changeSignature() {
   Value parameters = entry.addArgument(pointer, loc());
   for (BlockArgument arg : old) {
     Value place = member(pointer, parameters, 8 * arg.getArgNumber());
-    arg.replaceAllUsesWith(member(inOneSpace(arg.getType()), place, 0));
+    // A parameter by value (a tensor map) is where the launch says.
+    bool isByValue = kernel.getArgAttr(arg.getArgNumber(), LLVM::LLVMDialect::getByValAttrName()) != nullptr;
+    arg.replaceAllUsesWith(isByValue ? place : member(inOneSpace(arg.getType()), place, 0));
   }
   functions = member(pointer, thread, offsetof(sim::Thread, functions));
   sharedBase = member(pointer, thread, offsetof(sim::Thread, shared));
@@ -251,6 +257,10 @@ LogicalResult KernelSimulation::rewriteMemory(Operation *op) {
                     kReadsAndWrites | sim::kAtomicSpins | orderBits(atomic.getSuccessOrdering()) |
                         orderBits(atomic.getFailureOrdering()));
         atomic.removeSyncscopeAttr();
+        return success();
+      })
+      .Case<LLVM::ExtractValueOp>([&](LLVM::ExtractValueOp op) {
+        settleAccumulator(op);
         return success();
       })
       .Case<LLVM::FenceOp>([&](LLVM::FenceOp fence) {

@@ -16,10 +16,11 @@ using Stream = struct StreamHandle *;
 inline constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3,
                         kNoDevice = 100, kInvalidDevice = 101, kInvalidImage = 200, kNoBinaryForGpu = 209,
                         kInvalidPtx = 218, kUnsupportedPtxVersion = 222, kNotFound = 500,
-                        kIllegalAddress = 700, kLaunchFailed = 719;
+                        kIllegalAddress = 700, kLaunchFailed = 719,
+                        kCooperativeLaunchTooLarge = 720;
 // CUdevice_attribute
 inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76,
-                     kMaxSharedBytesOptIn = 97;
+                     kCooperativeLaunch = 95, kMaxSharedBytesOptIn = 97;
 // CUfunction_attribute
 inline constexpr int kMaxDynamicSharedBytes = 8;
 
@@ -52,6 +53,8 @@ inline const char *errorName(Result code) {
     return "CUDA_ERROR_ILLEGAL_ADDRESS";
   case kLaunchFailed:
     return "CUDA_ERROR_LAUNCH_FAILED";
+  case kCooperativeLaunchTooLarge:
+    return "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE";
   }
   return nullptr;
 }

@@ -72,8 +72,10 @@ void Block::completeBarrier(uint32_t id) {
     if (fiber->state == State::atBarrier && fiber->barrier == id)
       fiber->known.publish(builder, grid.now);
   }
-  if (!barrier.threads && alive_ == grid.threads)
+  if (!barrier.threads && alive_ == grid.threads) {
     builder.passBarrier(first, grid.now);
+    grid.readers.prune();
+  }
   ++grid.now;
   ViewPointer view = builder.finish();
   for (Fiber *fiber : barrier.arrived) {

@@ -69,10 +69,11 @@ struct Knowledge {
 
   /// Up to when `actor`'s accesses happened before the thread's next one.
   Stamp seen(Actor actor) const {
+    const Stamp learnt = view ? view->seen(actor) : 0;
     for (const Engine &engine : engines)
       if (engine.actor == actor)
-        return engine.done;
-    return actor == self ? UINT32_MAX : view ? view->seen(actor) : 0;
+        return engine.done > learnt ? engine.done : learnt;
+    return actor == self ? UINT32_MAX : learnt;
   }
   Stamp fenced(Actor actor) const {
     Stamp known = actor == self ? fencedStamp : view ? view->fenced(actor) : 0;

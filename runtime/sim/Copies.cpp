@@ -5,6 +5,14 @@
 
 namespace llmc::sim {
 
+void Block::moveCopies(std::vector<CopyGroup::Copy> &copies) {
+  for (const CopyGroup::Copy &copy : copies) {
+    memcpy(copy.to, copy.from, copy.fromBytes);
+    memset(static_cast<uint8_t *>(copy.to) + copy.fromBytes, 0, copy.bytes - copy.fromBytes);
+  }
+  copies.clear();
+}
+
 void Block::copyAsync(Fiber &fiber, void *to, const void *from, uint32_t bytes, uint32_t fromBytes) {
   auto target = reinterpret_cast<uintptr_t>(to), source = reinterpret_cast<uintptr_t>(from);
   if (fromBytes > bytes)
@@ -12,9 +20,8 @@ void Block::copyAsync(Fiber &fiber, void *to, const void *from, uint32_t bytes, 
   expectAligned(fiber, target, bytes);
   expectAligned(fiber, source, bytes);
   expectShared(fiber, target, bytes);
-  if (fiber.copies.empty() || fiber.copies.back().stamp) {
+  if (fiber.copies.empty() || fiber.copies.back().stamp)
     fiber.copies.emplace_back();
-  }
   // The group's time is that of its commit; until then its copies are later than anything waited for.
   Knowledge::Engine &engine = fiber.known.engines[static_cast<int>(Engine::copies)];
   engine.actor = grid.engine(fiber, Engine::copies);
@@ -38,10 +45,9 @@ void Block::waitForCopies(Fiber &fiber, uint32_t pending) {
     --committed;
   for (; committed > pending; --committed) {
     CopyGroup &group = fiber.copies.front();
-    for (const CopyGroup::Copy &copy : group.copies) {
-      memcpy(copy.to, copy.from, copy.fromBytes);
-      memset(static_cast<uint8_t *>(copy.to) + copy.fromBytes, 0, copy.bytes - copy.fromBytes);
-    }
+    if (group.deferred)
+      moveCopies(*group.deferred);
+    moveCopies(group.copies);
     fiber.known.engines[static_cast<int>(Engine::copies)].done = group.stamp;
     fiber.copies.pop_front();
   }

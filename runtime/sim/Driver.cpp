@@ -4,6 +4,8 @@
 #include "runtime/cuda/DriverApi.h"
 #include "runtime/sim/Launch.h"
 #include "runtime/sim/SimControl.h"
+#include "runtime/sim/TensorMap.h"
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -59,6 +61,10 @@ Device &device() {
   static Device *d = new Device; // outlives every user
   return *d;
 }
+
+constexpr int kProcessors = 4;
+constexpr uint64_t kThreadsPerProcessor = 2048;
+uint64_t sharedPerProcessor() { return (device().major >= 9 ? 228 : 164) << 10; }
 
 /// What calls answer when there is no better reason: the error of an earlier launch stays.
 Result state() { return device().isInitialised ? device().sticky : kNotInitialized; }
@@ -130,7 +136,10 @@ LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
     *value = device().minor;
     return kSuccess;
   case kMultiprocessorCount:
-    *value = 4;
+    *value = kProcessors;
+    return kSuccess;
+  case kCooperativeLaunch:
+    *value = 1;
     return kSuccess;
   case kMaxSharedBytesOptIn:
     *value = device().major >= 9 ? 227 << 10 : 163 << 10;
@@ -258,26 +267,29 @@ LLMC_EXPORT Result cuStreamCreate(Stream *stream, unsigned) {
 LLMC_EXPORT Result cuStreamDestroy_v2(Stream) { return kSuccess; }
 LLMC_EXPORT Result cuStreamSynchronize(Stream) { return state(); }
 
-LLMC_EXPORT Result cuLaunchKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
-                                  unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
-                                  Stream, void **parameters, void **extra) {
+/// Runs a grid. A launch that would not be accepted answers why.
+static Result launch(Function &function, const unsigned grid[3], const unsigned block[3],
+                     unsigned sharedBytes, void **parameters, bool isCooperative) {
   if (Result r = state())
     return r;
-  auto &function = *static_cast<Function *>(handle);
-  uint64_t threads = uint64_t(blockX) * blockY * blockZ;
-  if (!gridX || !gridY || !gridZ || threads == 0 || threads > 1024 ||
-      sharedBytes > function.maxDynamicShared || extra)
+  uint64_t threads = uint64_t(block[0]) * block[1] * block[2], blocks = uint64_t(grid[0]) * grid[1] * grid[2];
+  if (blocks == 0 || threads == 0 || threads > 1024 || sharedBytes > function.maxDynamicShared)
     return kInvalidValue;
   Device &d = device();
   std::lock_guard<std::mutex> lock(d.mutex);
+  // Blocks that wait for each other must all be resident; how many are is what occupancy would allow.
+  const uint64_t used = function.staticShared + sharedBytes + (1 << 10);
+  const uint64_t resident = std::min<uint64_t>(kThreadsPerProcessor / threads, sharedPerProcessor() / used);
+  if (isCooperative && blocks > resident * kProcessors)
+    return kCooperativeLaunchTooLarge;
   sim::Launch launch;
   launch.kernel = function.name;
   launch.code = function.code;
   launch.parameters = parameters;
-  const unsigned grid[3] = {gridX, gridY, gridZ}, block[3] = {blockX, blockY, blockZ};
-  memcpy(launch.grid, grid, sizeof grid);
-  memcpy(launch.block, block, sizeof block);
+  memcpy(launch.grid, grid, sizeof launch.grid);
+  memcpy(launch.block, block, sizeof launch.block);
   launch.sharedBytes = function.staticShared + sharedBytes;
+  launch.isCooperative = isCooperative;
   launch.isAllocated = [&d](uintptr_t address, uint64_t bytes) { return d.isAllocated(address, bytes); };
   std::string report = sim::run(launch);
   if (!report.empty()) {
@@ -285,6 +297,39 @@ LLMC_EXPORT Result cuLaunchKernel(void *handle, unsigned gridX, unsigned gridY, 
     d.report = report;
     d.sticky = report.find("out of bounds") != std::string::npos ? kIllegalAddress : kLaunchFailed;
   }
+  return kSuccess;
+}
+
+LLMC_EXPORT Result cuLaunchKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                  unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
+                                  Stream, void **parameters, void **extra) {
+  const unsigned grid[3] = {gridX, gridY, gridZ}, block[3] = {blockX, blockY, blockZ};
+  return extra ? kInvalidValue
+               : launch(*static_cast<Function *>(handle), grid, block, sharedBytes, parameters, false);
+}
+LLMC_EXPORT Result cuLaunchCooperativeKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                             unsigned blockX, unsigned blockY, unsigned blockZ,
+                                             unsigned sharedBytes, Stream, void **parameters) {
+  const unsigned grid[3] = {gridX, gridY, gridZ}, block[3] = {blockX, blockY, blockZ};
+  return launch(*static_cast<Function *>(handle), grid, block, sharedBytes, parameters, true);
+}
+
+/// As cuda.h declares it; `map` is 128 bytes at a multiple of 64.
+LLMC_EXPORT Result cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, void *address,
+                                          const uint64_t *extents, const uint64_t *strides,
+                                          const uint32_t *box, const uint32_t *elementStrides, int interleave,
+                                          int swizzle, int, int fill) {
+  sim::TensorMap made;
+  std::string wrong =
+      sim::encodeTiled(made, type, rank, reinterpret_cast<uintptr_t>(address), extents, strides, box,
+                       elementStrides, interleave, swizzle, fill);
+  if (!wrong.empty()) {
+    fprintf(stderr, "llmc-sim: cuTensorMapEncodeTiled: %s\n", wrong.c_str());
+    device().report = "cuTensorMapEncodeTiled: " + wrong;
+    return kInvalidValue;
+  }
+  memset(map, 0, 128);
+  memcpy(map, &made, sizeof made);
   return kSuccess;
 }
 

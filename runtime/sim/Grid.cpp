@@ -112,6 +112,34 @@ Functions makeFunctions() {
     else
       fiber.block->waitForCopies(fiber, pending);
   };
+  f.mbarrier = [](Thread *t, const char *what, MbarrierOp op, void *address, uint64_t operand) {
+    Fiber &fiber = fiberOf(t, what);
+    return fiber.block->mbarrier(fiber, op, asNumber(address), operand);
+  };
+  f.bulkCopy = [](Thread *t, const char *what, void *to, const void *from, uint32_t bytes, void *mbarrier) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->bulkCopy(fiber, to, from, bytes, mbarrier);
+  };
+  f.tensorCopy = [](Thread *t, const char *what, const TensorCopy *copy) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->tensorCopy(fiber, *copy);
+  };
+  f.bulkGroup = [](Thread *t, const char *what, BulkStep step, uint32_t pending) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->bulkGroup(fiber, step, pending);
+  };
+  f.wgmmaGroup = [](Thread *t, const char *what, WgmmaStep step, uint32_t pending) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->wgmmaGroup(fiber, step, pending);
+  };
+  f.wgmma = [](Thread *t, const char *what, const WgmmaShape *shape, uint64_t a, uint64_t b, uint32_t *sums) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->wgmma(fiber, *shape, a, b, sums);
+  };
+  f.accumulator = [](Thread *t, const char *what, uint32_t word) {
+    Fiber &fiber = fiberOf(t, what);
+    return fiber.block->accumulator(fiber, word);
+  };
   return f;
 }
 
@@ -135,7 +163,10 @@ void Block::begin(uint32_t newNumber) {
   first = 1 + number * grid.actorsPerBlock;
   alive_ = grid.threads;
   barriers_.clear();
+  mbarriers_.clear();
+  warpgroups_.clear();
   shadow_->clear(++grid.now);
+  grid.readers.prune();
   memset(shared_, 0xff, grid.launch.sharedBytes);
   for (uint32_t i = 0; i < grid.threads; ++i)
     start(fibers_[i], i);
@@ -178,6 +209,7 @@ void Block::start(Fiber &fiber, uint32_t thread) {
 void Block::fiberMain(Fiber *fiber) {
   Grid &grid = fiber->block->grid;
   grid.launch.code(fiber, grid.launch.parameters);
+  fiber->block->expectNothingInFlight(*fiber);
   fiber->state = State::done;
   --fiber->block->alive_;
   grid.hasProgressed = true;
@@ -255,19 +287,30 @@ std::string Block::describeWaiting() const {
     if (fiber.state != State::done)
       return "block " + std::to_string(number) + ": thread " + std::to_string(fiber.number) +
              " waits for ever" +
-             (fiber.state == State::atBarrier ? " at barrier " + std::to_string(fiber.barrier) : "") +
+             (fiber.state == State::atBarrier    ? " at barrier " + std::to_string(fiber.barrier)
+              : fiber.state == State::atMbarrier ? " for parity " + std::to_string(fiber.parity) + describeMbarrier(fiber.mbarrier)
+                                                 : "") +
              (fiber.what && *fiber.what ? " (" + std::string(fiber.what) + ")" : "");
   return "";
 }
 
 Grid::Grid(const Launch &l)
-    : launch(l), threads(threadsOf(l.block)), actorsPerBlock(4 * threads + 512) {}
+    : launch(l), threads(threadsOf(l.block)), actorsPerBlock(4 * threads + kBlockEngines) {}
 
 Stamp Grid::doneBy(Actor engine) const {
   uint32_t local = (engine - 1) % actorsPerBlock;
-  for (const auto &block : blocks_)
-    if (block->number == blockOf(engine) && local < 4 * threads)
+  for (const auto &block : blocks_) {
+    if (block->number != blockOf(engine))
+      continue;
+    if (local < 4 * threads)
       return block->fibers_[local % threads].known.engines[local / threads - 1].done;
+    for (const auto &[number, warpgroup] : block->warpgroups_)
+      if (warpgroup.engine == engine)
+        return warpgroup.done;
+    for (const auto &[address, barrier] : block->mbarriers_)
+      if (barrier.engine == engine && barrier.completed)
+        return barrier.completed->seen(engine);
+  }
   return 0;
 }
 
@@ -302,6 +345,8 @@ void Grid::schedule() {
     }
     if (isDone)
       return;
+    for (auto &block : blocks_)
+      hasProgressed = hasProgressed || block->completePending();
     if (hasProgressed)
       idle = -1;
   }

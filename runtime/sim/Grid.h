@@ -5,6 +5,7 @@
 #include "runtime/sim/Launch.h"
 #include "runtime/sim/Shadow.h"
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,7 +18,7 @@ class Block;
 class Grid;
 
 /// `spinning`: gave way to the others at an atomic access.
-enum class State : uint8_t { ready, spinning, atBarrier, atWarp, done };
+enum class State : uint8_t { ready, spinning, atBarrier, atWarp, atMbarrier, atWarpgroup, done };
 
 /// Engines that belong to one thread (Knowledge::engines).
 enum class Engine : uint8_t { copies, bulkReads, bulkWrites };
@@ -31,6 +32,14 @@ struct CopyGroup {
   };
   Stamp stamp = 0;
   std::vector<Copy> copies;
+  std::shared_ptr<std::vector<Copy>> deferred; ///< those that an mbarrier counts too: whoever is first moves them
+};
+
+/// Copies from shared to global memory of one bulk group.
+struct BulkGroup {
+  Stamp stamp = 0;
+  bool isRead = false;
+  std::vector<std::function<void()>> copies;
 };
 
 struct Fiber : Thread {
@@ -50,6 +59,17 @@ struct Fiber : Thread {
   // The barrier at which it waits.
   uint32_t barrier, predicate, reduced;
   std::deque<CopyGroup> copies;
+  std::deque<BulkGroup> bulkGroups;
+  // The mbarrier at which it waits.
+  uintptr_t mbarrier;
+  uint64_t parity;
+  // The wgmma at which it waits.
+  const WgmmaShape *shape;
+  uint64_t descriptorA, descriptorB;
+  uint32_t *sums;
+  bool isFenced;   ///< since its last wait
+  uint32_t groups; ///< committed
+  Stamp waited;    ///< up to which its warpgroup's work was waited for
 };
 
 /// One of a block's 16 barriers.
@@ -59,6 +79,40 @@ struct Barrier {
   std::vector<Fiber *> arrived;
   std::vector<const char *> sites; ///< of the arrivals
   ViewBuilder published;           ///< by those that did not wait
+};
+
+/// An mbarrier; in memory there is only a mark.
+struct Mbarrier {
+  uint32_t expected = 0;
+  int64_t pending = 0, bytes = 0;
+  uint64_t phase = 0; ///< phases completed
+  Actor engine = 0;   ///< of the copies that it counts
+  ViewBuilder arriving;
+  ViewPointer completed; ///< what was published in the last phase
+};
+
+/// Work that completes at a time of its own: last of all.
+struct Pending {
+  uintptr_t mbarrier;
+  uint32_t bytes;  ///< that the mbarrier counts
+  bool isArrival;  ///< counts as an arrival instead
+  Actor engine;
+  Stamp stamp;
+  std::function<void()> work;
+};
+
+/// The accumulators of a wgmma, as a matrix of 64 rows.
+struct Accumulators {
+  uint32_t sequence = 0, n = 0;
+  Stamp stamp = 0; ///< of its group; 0: not committed
+  std::vector<float> values;
+};
+struct Warpgroup {
+  Actor engine = 0;
+  uint32_t sequence = 0;
+  Stamp done = 0;
+  std::vector<Accumulators> results; ///< the latest, by sequence modulo the size
+  std::vector<Stamp> groups;         ///< when each was committed
 };
 
 /// A resident thread block.
@@ -71,6 +125,7 @@ public:
   void step();
   bool isDone() const { return alive_ == 0; }
   std::string describeWaiting() const;
+  std::string describeMbarrier(uintptr_t address) const;
 
   // Memory.cpp
   void access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite, const Accessor &who);
@@ -89,6 +144,16 @@ public:
   void copyAsync(Fiber &fiber, void *to, const void *from, uint32_t bytes, uint32_t fromBytes);
   void commitCopies(Fiber &fiber);
   void waitForCopies(Fiber &fiber, uint32_t pending);
+  // Mbarriers.cpp
+  uint64_t mbarrier(Fiber &fiber, MbarrierOp op, uintptr_t address, uint64_t operand);
+  // BulkCopies.cpp
+  void bulkCopy(Fiber &fiber, void *to, const void *from, uint32_t bytes, void *mbarrier);
+  void tensorCopy(Fiber &fiber, const TensorCopy &copy);
+  void bulkGroup(Fiber &fiber, BulkStep step, uint32_t pending);
+  // Wgmma.cpp
+  void wgmmaGroup(Fiber &fiber, WgmmaStep step, uint32_t pending);
+  void wgmma(Fiber &fiber, const WgmmaShape &shape, uint64_t a, uint64_t b, uint32_t *sums);
+  uint32_t accumulator(Fiber &fiber, uint32_t word);
 
   Accessor plain(const Fiber &fiber) const { return {fiber.known, fiber.known.self, fiber.known.stamp}; }
   /// Called on a fiber's stack: ends the launch with a report about `fiber`; the running one is not resumed.
@@ -115,6 +180,21 @@ private:
   void expectCompany(Fiber &fiber);
   /// Performs the operation of the warp that begins with thread `start`; all of its mask are there.
   void perform(Fiber &fiber, uint32_t start);
+  static void moveCopies(std::vector<CopyGroup::Copy> &copies);
+  Mbarrier &mbarrierAt(Fiber &fiber, uintptr_t address);
+  void arrive(Fiber &fiber, Mbarrier &barrier, uintptr_t address, uint64_t count);
+  void arriveAfterCopies(Fiber &fiber, Mbarrier &barrier, uintptr_t address, bool counts);
+  void completePhase(Mbarrier &barrier, uintptr_t address);
+  /// Lets the oldest pending work happen; false when there is none.
+  bool completePending();
+  /// Reports what a thread that ends has left in flight.
+  void expectNothingInFlight(Fiber &fiber);
+  void loadBulk(Fiber &fiber, uintptr_t to, uint64_t bytes, uintptr_t mbarrier, std::function<void()> work);
+  void storeBulk(Fiber &fiber, uintptr_t from, uint64_t bytes, std::function<void()> work);
+  Warpgroup &warpgroupOf(Fiber &fiber);
+  void multiplyWarpgroup(Fiber &fiber);
+  void gatherMatrix(Fiber &fiber, uint64_t descriptor, uint32_t rows, uint32_t k, MatrixType type,
+                    bool isKMajor, const Accessor &who, std::vector<float> &values);
   bool isBarrierComplete(const Barrier &barrier) const;
   void completeBarrier(uint32_t id);
   void fail(const Fiber &fiber, const std::string &text);
@@ -124,6 +204,9 @@ private:
   std::vector<Fiber> fibers_;
   std::unique_ptr<Shadow> shadow_;
   std::map<uint32_t, Barrier> barriers_;
+  std::map<uintptr_t, Mbarrier> mbarriers_;
+  std::deque<Pending> pending_;
+  std::map<uint32_t, Warpgroup> warpgroups_;
   uint32_t alive_ = 0;
 };
 
@@ -147,6 +230,9 @@ public:
   bool isThread(Actor actor) const { return (actor - 1) % actorsPerBlock < threads; }
   /// Up to when an engine's work has been waited for by the thread that it belongs to.
   Stamp doneBy(Actor engine) const;
+  /// An engine of the block, from 0: mbarriers by their place, then warpgroups.
+  Actor blockEngine(const Block &block, uint32_t index) const { return block.first + 4 * threads + index; }
+  static constexpr uint32_t kMbarriers = 480, kBlockEngines = 512;
 
   // Memory outside of shared memory (Memory.cpp).
   struct Buffer {

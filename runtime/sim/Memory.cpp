@@ -173,7 +173,11 @@ std::string Grid::nameOf(Actor actor) const {
   const std::string thread = "thread " + std::to_string(local % threads);
   if (local < threads)
     return thread;
-  static const char *const kNames[] = {"a cp.async of ", "a bulk copy of ", "a bulk copy of "};
+  if (local >= 4 * threads + kMbarriers)
+    return "a wgmma of the warpgroup of thread " + std::to_string((local - 4 * threads - kMbarriers) * 128);
+  if (local >= 4 * threads)
+    return "a bulk copy that an mbarrier counts";
+  static const char *const kNames[] = {"a cp.async of ", "a bulk store of ", "a bulk store of "};
   return kNames[local / threads - 1] + thread;
 }
 

@@ -8,52 +8,78 @@ namespace llmc::sim {
 
 static constexpr uint32_t kAtomicBit = 1u << 31, kSetBit = 1u << 31;
 
-uint32_t ReaderSets::child(uint32_t parent, Actor actor, Stamp stamp) {
-  auto [place, isNew] = children_.try_emplace({parent, actor, stamp}, static_cast<uint32_t>(nodes_.size()));
-  if (isNew) {
-    const Node above = nodes_[parent];
-    Actor block = kinds.threadBlock(actor);
-    nodes_.push_back(
-        {parent, actor, stamp, std::max(above.latest, stamp), parent && above.block != block ? 0 : block});
+static constexpr uint32_t kLanes = 32;
+static constexpr size_t kManySets = 1 << 16;
+
+ReaderSets::Member ReaderSets::memberOf(Actor actor, Stamp stamp) const {
+  Actor block = kinds.threadBlock(actor);
+  uint32_t lane = block ? (actor - block) % kLanes : 0;
+  return {actor - lane, 1u << lane, stamp, block};
+}
+
+/// A lane of `member` that did not happen before `who`'s access, or 0.
+Actor ReaderSets::unorderedOf(const Member &member, const Accessor &who) {
+  if (member.block && who.known.view && member.stamp <= who.known.view->barrierOf(member.block))
+    return 0;
+  for (uint32_t lanes = member.lanes; lanes; lanes &= lanes - 1) {
+    Actor actor = member.first + static_cast<uint32_t>(__builtin_ctz(lanes));
+    if (member.stamp > who.known.seen(actor))
+      return actor;
   }
+  return 0;
+}
+
+uint32_t ReaderSets::child(uint32_t parent, const Member &member) {
+  auto [place, isNew] =
+      children_.try_emplace({parent, member}, base_ + 1 + static_cast<uint32_t>(nodes_.size()));
+  if (isNew)
+    nodes_.push_back({parent, member});
   return place->second;
 }
 
 uint32_t ReaderSets::pair(Actor first, Stamp firstStamp, const Accessor &who) {
-  return child(child(0, first, firstStamp), who.actor, who.stamp);
+  return add(child(0, memberOf(first, firstStamp)), who);
 }
 
 uint32_t ReaderSets::add(uint32_t set, const Accessor &who) {
-  Edge edge{set, who.actor, who.stamp};
-  if (auto known = added_.find(edge); known != added_.end())
+  if (!isKnown(set))
+    return 0;
+  const Member mine = memberOf(who.actor, who.stamp);
+  if (auto known = added_.find({set, mine}); known != added_.end())
     return known->second;
-  std::vector<std::pair<Actor, Stamp>> kept;
-  bool isMember = false;
-  for (uint32_t n = set; n; n = nodes_[n].parent) {
-    isMember |= nodes_[n].actor == who.actor && nodes_[n].stamp == who.stamp;
-    if (nodes_[n].stamp > who.known.seen(nodes_[n].actor))
-      kept.push_back({nodes_[n].actor, nodes_[n].stamp});
+  Member merged = mine;
+  std::vector<Member> kept;
+  for (uint32_t n = set; n; n = node(n).parent) {
+    const Member &member = node(n).member;
+    if (member.first == mine.first && member.stamp == mine.stamp)
+      merged.lanes |= member.lanes;
+    else if (member.stamp == mine.stamp || unorderedOf(member, who)) // of one time is hardly ever ordered
+      kept.push_back(member);
   }
-  uint32_t result = set;
-  if (!isMember) {
-    result = 0;
-    for (size_t i = kept.size(); i-- > 0;)
-      result = child(result, kept[i].first, kept[i].second);
-    if (result)
-      result = child(result, who.actor, who.stamp);
-  }
-  added_[edge] = result;
+  uint32_t result = 0;
+  for (size_t i = kept.size(); i-- > 0;)
+    result = child(result, kept[i]);
+  if (result || merged.lanes != mine.lanes)
+    result = child(result, merged);
+  added_[{set, mine}] = result;
   return result;
 }
 
 Actor ReaderSets::unordered(uint32_t set, const Accessor &who) const {
-  const Node &last = nodes_[set];
-  if (last.block && who.known.view && last.latest <= who.known.view->barrierOf(last.block))
-    return 0;
-  for (uint32_t n = set; n; n = nodes_[n].parent)
-    if (nodes_[n].stamp > who.known.seen(nodes_[n].actor))
-      return nodes_[n].actor;
+  if (isKnown(set))
+    for (uint32_t n = set; n; n = node(n).parent)
+      if (Actor actor = unorderedOf(node(n).member, who))
+        return actor;
   return 0;
+}
+
+void ReaderSets::prune() {
+  if (nodes_.size() < kManySets)
+    return;
+  base_ += static_cast<uint32_t>(nodes_.size());
+  nodes_.clear();
+  children_.clear();
+  added_.clear();
 }
 
 Shadow::Shadow(uintptr_t base, uint64_t bytes, bool isPrivate, ReaderSets &readers)

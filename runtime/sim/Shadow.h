@@ -25,13 +25,14 @@ struct Finding {
   uint64_t offset = 0; ///< in the access
 };
 
-/// Sets of readers of which none happened before another, as paths in a tree: equal sets have equal numbers.
+/// Sets of readers of which none happened before another, as paths in a tree whose nodes are lanes of one
+/// warp that read at one time (or an engine). Equal sets have equal numbers.
 class ReaderSets {
 public:
   /// What the numbers of actors mean.
   struct Kinds {
-    virtual Actor threadBlock(Actor actor) const = 0; ///< first actor of a thread's block; 0: no thread
-    virtual bool isAsyncProxy(Actor actor) const = 0;  ///< whether its writes need no fence
+    virtual Actor threadBlock(Actor actor) const = 0;    ///< first actor of a thread's block; 0: no thread
+    virtual bool isAsyncProxy(Actor actor) const = 0;    ///< whether its writes need no fence
     virtual ~Kinds() = default;
   };
   explicit ReaderSets(const Kinds &kinds) : kinds(kinds) {}
@@ -41,30 +42,45 @@ public:
   uint32_t add(uint32_t set, const Accessor &who);
   /// A reader of the set that did not happen before `who`'s access, or 0.
   Actor unordered(uint32_t set, const Accessor &who) const;
+  /// At a barrier of a block: forgets the sets when there are many. Their numbers mean no one then.
+  void prune();
 
   const Kinds &kinds;
 
 private:
+  struct Member {
+    Actor first; ///< of the warp, or the engine
+    uint32_t lanes;
+    Stamp stamp;
+    Actor block; ///< 0: an engine
+    bool operator==(const Member &m) const {
+      return first == m.first && lanes == m.lanes && stamp == m.stamp;
+    }
+  };
   struct Node {
     uint32_t parent;
-    Actor actor;
-    Stamp stamp, latest; ///< of this node, of the path
-    Actor block;         ///< of which all of the path are threads, or 0
+    Member member;
   };
   struct Edge {
     uint32_t from;
-    Actor actor;
-    Stamp stamp;
-    bool operator==(const Edge &e) const { return from == e.from && actor == e.actor && stamp == e.stamp; }
+    Member to;
+    bool operator==(const Edge &e) const { return from == e.from && to == e.to; }
   };
   struct Hash {
     size_t operator()(const Edge &e) const {
-      return (uint64_t(e.from) << 32 | e.actor) * 0x9e3779b97f4a7c15u ^ e.stamp * 0xc2b2ae3d27d4eb4fu;
+      uint64_t h = (uint64_t(e.from) << 32 | e.to.first) * 0x9e3779b97f4a7c15u;
+      h ^= (uint64_t(e.to.lanes) << 32 | e.to.stamp) * 0xc2b2ae3d27d4eb4fu;
+      return h ^ h >> 29;
     }
   };
-  uint32_t child(uint32_t parent, Actor actor, Stamp stamp);
+  Member memberOf(Actor actor, Stamp stamp) const;
+  static Actor unorderedOf(const Member &member, const Accessor &who);
+  uint32_t child(uint32_t parent, const Member &member);
+  bool isKnown(uint32_t set) const { return set > base_; }
+  const Node &node(uint32_t set) const { return nodes_[set - base_ - 1]; }
 
-  std::vector<Node> nodes_{{0, 0, 0, 0, 0}};
+  uint32_t base_ = 0; ///< sets up to this number are forgotten
+  std::vector<Node> nodes_;
   std::unordered_map<Edge, uint32_t, Hash> children_, added_;
 };
 

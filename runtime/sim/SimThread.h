@@ -6,7 +6,7 @@
 
 namespace llmc::sim {
 
-inline constexpr int64_t kAbiVersion = 2;
+inline constexpr int64_t kAbiVersion = 3;
 
 struct Thread;
 
@@ -27,10 +27,47 @@ enum class MatrixType : uint32_t { f16, bf16, tf32 };
 ///   mma      MatrixType, K, A's words, B's words, 4 of C           4 of D (m16n8kK)
 ///   ldmatrix number, whether transposed, address (2 words)         `number` words
 ///   stmatrix number, whether transposed, address (2 words), words  -
-enum class WarpOp : uint32_t { sync, shuffle, vote, redux, elect, mma, ldmatrix, stmatrix };
+///   aligned  - (all lanes are at one instruction)                  -
+enum class WarpOp : uint32_t { sync, shuffle, vote, redux, elect, mma, ldmatrix, stmatrix, aligned };
 
 enum class BarrierKind : uint32_t { sync, arrive, popc, bitAnd, bitOr };
 enum class FenceKind : uint32_t { memory, asyncProxy };
+/// What is done at an mbarrier. The operand is a number of arrivals, of bytes, a state or a parity; what has a
+/// result gives a state or whether the phase has completed.
+enum class MbarrierOp : uint32_t {
+  init,
+  invalidate,
+  arrive,
+  arriveNoComplete,
+  arriveDrop,
+  expectBytes,
+  arriveExpectBytes,
+  completeBytes,
+  testState,
+  testParity,
+  waitParity,
+  arriveAfterCopies,     ///< cp.async.mbarrier.arrive
+  arriveAfterCopiesNoInc ///< ... .noinc
+};
+enum class BulkStep : uint32_t { commit, wait, waitRead };
+enum class WgmmaStep : uint32_t { fence, commit, wait };
+
+/// Operands of wgmma.mma_async: m64n`n`k16 or k8.
+struct WgmmaShape {
+  uint32_t n;
+  MatrixType type;
+  uint8_t isAKMajor, isBKMajor, accumulates, negatesA, negatesB;
+};
+
+/// A bulk tensor copy.
+struct TensorCopy {
+  const void *map;
+  void *shared;
+  void *mbarrier; ///< of a load; null: a store
+  int32_t coordinates[5];
+  uint32_t rank;
+};
+
 enum class CopyStep : uint32_t { commit, wait };
 
 /// How an atomic access orders others: bits of `order`.
@@ -58,6 +95,16 @@ struct Functions {
                     uint32_t fromBytes);
   /// `pending`: groups that a wait leaves in flight.
   void (*copyGroup)(Thread *, const char *what, CopyStep step, uint32_t pending);
+  uint64_t (*mbarrier)(Thread *, const char *what, MbarrierOp op, void *address, uint64_t operand);
+  /// cp.async.bulk; to shared memory with the mbarrier that counts its bytes, from it with null.
+  void (*bulkCopy)(Thread *, const char *what, void *to, const void *from, uint32_t bytes, void *mbarrier);
+  void (*tensorCopy)(Thread *, const char *what, const TensorCopy *copy);
+  void (*bulkGroup)(Thread *, const char *what, BulkStep step, uint32_t pending);
+  void (*wgmmaGroup)(Thread *, const char *what, WgmmaStep step, uint32_t pending);
+  /// `sums`: n / 2 words of this thread, replaced by marks that stand for them until `accumulator` asks.
+  void (*wgmma)(Thread *, const char *what, const WgmmaShape *shape, uint64_t a, uint64_t b, uint32_t *sums);
+  /// The value of a word that may be such a mark.
+  uint32_t (*accumulator)(Thread *, const char *what, uint32_t word);
 };
 enum class Function : uint32_t {
   read,
@@ -68,7 +115,14 @@ enum class Function : uint32_t {
   barrier,
   warp,
   copyAsync,
-  copyGroup
+  copyGroup,
+  mbarrier,
+  bulkCopy,
+  tensorCopy,
+  bulkGroup,
+  wgmmaGroup,
+  wgmma,
+  accumulator
 };
 
 /// The record that a simulated thread gets. Generated code reads the members by their offsets: keep the

@@ -10,7 +10,7 @@ namespace llmc::sim {
 static constexpr uint32_t kAllLanes = 0xffffffff;
 
 static bool isAligned(WarpOp op) {
-  return op == WarpOp::mma || op == WarpOp::ldmatrix || op == WarpOp::stmatrix;
+  return op >= WarpOp::mma;
 }
 
 /// Whether `other` is where `fiber` is.
@@ -47,7 +47,7 @@ void Block::expectCompany(Fiber &fiber) {
       continue;
     const Fiber *other = start + lane < grid.threads ? &fibers_[start + lane] : nullptr;
     bool mayCome = other && (isWith(*other, fiber) || other->state == State::ready ||
-                             other->state == State::spinning ||
+                             other->state == State::spinning || other->state == State::atMbarrier ||
                              (other->state == State::atWarp && !(other->mask >> fiber.lane & 1)));
     if (!mayCome)
       return fail(fiber, "waits for thread " + std::to_string(start + lane) +
@@ -257,6 +257,8 @@ void Block::perform(Fiber &fiber, uint32_t firstThread) {
   case WarpOp::ldmatrix:
   case WarpOp::stmatrix:
     moveMatrices(*this, warp, fiber.op == WarpOp::ldmatrix);
+    break;
+  case WarpOp::aligned:
     break;
   }
 }

@@ -25,11 +25,12 @@ const runtime::CudaDriver &simulatedDriver() {
   return *loaded;
 }
 
-static const char *lastReport() {
-  static auto *report =
-      reinterpret_cast<const char *(*)()>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), "llmcSimReport"));
-  return report();
-}
+void *simulatorSymbol(const char *name) { return dlsym(dlopen(LLMC_SIM, RTLD_NOW), name); }
+
+static const char *lastReport() { return simulatorFunction<const char *()>("llmcSimReport")(); }
+
+cuda::Result launchCooperative(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                               cuda::Stream, void **);
 
 mlir::OwningOpRef<mlir::ModuleOp> parseKernels(const std::string &text, mlir::MLIRContext &context) {
   mlir::DialectRegistry registry;
@@ -84,9 +85,18 @@ std::string launchKernel(const std::vector<char> &code, const std::string &kerne
     EXPECT_EQ(d.cuMemAlloc(&devices[i], a.bytes), cuda::kSuccess);
     EXPECT_EQ(d.cuMemcpyHtoD(devices[i], a.data, a.bytes), cuda::kSuccess);
   }
-  EXPECT_EQ(d.cuLaunchKernel(function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.sharedBytes, nullptr,
-                             parameters.data(), nullptr),
-            cuda::kSuccess);
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (arguments[i].prepare)
+      arguments[i].prepare(devices.data());
+  if (shape.isCooperative)
+    EXPECT_EQ(simulatorFunction<decltype(launchCooperative)>("cuLaunchCooperativeKernel")(
+                  function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.sharedBytes, nullptr,
+                  parameters.data()),
+              cuda::kSuccess);
+  else
+    EXPECT_EQ(d.cuLaunchKernel(function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.sharedBytes, nullptr,
+                               parameters.data(), nullptr),
+              cuda::kSuccess);
   std::string report;
   if (d.cuStreamSynchronize(nullptr) != cuda::kSuccess) {
     report = lastReport();
@@ -109,6 +119,11 @@ std::string readKernel(const std::string &file, const std::string &variant,
   std::string text, line;
   bool isKnown = variant.empty();
   const std::string only = "//" + variant + ":", without = "// not: " + variant;
+  auto leavesOut = [&](const std::string &l) {
+    size_t place = l.find(without);
+    return place != std::string::npos &&
+           (place + without.size() == l.size() || l[place + without.size()] == ' ');
+  };
   while (std::getline(in, line)) {
     size_t start = line.find_first_not_of(' ');
     if (!variant.empty() && start != std::string::npos && line.compare(start, only.size(), only) == 0) {
@@ -116,8 +131,7 @@ std::string readKernel(const std::string &file, const std::string &variant,
       isKnown = true;
       continue;
     }
-    bool isLeftOut = !variant.empty() && line.size() >= without.size() &&
-                     line.compare(line.size() - without.size(), without.size(), without) == 0;
+    bool isLeftOut = !variant.empty() && leavesOut(line);
     isKnown |= isLeftOut;
     text += (isLeftOut ? "" : line) + "\n";
   }

@@ -4,6 +4,7 @@
 #include "codegen/cuda/CudaTarget.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "runtime/cuda/Driver.h"
+#include <functional>
 #include <gtest/gtest.h>
 #include <string>
 #include <vector>
@@ -19,16 +20,24 @@ mlir::OwningOpRef<mlir::ModuleOp> parseKernels(const std::string &text, mlir::ML
 /// Code of the kernels in `text`, or nothing and a failure.
 std::vector<char> compileKernels(const std::string &text);
 
+/// A function of the simulator's library.
+void *simulatorSymbol(const char *name);
+template <typename F> F *simulatorFunction(const char *name) {
+  return reinterpret_cast<F *>(simulatorSymbol(name));
+}
+
 /// A parameter of a kernel: a buffer of the device, or a scalar.
 struct Argument {
   void *data;
   size_t bytes;
   bool isBuffer;
+  /// Called before the launch with the device addresses of all arguments.
+  std::function<void(const cuda::DevicePointer *)> prepare = nullptr;
 };
 template <typename T> Argument buffer(std::vector<T> &values) {
-  return {values.data(), values.size() * sizeof(T), true};
+  return {values.data(), values.size() * sizeof(T), true, nullptr};
 }
-template <typename T> Argument scalar(T &value) { return {&value, sizeof(T), false}; }
+template <typename T> Argument scalar(T &value) { return {&value, sizeof(T), false, nullptr}; }
 
 struct LaunchShape {
   unsigned blocks = 1, threads = 32, sharedBytes = 0;
