@@ -65,7 +65,8 @@ private:
   mlir::LogicalResult rewriteWgmma(Op *op);
   Value frame(mlir::Type element, int64_t count);
   mlir::LogicalResult mbarrier(Op *op, sim::MbarrierOp kind, Value address, Value operand);
-  mlir::LogicalResult tensorCopy(Op *op, Value map, Value shared, Value mbarrier, mlir::ValueRange coordinates);
+  mlir::LogicalResult tensorCopy(Op *op, Value map, Value shared, Value mbarrier,
+                                 mlir::ValueRange coordinates);
   mlir::LogicalResult multiplyWarpgroup(mlir::NVVM::WgmmaMmaAsyncOp op);
   void settleAccumulator(mlir::LLVM::ExtractValueOp op);
   mlir::LogicalResult barrier(Op *op, Value id, Value threads, sim::BarrierKind kind, Value predicate);
@@ -82,7 +83,7 @@ private:
   mlir::Type pointer;
   Value thread, functions, sharedBase, operandWords, resultWords;
   llvm::DenseSet<mlir::Type> accumulators; ///< types of the kernel's wgmma results
-  llvm::StringMap<unsigned> numbers; ///< of the ops seen so far, by name
+  llvm::StringMap<unsigned> numbers;       ///< of the ops seen so far, by name
 };
 
 } // namespace llmc

@@ -8,10 +8,10 @@ using namespace mlir;
 
 LogicalResult KernelSimulation::barrier(Operation *op, Value id, Value threads, sim::BarrierKind kind,
                                         Value predicate) {
-  Value result = call(sim::Function::barrier, what(op),
-                      {id ? id : i32(0), threads ? threads : i32(0), i32(int64_t(kind)),
-                       predicate ? predicate : i32(0)},
-                      b.getI32Type());
+  Value result =
+      call(sim::Function::barrier, what(op),
+           {id ? id : i32(0), threads ? threads : i32(0), i32(int64_t(kind)), predicate ? predicate : i32(0)},
+           b.getI32Type());
   return op->getNumResults() ? replace(op, result) : erase(op);
 }
 
@@ -104,8 +104,9 @@ LogicalResult KernelSimulation::rewriteMbarrier(Operation *op) {
       .Case<NVVM::MBarrierArriveNocompleteOp>([&](NVVM::MBarrierArriveNocompleteOp o) {
         return mbarrier(o, Kind::arriveNoComplete, o.getAddr(), o.getCount());
       })
-      .Case<NVVM::MBarrierExpectTxOp>(
-          [&](NVVM::MBarrierExpectTxOp o) { return mbarrier(o, Kind::expectBytes, o.getAddr(), o.getTxcount()); })
+      .Case<NVVM::MBarrierExpectTxOp>([&](NVVM::MBarrierExpectTxOp o) {
+        return mbarrier(o, Kind::expectBytes, o.getAddr(), o.getTxcount());
+      })
       .Case<NVVM::MBarrierCompleteTxOp>([&](NVVM::MBarrierCompleteTxOp o) {
         return mbarrier(o, Kind::completeBytes, o.getAddr(), o.getTxcount());
       })
@@ -163,8 +164,7 @@ LogicalResult KernelSimulation::rewriteBulk(Operation *op) {
               return o.emitOpError("has no simulation but of tiles without predicate");
             return tensorCopy(o, o.getTmaDescriptor(), o.getSrcMem(), null(), o.getCoordinates());
           })
-      .Case<NVVM::CpAsyncBulkCommitGroupOp>(
-          [&](Operation *o) { return group(o, sim::BulkStep::commit, 0); })
+      .Case<NVVM::CpAsyncBulkCommitGroupOp>([&](Operation *o) { return group(o, sim::BulkStep::commit, 0); })
       .Case<NVVM::CpAsyncBulkWaitGroupOp>([&](NVVM::CpAsyncBulkWaitGroupOp o) {
         return group(o, o.getRead() ? sim::BulkStep::waitRead : sim::BulkStep::wait, o.getGroup());
       })
@@ -181,9 +181,7 @@ Value KernelSimulation::frame(Type element, int64_t count) {
 LogicalResult KernelSimulation::tensorCopy(Operation *op, Value map, Value shared, Value mbarrier,
                                            ValueRange coordinates) {
   Value copy = frame(b.getI8Type(), sizeof(sim::TensorCopy));
-  auto store = [&](Value value, int64_t offset) {
-    LLVM::StoreOp::create(b, loc(), value, at(copy, offset));
-  };
+  auto store = [&](Value value, int64_t offset) { LLVM::StoreOp::create(b, loc(), value, at(copy, offset)); };
   store(map, offsetof(sim::TensorCopy, map));
   store(shared, offsetof(sim::TensorCopy, shared));
   store(mbarrier, offsetof(sim::TensorCopy, mbarrier));
@@ -250,7 +248,8 @@ void KernelSimulation::settleAccumulator(LLVM::ExtractValueOp op) {
     return;
   b.setInsertionPointAfter(op);
   Value word = toWord(op.getResult());
-  Value settled = fromWord(call(sim::Function::accumulator, what(op), {word}, b.getI32Type()), b.getF32Type());
+  Value settled =
+      fromWord(call(sim::Function::accumulator, what(op), {word}, b.getI32Type()), b.getF32Type());
   op.getResult().replaceAllUsesExcept(settled, word.getDefiningOp());
 }
 

@@ -1,12 +1,12 @@
 // simulate-threads: NVVM kernels to code for one simulated thread on this CPU (runtime/sim/SimThread.h has
 // the other half).
 //
-//   llvm.func @k(%x: !llvm.ptr) attributes {nvvm.kernel}  ->  llvm.func @k(%thread: !llvm.ptr, %parameters: !llvm.ptr)
-//   %t = nvvm.read.ptx.sreg.tid.x                         ->  %t = llvm.load %thread[16]
-//   nvvm.barrier0                                         ->  call %barrier(%thread, "nvvm.barrier0 1", ...)
-//   %v = llvm.load %p                                     ->  call %read(%thread, "llvm.load 1", %p, size); %v = llvm.load %p
-//   %d = nvvm.mma.sync A[...] B[...] C[...]               ->  operands to an array; call %warp(...); %d from an array
-//   llvm.mlir.addressof @shared : !llvm.ptr<3>            ->  %thread.shared + its offset
+//   llvm.func @k(%x) {nvvm.kernel}           @k(%thread, %parameters)
+//   %t = nvvm.read.ptx.sreg.tid.x            %t = llvm.load %thread[16]
+//   nvvm.barrier0                            call %barrier(%thread, "nvvm.barrier0 1", ...)
+//   %v = llvm.load %p                        call %read(%thread, "llvm.load 1", %p, size), then the load
+//   %d = nvvm.mma.sync A[..] B[..] C[..]     operands to an array, call %warp(...), %d from an array
+//   llvm.mlir.addressof @shared              %thread.shared + its offset
 #include "codegen/sim/KernelSimulation.h"
 #include "codegen/sim/Passes.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -94,8 +94,7 @@ Value KernelSimulation::constant(Type type, int64_t value) {
 }
 
 Value KernelSimulation::at(Value base, int64_t offset) {
-  return LLVM::GEPOp::create(b, loc(), pointer, b.getI8Type(), base,
-                             ArrayRef<LLVM::GEPArg>{int32_t(offset)});
+  return LLVM::GEPOp::create(b, loc(), pointer, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{int32_t(offset)});
 }
 
 Value KernelSimulation::member(Type type, Value base, int64_t offset) {
@@ -106,8 +105,8 @@ Value KernelSimulation::what(Operation *op) {
   std::string text =
       (op->getName().getStringRef() + " " + Twine(++numbers[op->getName().getStringRef()])).str();
   if (auto place = op->getLoc()->findInstanceOf<FileLineColLoc>())
-    text += (" at " + llvm::sys::path::filename(place.getFilename().strref()) + ":" +
-             Twine(place.getLine()) + ":" + Twine(place.getColumn()))
+    text += (" at " + llvm::sys::path::filename(place.getFilename().strref()) + ":" + Twine(place.getLine()) +
+             ":" + Twine(place.getColumn()))
                 .str();
   std::string symbol = (kernel.getName() + "." + op->getName().getStringRef() + "." +
                         Twine(numbers[op->getName().getStringRef()]))
@@ -279,7 +278,8 @@ LogicalResult KernelSimulation::rewriteMemory(Operation *op) {
         return erase(c);
       })
       .Default([&](Operation *o) -> LogicalResult {
-        bool isKnown = isMemoryEffectFree(o) || o->hasTrait<OpTrait::IsTerminator>() || isa<LLVM::AllocaOp>(o);
+        bool isKnown =
+            isMemoryEffectFree(o) || o->hasTrait<OpTrait::IsTerminator>() || isa<LLVM::AllocaOp>(o);
         return isKnown ? success() : o->emitOpError("has no simulation");
       });
 }
@@ -314,8 +314,7 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
     auto function = LLVM::LLVMFuncOp::create(b, kernel.getLoc(), (kernel.getName() + suffix).str(),
                                              LLVM::LLVMFunctionType::get(b.getI64Type(), {}));
     b.setInsertionPointToStart(function.addEntryBlock(b));
-    Value constant =
-        LLVM::ConstantOp::create(b, kernel.getLoc(), b.getI64Type(), b.getI64IntegerAttr(value));
+    Value constant = LLVM::ConstantOp::create(b, kernel.getLoc(), b.getI64Type(), b.getI64IntegerAttr(value));
     LLVM::ReturnOp::create(b, kernel.getLoc(), constant);
   }
 

@@ -90,9 +90,9 @@ LogicalResult KernelSimulation::rewriteWarp(Operation *op) {
 }
 
 LogicalResult KernelSimulation::shuffle(NVVM::ShflOp op) {
-  SmallVector<Value> results = callWarp(
-      op, sim::WarpOp::shuffle, op.getThreadMask(),
-      {op.getVal(), op.getOffset(), op.getMaskAndClamp(), i32(int64_t(op.getKind()))}, 2);
+  SmallVector<Value> results =
+      callWarp(op, sim::WarpOp::shuffle, op.getThreadMask(),
+               {op.getVal(), op.getOffset(), op.getMaskAndClamp(), i32(int64_t(op.getKind()))}, 2);
   Value value = fromWord(results[0], op.getVal().getType());
   if (!op.getReturnValueAndIsValid())
     return replace(op, value);
@@ -136,11 +136,12 @@ LogicalResult KernelSimulation::multiply(NVVM::MmaOp op) {
 }
 
 LogicalResult KernelSimulation::loadMatrices(NVVM::LdMatrixOp op) {
-  if (op.getShape().getM() != 8 || op.getShape().getN() != 8 || op.getEltType() != NVVM::LdStMatrixEltType::B16)
+  if (op.getShape().getM() != 8 || op.getShape().getN() != 8 ||
+      op.getEltType() != NVVM::LdStMatrixEltType::B16)
     return op.emitOpError("has no simulation; 8x8 matrices of 16 bits have");
   bool isTransposed = op.getLayout() == NVVM::MMALayout::col;
-  SmallVector<Value> words =
-      callWarp(op, sim::WarpOp::ldmatrix, i32(-1), {i32(op.getNum()), i32(isTransposed), op.getPtr()}, op.getNum());
+  SmallVector<Value> words = callWarp(op, sim::WarpOp::ldmatrix, i32(-1),
+                                      {i32(op.getNum()), i32(isTransposed), op.getPtr()}, op.getNum());
   if (words.size() == 1)
     return replace(op, words[0]);
   Value result = LLVM::PoisonOp::create(b, loc(), op.getType());
@@ -150,7 +151,8 @@ LogicalResult KernelSimulation::loadMatrices(NVVM::LdMatrixOp op) {
 }
 
 LogicalResult KernelSimulation::storeMatrices(NVVM::StMatrixOp op) {
-  if (op.getShape().getM() != 8 || op.getShape().getN() != 8 || op.getEltType() != NVVM::LdStMatrixEltType::B16)
+  if (op.getShape().getM() != 8 || op.getShape().getN() != 8 ||
+      op.getEltType() != NVVM::LdStMatrixEltType::B16)
     return op.emitOpError("has no simulation; 8x8 matrices of 16 bits have");
   bool isTransposed = op.getLayout() == NVVM::MMALayout::col;
   SmallVector<Value> operands{i32(int64_t(op.getSources().size())), i32(isTransposed), op.getPtr()};

@@ -1,10 +1,7 @@
 // The barriers of a block (bar.sync, bar.arrive, bar.red). See Grid.h.
 #include "runtime/sim/Grid.h"
-#include <algorithm>
 
 namespace llmc::sim {
-
-static constexpr uint32_t kBarriers = 16;
 
 static bool isReduction(BarrierKind kind) { return kind >= BarrierKind::popc; }
 
@@ -16,11 +13,12 @@ uint32_t Block::barrier(Fiber &fiber, uint32_t id, uint32_t threads, BarrierKind
   if (!barrier.arrived.empty() && barrier.threads != threads)
     violation(fiber, "expects " + std::to_string(threads) + " threads at barrier " + std::to_string(id) +
                          ", those before it expect " + std::to_string(barrier.threads));
-  if (std::find(barrier.arrived.begin(), barrier.arrived.end(), &fiber) != barrier.arrived.end())
+  if (fiber.arrivedAt >> id & 1)
     violation(fiber, "arrives at barrier " + std::to_string(id) + " twice before it completes");
   if (barrier.arrived.empty() || isReduction(kind))
     barrier.kind = kind;
   barrier.threads = threads;
+  fiber.arrivedAt |= 1u << id;
   barrier.arrived.push_back(&fiber);
   barrier.sites.push_back(fiber.what);
   fiber.predicate = predicate;
@@ -48,8 +46,7 @@ bool Block::isBarrierComplete(const Barrier &barrier) const {
 
 /// Everyone who waits learns what all who arrived have done.
 void Block::completeBarrier(uint32_t id) {
-  Barrier barrier = std::move(barriers_[id]);
-  barriers_.erase(id);
+  Barrier &barrier = barriers_[id];
   // Threads of a warp must be at one instruction; at a barrier for all, those of the block.
   std::vector<const char *> siteOf(grid.threads);
   for (size_t i = 0; i < barrier.arrived.size(); ++i)
@@ -68,6 +65,7 @@ void Block::completeBarrier(uint32_t id) {
   ViewBuilder builder = std::move(barrier.published);
   uint32_t count = 0;
   for (Fiber *fiber : barrier.arrived) {
+    fiber->arrivedAt &= ~(1u << id);
     count += fiber->predicate != 0;
     if (fiber->state == State::atBarrier && fiber->barrier == id)
       fiber->known.publish(builder, grid.now);
@@ -88,6 +86,8 @@ void Block::completeBarrier(uint32_t id) {
                                                            : count != 0;
     wake(*fiber);
   }
+  barrier.arrived.clear();
+  barrier.sites.clear();
 }
 
 } // namespace llmc::sim

@@ -19,8 +19,7 @@ void Block::loadBulk(Fiber &fiber, uintptr_t to, uint64_t bytes, uintptr_t mbarr
   who.isAsyncProxy = true;
   expectShared(fiber, to, bytes);
   access(fiber, to, bytes, /*isWrite=*/true, who);
-  pending_.push_back(
-      {mbarrier, static_cast<uint32_t>(bytes), false, barrier.engine, stamp, std::move(work)});
+  pending_.push_back({mbarrier, static_cast<uint32_t>(bytes), false, barrier.engine, stamp, std::move(work)});
 }
 
 /// `work` writes to global memory what lies in `bytes` bytes of shared memory at `from`.
@@ -68,8 +67,7 @@ struct BoxRow {
 BoxRow rowOf(const TensorMap &map, const int32_t *coordinates, uint64_t row) {
   const int64_t element = map.elementBytes();
   const int64_t begin = std::max<int64_t>(coordinates[0], 0);
-  const int64_t end =
-      std::min<int64_t>(int64_t(coordinates[0]) + map.box[0], int64_t(map.extents[0]) + 1);
+  const int64_t end = std::min<int64_t>(int64_t(coordinates[0]) + map.box[0], int64_t(map.extents[0]) + 1);
   BoxRow result{map.address + static_cast<uint64_t>(begin * element),
                 static_cast<uint32_t>((begin - coordinates[0]) * element),
                 begin < end ? static_cast<uint32_t>((end - begin) * element) : 0};
@@ -119,7 +117,8 @@ void Block::tensorCopy(Fiber &fiber, const TensorCopy &copy) {
   TensorMap map;
   memcpy(&map, copy.map, sizeof map);
   if (map.magic != TensorMap::kMagic || asNumber(copy.map) % 64)
-    violation(fiber, "uses a tensor map that cuTensorMapEncodeTiled has not made, or not at a multiple of 64");
+    violation(fiber,
+              "uses a tensor map that cuTensorMapEncodeTiled has not made, or not at a multiple of 64");
   if (map.rank != copy.rank)
     violation(fiber, "gives " + std::to_string(copy.rank) + " coordinates for a tensor map of " +
                          std::to_string(map.rank) + " dimensions");
@@ -166,7 +165,8 @@ void Block::bulkGroup(Fiber &fiber, BulkStep step, uint32_t pending) {
       fiber.known.engines[static_cast<int>(Engine::bulkWrites)].done = group.stamp;
   }
   if (step == BulkStep::wait)
-    fiber.bulkGroups.erase(fiber.bulkGroups.begin(), fiber.bulkGroups.begin() + static_cast<ptrdiff_t>(finished));
+    fiber.bulkGroups.erase(fiber.bulkGroups.begin(),
+                           fiber.bulkGroups.begin() + static_cast<ptrdiff_t>(finished));
 }
 
 } // namespace llmc::sim

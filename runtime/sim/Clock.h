@@ -1,9 +1,9 @@
 // What is known to have happened before what, so that races are found whatever the order in which fibers ran.
 //
-// Time is one counter, advanced whenever a thread publishes what it did (a barrier, an arrival, a release). An
-// actor is a thread or one of the engines that work beside it (asynchronous copies, tensor cores); an access
-// is (actor, stamp) with the time at which the actor last published. A view tells for every actor up to which
-// time its accesses happened before whoever has the view:
+// Time is one counter, advanced whenever a thread publishes what it did (a barrier, an arrival, a release).
+// An actor is a thread or one of the engines that work beside it (asynchronous copies, tensor cores); an
+// access is (actor, stamp) with the time at which the actor last published. A view tells for every actor up
+// to which time its accesses happened before whoever has the view:
 //
 //     thread 0:  write x (0, 7)   barrier: publishes, everyone's view gets [0: 8]   stamp is 9 from now on
 //     thread 1:                   reads x: the view says 8 for actor 0, 7 <= 8: ordered

@@ -320,9 +320,8 @@ LLMC_EXPORT Result cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, vo
                                           const uint32_t *box, const uint32_t *elementStrides, int interleave,
                                           int swizzle, int, int fill) {
   sim::TensorMap made;
-  std::string wrong =
-      sim::encodeTiled(made, type, rank, reinterpret_cast<uintptr_t>(address), extents, strides, box,
-                       elementStrides, interleave, swizzle, fill);
+  std::string wrong = sim::encodeTiled(made, type, rank, reinterpret_cast<uintptr_t>(address), extents,
+                                       strides, box, elementStrides, interleave, swizzle, fill);
   if (!wrong.empty()) {
     fprintf(stderr, "llmc-sim: cuTensorMapEncodeTiled: %s\n", wrong.c_str());
     device().report = "cuTensorMapEncodeTiled: " + wrong;

@@ -147,13 +147,13 @@ uint32_t threadsOf(const uint32_t size[3]) { return size[0] * size[1] * size[2];
 
 } // namespace
 
-Block::Block(Grid &owner, uint8_t *stacks)
-    : grid(owner), stacks_(stacks), fibers_(owner.threads) {
+Block::Block(Grid &owner, uint8_t *stacks) : grid(owner), stacks_(stacks), fibers_(owner.threads) {
   window_ = static_cast<uint8_t *>(aligned_alloc(kWindowBytes, kWindowBytes));
   if (!window_)
     abort();
   shared_ = window_ + kReservedBytes;
-  shadow_ = std::make_unique<Shadow>(asNumber(shared_), grid.launch.sharedBytes, /*isPrivate=*/true, grid.readers);
+  shadow_ =
+      std::make_unique<Shadow>(asNumber(shared_), grid.launch.sharedBytes, /*isPrivate=*/true, grid.readers);
 }
 
 Block::~Block() { free(window_); }
@@ -162,7 +162,8 @@ void Block::begin(uint32_t newNumber) {
   number = newNumber;
   first = 1 + number * grid.actorsPerBlock;
   alive_ = grid.threads;
-  barriers_.clear();
+  for (Barrier &barrier : barriers_)
+    barrier = Barrier();
   mbarriers_.clear();
   warpgroups_.clear();
   shadow_->clear(++grid.now);
@@ -277,8 +278,8 @@ void Block::step() {
       fiber.state = State::ready;
   for (uint32_t begin = 0; begin < grid.threads && grid.report.empty(); begin += kWarp)
     runWarp(begin);
-  for (uint32_t id = 0; !barriers_.empty() && id < 16 && grid.report.empty(); ++id)
-    if (auto found = barriers_.find(id); found != barriers_.end() && isBarrierComplete(found->second))
+  for (uint32_t id = 0; id < kBarriers && grid.report.empty(); ++id)
+    if (isBarrierComplete(barriers_[id]))
       completeBarrier(id);
 }
 
@@ -287,9 +288,10 @@ std::string Block::describeWaiting() const {
     if (fiber.state != State::done)
       return "block " + std::to_string(number) + ": thread " + std::to_string(fiber.number) +
              " waits for ever" +
-             (fiber.state == State::atBarrier    ? " at barrier " + std::to_string(fiber.barrier)
-              : fiber.state == State::atMbarrier ? " for parity " + std::to_string(fiber.parity) + describeMbarrier(fiber.mbarrier)
-                                                 : "") +
+             (fiber.state == State::atBarrier ? " at barrier " + std::to_string(fiber.barrier)
+              : fiber.state == State::atMbarrier
+                  ? " for parity " + std::to_string(fiber.parity) + describeMbarrier(fiber.mbarrier)
+                  : "") +
              (fiber.what && *fiber.what ? " (" + std::string(fiber.what) + ")" : "");
   return "";
 }

@@ -12,7 +12,7 @@
 
 namespace llmc::sim {
 
-inline constexpr uint32_t kWarp = 32;
+inline constexpr uint32_t kWarp = 32, kBarriers = 16;
 
 class Block;
 class Grid;
@@ -32,7 +32,8 @@ struct CopyGroup {
   };
   Stamp stamp = 0;
   std::vector<Copy> copies;
-  std::shared_ptr<std::vector<Copy>> deferred; ///< those that an mbarrier counts too: whoever is first moves them
+  std::shared_ptr<std::vector<Copy>>
+      deferred; ///< those that an mbarrier counts too: whoever is first moves them
 };
 
 /// Copies from shared to global memory of one bulk group.
@@ -58,6 +59,7 @@ struct Fiber : Thread {
   uint32_t *results;
   // The barrier at which it waits.
   uint32_t barrier, predicate, reduced;
+  uint32_t arrivedAt; ///< one bit per barrier that is not complete
   std::deque<CopyGroup> copies;
   std::deque<BulkGroup> bulkGroups;
   // The mbarrier at which it waits.
@@ -94,8 +96,8 @@ struct Mbarrier {
 /// Work that completes at a time of its own: last of all.
 struct Pending {
   uintptr_t mbarrier;
-  uint32_t bytes;  ///< that the mbarrier counts
-  bool isArrival;  ///< counts as an arrival instead
+  uint32_t bytes; ///< that the mbarrier counts
+  bool isArrival; ///< counts as an arrival instead
   Actor engine;
   Stamp stamp;
   std::function<void()> work;
@@ -203,7 +205,7 @@ private:
   uint8_t *stacks_, *shared_, *window_;
   std::vector<Fiber> fibers_;
   std::unique_ptr<Shadow> shadow_;
-  std::map<uint32_t, Barrier> barriers_;
+  Barrier barriers_[kBarriers];
   std::map<uintptr_t, Mbarrier> mbarriers_;
   std::deque<Pending> pending_;
   std::map<uint32_t, Warpgroup> warpgroups_;

@@ -42,7 +42,8 @@ void Block::completePhase(Mbarrier &barrier, uintptr_t address) {
   barrier.pending = barrier.expected;
   grid.hasProgressed = true;
   for (Fiber &fiber : fibers_)
-    if (fiber.state == State::atMbarrier && fiber.mbarrier == address && (barrier.phase & 1) != fiber.parity) {
+    if (fiber.state == State::atMbarrier && fiber.mbarrier == address &&
+        (barrier.phase & 1) != fiber.parity) {
       fiber.known.view = joinViews(fiber.known.view, barrier.completed);
       fiber.state = State::ready;
     }
@@ -111,7 +112,8 @@ uint64_t Block::mbarrier(Fiber &fiber, MbarrierOp op, uintptr_t address, uint64_
     expectAligned(fiber, address, 8);
     expectShared(fiber, address, 8);
     if (operand < 1 || operand > kMostArrivals)
-      violation(fiber, "initialises an mbarrier for " + std::to_string(operand) + " arrivals, not 1..2^20 - 1");
+      violation(fiber,
+                "initialises an mbarrier for " + std::to_string(operand) + " arrivals, not 1..2^20 - 1");
     if (mbarriers_.count(address))
       violation(fiber, "initialises an mbarrier that is one already" + describeMbarrier(address));
     if (mbarriers_.size() == Grid::kMbarriers)
@@ -166,7 +168,8 @@ uint64_t Block::mbarrier(Fiber &fiber, MbarrierOp op, uintptr_t address, uint64_
   case MbarrierOp::testState:
   case MbarrierOp::testParity:
   case MbarrierOp::waitParity: {
-    bool isDone = op == MbarrierOp::testState ? barrier.phase > operand : (barrier.phase & 1) != (operand & 1);
+    bool isDone =
+        op == MbarrierOp::testState ? barrier.phase > operand : (barrier.phase & 1) != (operand & 1);
     if (isDone) {
       fiber.known.view = joinViews(fiber.known.view, barrier.completed);
       return 1;

@@ -44,10 +44,10 @@ void Block::hazard(Fiber &fiber, const Finding &finding, uintptr_t address, bool
     violation(fiber, text + "another thread" + verb + reason + place + ", " + grid.nameOf(other));
   }
   bool isDone = finding.otherStamp && finding.otherStamp <= grid.doneBy(other);
-  violation(fiber, text + grid.nameOf(other) + verb +
-                       (isDone ? ", without a barrier since that was waited for"
-                               : ", before that was waited for") +
-                       place + (who.actor == fiber.known.self ? "" : ", by " + grid.nameOf(who.actor)));
+  violation(fiber,
+            text + grid.nameOf(other) + verb +
+                (isDone ? ", without a barrier since that was waited for" : ", before that was waited for") +
+                place + (who.actor == fiber.known.self ? "" : ", by " + grid.nameOf(who.actor)));
 }
 
 void Block::expectAligned(Fiber &fiber, uintptr_t address, uint32_t alignment) {

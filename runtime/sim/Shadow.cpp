@@ -17,13 +17,14 @@ ReaderSets::Member ReaderSets::memberOf(Actor actor, Stamp stamp) const {
   return {actor - lane, 1u << lane, stamp, block};
 }
 
-/// A lane of `member` that did not happen before `who`'s access, or 0.
-Actor ReaderSets::unorderedOf(const Member &member, const Accessor &who) {
-  if (member.block && who.known.view && member.stamp <= who.known.view->barrierOf(member.block))
+/// A lane of `member` that did not happen before `who`'s access, or 0. `stamp` is that of its set.
+Actor ReaderSets::unorderedOf(const Member &member, Stamp stamp, const Accessor &who) {
+  stamp = member.stamp ? member.stamp : stamp;
+  if (member.block && who.known.view && stamp <= who.known.view->barrierOf(member.block))
     return 0;
   for (uint32_t lanes = member.lanes; lanes; lanes &= lanes - 1) {
     Actor actor = member.first + static_cast<uint32_t>(__builtin_ctz(lanes));
-    if (member.stamp > who.known.seen(actor))
+    if (stamp > who.known.seen(actor))
       return actor;
   }
   return 0;
@@ -37,38 +38,58 @@ uint32_t ReaderSets::child(uint32_t parent, const Member &member) {
   return place->second;
 }
 
-uint32_t ReaderSets::pair(Actor first, Stamp firstStamp, const Accessor &who) {
-  return add(child(0, memberOf(first, firstStamp)), who);
+ReaderSets::Set ReaderSets::pair(Actor first, Stamp firstStamp, const Accessor &who) {
+  const bool isOneTime = firstStamp == who.stamp;
+  Member before = memberOf(first, isOneTime ? 0 : firstStamp),
+         mine = memberOf(who.actor, isOneTime ? 0 : who.stamp);
+  const Stamp stamp = isOneTime ? who.stamp : 0;
+  if (before.first != mine.first || !isOneTime)
+    return {stamp, child(child(0, before), mine)};
+  before.lanes |= mine.lanes;
+  return {stamp, child(0, before)};
 }
 
-uint32_t ReaderSets::add(uint32_t set, const Accessor &who) {
-  if (!isKnown(set))
-    return 0;
-  const Member mine = memberOf(who.actor, who.stamp);
-  if (auto known = added_.find({set, mine}); known != added_.end())
-    return known->second;
+ReaderSets::Set ReaderSets::add(Set set, const Accessor &who) {
+  if (!isKnown(set.number))
+    return {0, 0};
+  if (set.stamp && set.stamp != who.stamp)
+    return addLater(set, who);
+  // All of one time are kept: that one of them happened before `who` is rare, and keeping it harmless.
+  const Member mine = memberOf(who.actor, set.stamp ? 0 : who.stamp);
+  auto [known, isNew] = added_.try_emplace({set.number, mine}, 0);
+  if (!isNew)
+    return {set.stamp, known->second};
   Member merged = mine;
   std::vector<Member> kept;
-  for (uint32_t n = set; n; n = node(n).parent) {
+  for (uint32_t n = set.number; n; n = node(n).parent) {
     const Member &member = node(n).member;
     if (member.first == mine.first && member.stamp == mine.stamp)
       merged.lanes |= member.lanes;
-    else if (member.stamp == mine.stamp || unorderedOf(member, who)) // of one time is hardly ever ordered
+    else if (set.stamp || unorderedOf(member, 0, who))
       kept.push_back(member);
   }
   uint32_t result = 0;
   for (size_t i = kept.size(); i-- > 0;)
     result = child(result, kept[i]);
-  if (result || merged.lanes != mine.lanes)
-    result = child(result, merged);
-  added_[{set, mine}] = result;
-  return result;
+  known->second = child(result, merged);
+  return {set.stamp, known->second};
 }
 
-Actor ReaderSets::unordered(uint32_t set, const Accessor &who) const {
-  if (isKnown(set))
-    for (uint32_t n = set; n; n = node(n).parent)
-      if (Actor actor = unorderedOf(node(n).member, who))
+/// To a set of one time comes a reader of another.
+ReaderSets::Set ReaderSets::addLater(Set set, const Accessor &who) {
+  uint32_t result = 0;
+  for (uint32_t n = set.number; n; n = node(n).parent)
+    if (Member member = node(n).member; unorderedOf(member, set.stamp, who)) {
+      member.stamp = set.stamp;
+      result = child(result, member);
+    }
+  return {0, result ? child(result, memberOf(who.actor, who.stamp)) : 0};
+}
+
+Actor ReaderSets::unordered(Set set, const Accessor &who) const {
+  if (isKnown(set.number))
+    for (uint32_t n = set.number; n; n = node(n).parent)
+      if (Actor actor = unorderedOf(node(n).member, set.stamp, who))
         return actor;
   return 0;
 }
@@ -115,14 +136,15 @@ Finding Shadow::readCell(Cell &cell, const Accessor &who) {
   if (who.isAtomic)
     return {}; // ordered or not, it is no race with atomic writes
   if (cell.reader & kSetBit) {
-    uint32_t set = readers_.add(cell.reader & ~kSetBit, who);
-    if (set) {
-      cell.reader = set | kSetBit;
+    if (ReaderSets::Set set = readers_.add({cell.readStamp, cell.reader & ~kSetBit}, who); set.number) {
+      cell.reader = set.number | kSetBit;
+      cell.readStamp = set.stamp;
       return {};
     }
   } else if (cell.reader && cell.reader != who.actor && cell.readStamp > who.known.seen(cell.reader)) {
-    cell.reader = readers_.pair(cell.reader, cell.readStamp, who) | kSetBit;
-    cell.readStamp = 0;
+    ReaderSets::Set set = readers_.pair(cell.reader, cell.readStamp, who);
+    cell.reader = set.number | kSetBit;
+    cell.readStamp = set.stamp;
     return {};
   }
   cell.reader = who.actor;
@@ -138,7 +160,7 @@ Finding Shadow::writeCell(Cell &cell, const Accessor &who) {
     return finding;
   Actor reader = 0;
   if (cell.reader & kSetBit)
-    reader = readers_.unordered(cell.reader & ~kSetBit, who);
+    reader = readers_.unordered({cell.readStamp, cell.reader & ~kSetBit}, who);
   else if (cell.reader && cell.readStamp > who.known.seen(cell.reader))
     reader = cell.reader;
   if (reader)

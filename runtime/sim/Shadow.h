@@ -26,22 +26,27 @@ struct Finding {
 };
 
 /// Sets of readers of which none happened before another, as paths in a tree whose nodes are lanes of one
-/// warp that read at one time (or an engine). Equal sets have equal numbers.
+/// warp that read at one time (or an engine). Equal sets have equal numbers. A set whose members all read at
+/// one time, as between two barriers, is kept without that time, so that it serves every such interval.
 class ReaderSets {
 public:
   /// What the numbers of actors mean.
   struct Kinds {
-    virtual Actor threadBlock(Actor actor) const = 0;    ///< first actor of a thread's block; 0: no thread
-    virtual bool isAsyncProxy(Actor actor) const = 0;    ///< whether its writes need no fence
+    virtual Actor threadBlock(Actor actor) const = 0; ///< first actor of a thread's block; 0: no thread
+    virtual bool isAsyncProxy(Actor actor) const = 0; ///< whether its writes need no fence
     virtual ~Kinds() = default;
   };
   explicit ReaderSets(const Kinds &kinds) : kinds(kinds) {}
 
-  uint32_t pair(Actor first, Stamp firstStamp, const Accessor &who);
-  /// `set` and `who`, without those that happened before it; 0 when it alone remains.
-  uint32_t add(uint32_t set, const Accessor &who);
+  struct Set {
+    Stamp stamp; ///< when all members read; 0: at different times
+    uint32_t number;
+  };
+  Set pair(Actor first, Stamp firstStamp, const Accessor &who);
+  /// `set` and `who`, without those that happened before it; number 0 when it alone remains.
+  Set add(Set set, const Accessor &who);
   /// A reader of the set that did not happen before `who`'s access, or 0.
-  Actor unordered(uint32_t set, const Accessor &who) const;
+  Actor unordered(Set set, const Accessor &who) const;
   /// At a barrier of a block: forgets the sets when there are many. Their numbers mean no one then.
   void prune();
 
@@ -51,7 +56,7 @@ private:
   struct Member {
     Actor first; ///< of the warp, or the engine
     uint32_t lanes;
-    Stamp stamp;
+    Stamp stamp; ///< 0: the set's
     Actor block; ///< 0: an engine
     bool operator==(const Member &m) const {
       return first == m.first && lanes == m.lanes && stamp == m.stamp;
@@ -74,7 +79,8 @@ private:
     }
   };
   Member memberOf(Actor actor, Stamp stamp) const;
-  static Actor unorderedOf(const Member &member, const Accessor &who);
+  static Actor unorderedOf(const Member &member, Stamp stamp, const Accessor &who);
+  Set addLater(Set set, const Accessor &who);
   uint32_t child(uint32_t parent, const Member &member);
   bool isKnown(uint32_t set) const { return set > base_; }
   const Node &node(uint32_t set) const { return nodes_[set - base_ - 1]; }
@@ -105,7 +111,7 @@ private:
   struct Cell {
     Stamp writeStamp;
     uint32_t writer; ///< 0 none, else actor, and kAtomicBit
-    Stamp readStamp;
+    Stamp readStamp; ///< of the reader or the set
     uint32_t reader; ///< 0 none, else actor, or kSetBit and a set
     bool operator==(const Cell &c) const {
       return writeStamp == c.writeStamp && writer == c.writer && readStamp == c.readStamp &&

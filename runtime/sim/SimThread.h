@@ -32,8 +32,8 @@ enum class WarpOp : uint32_t { sync, shuffle, vote, redux, elect, mma, ldmatrix,
 
 enum class BarrierKind : uint32_t { sync, arrive, popc, bitAnd, bitOr };
 enum class FenceKind : uint32_t { memory, asyncProxy };
-/// What is done at an mbarrier. The operand is a number of arrivals, of bytes, a state or a parity; what has a
-/// result gives a state or whether the phase has completed.
+/// What is done at an mbarrier. The operand is a number of arrivals, of bytes, a state or a parity; what has
+/// a result gives a state or whether the phase has completed.
 enum class MbarrierOp : uint32_t {
   init,
   invalidate,

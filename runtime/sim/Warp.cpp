@@ -9,9 +9,7 @@ namespace llmc::sim {
 
 static constexpr uint32_t kAllLanes = 0xffffffff;
 
-static bool isAligned(WarpOp op) {
-  return op >= WarpOp::mma;
-}
+static bool isAligned(WarpOp op) { return op >= WarpOp::mma; }
 
 /// Whether `other` is where `fiber` is.
 static bool isWith(const Fiber &other, const Fiber &fiber) {
@@ -160,9 +158,7 @@ void multiplyFragments(Fiber *warp) {
       warp[lane].results[r] = bitsOfFloat(c[(lane / 4 + 8 * (r / 2)) * kN + 2 * (lane % 4) + r % 2]);
 }
 
-uintptr_t addressOf(const Fiber &fiber) {
-  return fiber.operands[2] | uint64_t(fiber.operands[3]) << 32;
-}
+uintptr_t addressOf(const Fiber &fiber) { return fiber.operands[2] | uint64_t(fiber.operands[3]) << 32; }
 
 } // namespace
 

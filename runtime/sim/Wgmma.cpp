@@ -93,8 +93,7 @@ void Block::gatherMatrix(Fiber &fiber, uint64_t bits, uint32_t rows, uint32_t k,
   for (uint32_t o = 0; o < outer; ++o)
     for (uint32_t i = 0; i < inner; i += perChunk) {
       const uint32_t row = isKMajor ? o : i, column = isKMajor ? i : o;
-      uintptr_t address =
-          window + descriptor.start + descriptor.offset(row, column, isKMajor, elementBytes);
+      uintptr_t address = window + descriptor.start + descriptor.offset(row, column, isKMajor, elementBytes);
       address = swizzled(address, descriptor.swizzle);
       expectShared(fiber, address, 16);
       access(fiber, address, 16, /*isWrite=*/false, who);
@@ -138,9 +137,11 @@ void Block::multiplyWarpgroup(Fiber &fiber) {
         continue;
       if (isMark) {
         const Accumulators &from = group.results[(word >> 7) % kKept];
-        const bool isKnown = (word >> 7) % kSequences == from.sequence % kSequences && from.sequence && from.n == n;
+        const bool isKnown =
+            (word >> 7) % kSequences == from.sequence % kSequences && from.sequence && from.n == n;
         if (!isKnown || (word & 127) != e)
-          violation(threads[t], "adds to an accumulator in another place, or that 64 further wgmma came after");
+          violation(threads[t],
+                    "adds to an accumulator in another place, or that 64 further wgmma came after");
         sums[placeOf(t, e, n)] = from.values[placeOf(t, word & 127, n)];
       } else {
         sums[placeOf(t, e, n)] = floatOfBits(word);

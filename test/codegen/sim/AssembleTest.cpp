@@ -1,10 +1,10 @@
 // The kernels that the simulator is tested with are legal for the hardware: each goes through LLVM's NVPTX
 // back end and ptxas for the architecture that its first line names.
 #include "codegen/cuda/EmitPtx.h"
-#include "mlir/Pass/Pass.h"
 #include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
 #include "test/codegen/sim/Simulation.h"
 #include <filesystem>

@@ -16,8 +16,8 @@ Ran runBulk(const std::string &variant, const char *kernel = "k", unsigned threa
     r.x[i] = float(i);
   LaunchShape shape;
   shape.threads = threads;
-  r.report = launchKernel(compileKernels(readKernel("bulk", variant)), kernel, shape,
-                          {buffer(r.x), buffer(r.y)});
+  r.report =
+      launchKernel(compileKernels(readKernel("bulk", variant)), kernel, shape, {buffer(r.x), buffer(r.y)});
   return r;
 }
 
@@ -31,31 +31,36 @@ TEST(BulkCopies, GoThroughSharedMemory) {
 }
 
 TEST(BulkCopies, MistakesAreFound) {
-  const std::string inFlight =
-      "thread 0 reads what a bulk copy that an mbarrier counts writes, before that was waited for: shared memory";
+  const std::string inFlight = "thread 0 reads what a bulk copy that an mbarrier counts writes, before that "
+                               "was waited for: shared memory";
   expectFound(runBulk("no-wait").report, inFlight);
   expectFound(runBulk("wrong-parity").report, inFlight);
   expectFound(runBulk("too-many-bytes").report, "which lacks 0 arrivals and 1024 bytes");
-  expectFound(runBulk("no-init").report, "thread 0 reads memory that was never written: shared memory at offset 0 (nvvm.mbarrier.arrive.expect_tx 1");
-  expectFound(runBulk("no-barrier-after-init").report, "what another thread writes, without a barrier between");
+  expectFound(runBulk("no-init").report, "thread 0 reads memory that was never written: shared memory at "
+                                         "offset 0 (nvvm.mbarrier.arrive.expect_tx 1");
+  expectFound(runBulk("no-barrier-after-init").report,
+              "what another thread writes, without a barrier between");
   expectFound(runBulk("no-fence").report, "without fence.proxy.async between: shared memory");
-  expectFound(runBulk("overwrite").report, "writes what a bulk store of thread 0 reads, before that was waited for");
+  expectFound(runBulk("overwrite").report,
+              "writes what a bulk store of thread 0 reads, before that was waited for");
   expectFound(runBulk("no-store-wait").report, "ends while a bulk store of it reads shared memory");
-  expectFound(runBulk("no-wait", "copies", 64).report, "reads what a cp.async of thread 0 writes, before that was waited for");
+  expectFound(runBulk("no-wait", "copies", 64).report,
+              "reads what a cp.async of thread 0 writes, before that was waited for");
 }
 
 using EncodeTiled = int(void *, int, uint32_t, void *, const uint64_t *, const uint64_t *, const uint32_t *,
-                const uint32_t *, int, int, int, int);
+                        const uint32_t *, int, int, int, int);
 
 /// The tensor map of a matrix [rows, k] of bf16, in boxes of `boxRows` by 64.
 struct Map {
   std::vector<uint8_t> bytes = std::vector<uint8_t>(128);
-  int encode(cuda::DevicePointer matrix, int rows, int k, unsigned boxRows, unsigned boxColumns = 64, int swizzle = 3) {
+  int encode(cuda::DevicePointer matrix, int rows, int k, unsigned boxRows, unsigned boxColumns = 64,
+             int swizzle = 3) {
     const uint64_t extents[] = {uint64_t(k), uint64_t(rows)}, strides[] = {uint64_t(k) * 2};
     const uint32_t box[] = {boxColumns, boxRows}, steps[] = {1, 1};
-    return simulatorFunction<EncodeTiled>("cuTensorMapEncodeTiled")(
-        bytes.data(), /*BFLOAT16*/ 9, 2, reinterpret_cast<void *>(matrix), extents, strides, box, steps, 0,
-        swizzle, 0, 0);
+    return simulatorFunction<EncodeTiled>("cuTensorMapEncodeTiled")(bytes.data(), /*BFLOAT16*/ 9, 2,
+                                                                    reinterpret_cast<void *>(matrix), extents,
+                                                                    strides, box, steps, 0, swizzle, 0, 0);
   }
 };
 
@@ -92,8 +97,9 @@ struct Product {
       simulatedDriver().cuMemcpyHtoD(devices[0], mapA.bytes.data(), 128);
       simulatedDriver().cuMemcpyHtoD(devices[1], mapB.bytes.data(), 128);
     };
-    return launchKernel(compileKernels(readKernel("matmul-sm90", variant, values)), "k", shape,
-                        {first, buffer(mapB.bytes), buffer(c), scalar(m), scalar(n), scalar(k), buffer(a), buffer(b)});
+    return launchKernel(
+        compileKernels(readKernel("matmul-sm90", variant, values)), "k", shape,
+        {first, buffer(mapB.bytes), buffer(c), scalar(m), scalar(n), scalar(k), buffer(a), buffer(b)});
   }
 };
 
@@ -106,16 +112,19 @@ TEST(MatmulSm90, IsTheHostsAtAwkwardSizes) {
 }
 
 TEST(MatmulSm90, MistakesAreFound) {
-  const std::string inFlight = "reads what a bulk copy that an mbarrier counts writes, before that was waited for";
+  const std::string inFlight =
+      "reads what a bulk copy that an mbarrier counts writes, before that was waited for";
   expectFound(Product(70, 21, 200).run("no-wait"), inFlight);
   expectFound(Product(70, 21, 200).run("wrong-parity"), inFlight);
   expectFound(Product(70, 21, 200).run("misaligned"), "uses an address that is not a multiple of 1024");
   expectFound(Product(70, 21, 64).run("no-wgmma-wait"), "in flight: its group is not waited for");
   expectFound(Product(70, 21, 64).run("no-wgmma-commit"), "not committed");
-  expectFound(Product(70, 21, 200).run("no-wgmma-wait"), "writes what a wgmma of the warpgroup of thread 0 reads");
+  expectFound(Product(70, 21, 200).run("no-wgmma-wait"),
+              "writes what a wgmma of the warpgroup of thread 0 reads");
   expectFound(Product(70, 21, 200).run("no-wgmma-fence"), "without a wgmma.fence");
   expectFound(Product(70, 21, 200).run("overwrite"),
-              "writes what a wgmma of the warpgroup of thread 0 reads, before that was waited for: shared memory at offset ");
+              "writes what a wgmma of the warpgroup of thread 0 reads, before that was waited for: shared "
+              "memory at offset ");
 }
 
 TEST(MatmulSm90, AWrongSwizzleGivesOtherNumbers) {
@@ -127,9 +136,9 @@ TEST(MatmulSm90, AWrongSwizzleGivesOtherNumbers) {
 TEST(TensorMaps, AreRefusedAsTheDriverDoes) {
   Map map;
   EXPECT_EQ(map.encode(256, 16, 64, 16), 0);
-  EXPECT_EQ(map.encode(264, 16, 64, 16), cuda::kInvalidValue);      // address
-  EXPECT_EQ(map.encode(256, 16, 60, 16), cuda::kInvalidValue);      // stride of 120 bytes
-  EXPECT_EQ(map.encode(256, 16, 64, 257), cuda::kInvalidValue);     // box
+  EXPECT_EQ(map.encode(264, 16, 64, 16), cuda::kInvalidValue);       // address
+  EXPECT_EQ(map.encode(256, 16, 60, 16), cuda::kInvalidValue);       // stride of 120 bytes
+  EXPECT_EQ(map.encode(256, 16, 64, 257), cuda::kInvalidValue);      // box
   EXPECT_EQ(map.encode(256, 16, 128, 16, 128), cuda::kInvalidValue); // wider than the swizzle
 }
 

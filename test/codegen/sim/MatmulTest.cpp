@@ -57,7 +57,8 @@ TEST(MatmulSm80, MissingBarrierAfterTheWaitIsFound) {
 }
 
 TEST(MatmulSm80, MissingBarrierBeforeReuseIsFound) {
-  expectFound(Product(19, 21, 64).run("no-barrier-before-reuse"), "writes what another thread reads, without a barrier");
+  expectFound(Product(19, 21, 64).run("no-barrier-before-reuse"),
+              "writes what another thread reads, without a barrier");
 }
 
 TEST(MatmulSm80, MisalignedRowsAreFound) {

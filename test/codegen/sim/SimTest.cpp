@@ -196,7 +196,8 @@ TEST(Simulator, FindsLanesMissingFromAShuffle) {
     llvm.store %r, %yi : f32, !llvm.ptr
     llvm.br ^b
   ^b:)"),
-              "thread 0 waits for thread 16, which does not take part in a warp operation whose mask names it (nvvm.shfl.sync 1");
+              "thread 0 waits for thread 16, which does not take part in a warp operation whose mask names "
+              "it (nvvm.shfl.sync 1");
 }
 
 TEST(Simulator, VotesAndBallots) {

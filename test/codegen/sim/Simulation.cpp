@@ -1,11 +1,11 @@
 // See Simulation.h.
 #include "test/codegen/sim/Simulation.h"
-#include "mlir/Pass/Pass.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
 #include <cstring>
 #include <dlfcn.h>
@@ -89,10 +89,10 @@ std::string launchKernel(const std::vector<char> &code, const std::string &kerne
     if (arguments[i].prepare)
       arguments[i].prepare(devices.data());
   if (shape.isCooperative)
-    EXPECT_EQ(simulatorFunction<decltype(launchCooperative)>("cuLaunchCooperativeKernel")(
-                  function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.sharedBytes, nullptr,
-                  parameters.data()),
-              cuda::kSuccess);
+    EXPECT_EQ(
+        simulatorFunction<decltype(launchCooperative)>("cuLaunchCooperativeKernel")(
+            function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.sharedBytes, nullptr, parameters.data()),
+        cuda::kSuccess);
   else
     EXPECT_EQ(d.cuLaunchKernel(function, shape.blocks, 1, 1, shape.threads, 1, 1, shape.sharedBytes, nullptr,
                                parameters.data(), nullptr),

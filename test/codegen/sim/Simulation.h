@@ -13,7 +13,6 @@ namespace llmc::test {
 
 const runtime::CudaDriver &simulatedDriver();
 
-
 /// The module in `text`, which may use scf and arith beside the llvm and nvvm dialects, without those.
 mlir::OwningOpRef<mlir::ModuleOp> parseKernels(const std::string &text, mlir::MLIRContext &context);
 

@@ -63,7 +63,9 @@ void expectProduct(Type type, int k) {
                           {"A", isFull ? "%a0, %a1, %a2, %a3" : "%a0, %a1"},
                           {"B", isFull ? "%b0, %b1" : "%b0"},
                           {"LAYOUT", "row"}});
-  EXPECT_EQ(launchKernel(compileKernels(text), "mma", {}, {buffer(wordsA), buffer(wordsB), buffer(wordsC), buffer(wordsD)}), "");
+  EXPECT_EQ(launchKernel(compileKernels(text), "mma", {},
+                         {buffer(wordsA), buffer(wordsB), buffer(wordsC), buffer(wordsD)}),
+            "");
   for (int lane = 0; lane < 32; ++lane)
     for (int i = 0; i < 4; ++i) {
       int row = i < 2 ? lane >> 2 : (lane >> 2) + 8, column = lane % 4 * 2 + (i & 1);
@@ -89,7 +91,11 @@ TEST(WarpOperations, Ldmatrix) {
     for (size_t i = 0; i < 64; ++i)
       x[i] = uint16_t(100 + i);
     auto text = readKernel("fragments", "",
-                           {{"TYPE", "bf16"}, {"K", "8"}, {"WORD", "i32"}, {"A", "%a0, %a1"}, {"B", "%b0"},
+                           {{"TYPE", "bf16"},
+                            {"K", "8"},
+                            {"WORD", "i32"},
+                            {"A", "%a0, %a1"},
+                            {"B", "%b0"},
                             {"LAYOUT", isTransposed ? "col" : "row"}});
     EXPECT_EQ(launchKernel(compileKernels(text), "load", {}, {buffer(x), buffer(y)}), "");
     for (int lane = 0; lane < 32; ++lane)
@@ -119,7 +125,8 @@ std::string kernelOf(const std::string &body) {
       %yi = llvm.getelementptr %y[%tid] : (!llvm.ptr, i32) -> !llvm.ptr, i32
       %s = llvm.mlir.addressof @s : !llvm.ptr<3>
       %mine = llvm.getelementptr %s[%tid] : (!llvm.ptr<3>, i32) -> !llvm.ptr<3>, i32
-      )" + body + R"(
+      )" +
+         body + R"(
       llvm.return
     })";
 }
@@ -142,15 +149,23 @@ Ran run(const std::string &body, unsigned threads, unsigned blocks = 1) {
 }
 
 TEST(WarpOperations, ReduxAndElect) {
-  for (auto [kind, expected] : {std::pair("add", 496 + 32 * 32), {"max", 63}, {"min", 32}, {"umax", 63},
-                                {"umin", 32}, {"or", 63}, {"and", 32}, {"xor", 0}}) {
+  for (auto [kind, expected] : {std::pair("add", 496 + 32 * 32),
+                                {"max", 63},
+                                {"min", 32},
+                                {"umax", 63},
+                                {"umin", 32},
+                                {"or", 63},
+                                {"and", 32},
+                                {"xor", 0}}) {
     Ran r = run("%v = llvm.load %xi : !llvm.ptr -> i32\n %r = nvvm.redux.sync " + std::string(kind) +
                     " %v, %all : i32 -> i32\n llvm.store %r, %yi : i32, !llvm.ptr",
                 64);
     EXPECT_EQ(r.report, "");
     EXPECT_EQ(r.y[40], expected) << kind;
   }
-  Ran r = run("%e = nvvm.elect.sync -> i1\n %w = arith.extui %e : i1 to i32\n llvm.store %w, %yi : i32, !llvm.ptr", 64);
+  Ran r = run(
+      "%e = nvvm.elect.sync -> i1\n %w = arith.extui %e : i1 to i32\n llvm.store %w, %yi : i32, !llvm.ptr",
+      64);
   EXPECT_EQ(r.report, "");
   for (int i = 0; i < 64; ++i)
     EXPECT_EQ(r.y[i], i % 32 == 0);
@@ -208,7 +223,8 @@ TEST(Barriers, TooFewThreadsIsADeadlock) {
 }
 
 TEST(Barriers, ABarrierOfOtherWarpsOrdersNothing) {
-  expectFound(run(withCount("%c32"), 96).report, "reads what another thread writes, without a barrier between");
+  expectFound(run(withCount("%c32"), 96).report,
+              "reads what another thread writes, without a barrier between");
 }
 
 TEST(Barriers, Reductions) {
@@ -250,11 +266,13 @@ std::string flag(const char *store, const char *load) {
     %data = llvm.getelementptr %s[1] : (!llvm.ptr<3>) -> !llvm.ptr<3>, i32
     scf.if %isFirst {
       llvm.store %c2, %data : i32, !llvm.ptr<3>
-      )") + store + R"(
+      )") +
+         store + R"(
     }
     scf.if %isProducer {} else {
       scf.while : () -> () {
-        )" + load + R"(
+        )" +
+         load + R"(
         %wait = arith.cmpi eq, %f, %c0 : i32
         scf.condition(%wait)
       } do { scf.yield }
@@ -264,15 +282,21 @@ std::string flag(const char *store, const char *load) {
 }
 
 TEST(Atomics, AReleaseOrdersForWhoAcquires) {
-  const char *release = "llvm.store %c1, %s atomic syncscope(\"block\") release {alignment = 4 : i64} : i32, !llvm.ptr<3>",
-             *relaxed = "llvm.store %c1, %s atomic syncscope(\"block\") monotonic {alignment = 4 : i64} : i32, !llvm.ptr<3>",
-             *fenced = "nvvm.memory.barrier #nvvm.mem_scope<cta>\n llvm.store volatile %c1, %s : i32, !llvm.ptr<3>",
-             *acquire = "%f = llvm.load %s atomic syncscope(\"block\") acquire {alignment = 4 : i64} : !llvm.ptr<3> -> i32",
-             *poll = "%f = llvm.load volatile %s : !llvm.ptr<3> -> i32";
+  const char *
+      release =
+         "llvm.store %c1, %s atomic syncscope(\"block\") release {alignment = 4 : i64} : i32, !llvm.ptr<3>",
+     *relaxed =
+         "llvm.store %c1, %s atomic syncscope(\"block\") monotonic {alignment = 4 : i64} : i32, !llvm.ptr<3>",
+     *fenced = "nvvm.memory.barrier #nvvm.mem_scope<cta>\n llvm.store volatile %c1, %s : i32, !llvm.ptr<3>",
+     *acquire =
+         "%f = llvm.load %s atomic syncscope(\"block\") acquire {alignment = 4 : i64} : !llvm.ptr<3> -> i32",
+     *poll = "%f = llvm.load volatile %s : !llvm.ptr<3> -> i32";
   Ran r = run(flag(release, acquire), 64);
   EXPECT_EQ(r.report, "");
   EXPECT_EQ(r.y[40], 2);
-  EXPECT_EQ(run(flag(fenced, (std::string(poll) + "\n nvvm.memory.barrier #nvvm.mem_scope<cta>").c_str()), 64).report, "");
+  EXPECT_EQ(run(flag(fenced, (std::string(poll) + "\n nvvm.memory.barrier #nvvm.mem_scope<cta>").c_str()), 64)
+                .report,
+            "");
   expectFound(run(flag(relaxed, acquire), 64).report, "reads what another thread writes, without");
   expectFound(run(flag(release, poll), 64).report, "reads what another thread writes, without");
 }
