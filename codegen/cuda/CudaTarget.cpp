@@ -31,7 +31,7 @@ namespace {
 /// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
 /// multiply-add is an instruction).
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
-constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters"};
+constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
 
 /// Tile program to NVVM dialect, one stage a line.
 void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true,
