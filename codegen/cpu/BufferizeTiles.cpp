@@ -64,6 +64,55 @@ bool areSameElements(Value a, Value b) {
          isEqualConstantIntOrValueArray(first.getMixedStrides(), second.getMixedStrides());
 }
 
+/// A filled tensor that several ops go on from is filled once for each: a fill costs less than the copy that sharing needs.
+void separateFills(linalg::GenericOp fill) {
+  if (fill.getNumDpsInits() != 1 || fill.getNumReductionLoops() || fill->hasOneUse() ||
+      !fill.getRegionOutputArgs().front().use_empty() ||
+      llvm::any_of(fill.getDpsInputs(), [](Value v) { return isa<RankedTensorType>(v.getType()); }))
+    return;
+  Value out = fill.getDpsInits().front();
+  auto slice = out.getDefiningOp<tensor::ExtractSliceOp>();
+  auto empty = (slice ? slice.getSource() : out).getDefiningOp<tensor::EmptyOp>();
+  if (!empty)
+    return;
+  for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(fill->getResult(0).getUses()))) {
+    OpBuilder b(fill);
+    IRMapping mapping;
+    b.clone(*empty, mapping);
+    if (slice)
+      b.clone(*slice, mapping);
+    use.set(b.clone(*fill, mapping)->getResult(0));
+  }
+}
+
+/// What `extent` cannot exceed, where that shows.
+std::optional<int64_t> boundOf(Value extent) {
+  if (auto minimum = extent.getDefiningOp<arith::MinSIOp>())
+    for (Value operand : minimum->getOperands())
+      if (auto bound = getConstantIntValue(operand))
+        return bound;
+  return std::nullopt;
+}
+
+///   tensor.empty(%rows)    ->    tensor.extract_slice (tensor.empty() : tensor<128x..>)[0, ..][%rows, ..]
+/// for %rows = min(.., 128): scratch is static.
+void boundScratch(tensor::EmptyOp empty) {
+  SmallVector<OpFoldResult> sizes = empty.getMixedSizes(), whole(sizes);
+  for (OpFoldResult &size : whole)
+    if (auto value = dyn_cast<Value>(size)) {
+      std::optional<int64_t> bound = boundOf(value);
+      if (!bound)
+        return;
+      size = IntegerAttr::get(IndexType::get(empty.getContext()), *bound);
+    }
+  OpBuilder b(empty);
+  Value all = tensor::EmptyOp::create(b, empty.getLoc(), whole, empty.getType().getElementType());
+  SmallVector<OpFoldResult> zeros(sizes.size(), b.getIndexAttr(0)), ones(sizes.size(), b.getIndexAttr(1));
+  Value part = tensor::ExtractSliceOp::create(b, empty.getLoc(), empty.getType(), all, zeros, sizes, ones);
+  empty.replaceAllUsesWith(part);
+  empty.erase();
+}
+
 InFlightDiagnostic kernelError(Operation *op) {
   auto kernel = isa<func::FuncOp>(op) ? cast<func::FuncOp>(op) : op->getParentOfType<func::FuncOp>();
   return op->emitError() << "kernel '" << (kernel ? kernel.getName() : StringRef("?")) << "': ";
@@ -141,9 +190,17 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
         if (!kernel.getArgAttr(i, "llm.written"))
           kernel.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName,
                             BoolAttr::get(&getContext(), false));
+    module.walk([](linalg::GenericOp op) { separateFills(op); });
     IRRewriter rewriter(&getContext());
     if (failed(bufferization::eliminateEmptyTensors(rewriter, module)))
       return signalPassFailure();
+    SmallVector<tensor::EmptyOp> dynamic;
+    module.walk([&](tensor::EmptyOp empty) {
+      if (!empty.getType().hasStaticShape())
+        dynamic.push_back(empty);
+    });
+    for (tensor::EmptyOp empty : dynamic)
+      boundScratch(empty);
     bufferization::OneShotBufferizationOptions options;
     options.bufferizeFunctionBoundaries = true;
     options.setFunctionBoundaryTypeConversion(bufferization::LayoutMapOption::IdentityLayoutMap);

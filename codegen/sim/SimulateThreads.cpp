@@ -219,7 +219,7 @@ private:
         .Case<NVVM::ShflOp>([&](NVVM::ShflOp o) { return shuffle(o); })
         .Case<NVVM::VoteSyncOp>([&](NVVM::VoteSyncOp o) { return vote(o); })
         .Default([&](Operation *o) -> LogicalResult {
-          bool isKnown = isPure(o) || o->hasTrait<OpTrait::IsTerminator>() || isa<LLVM::AllocaOp>(o);
+          bool isKnown = isMemoryEffectFree(o) || o->hasTrait<OpTrait::IsTerminator>() || isa<LLVM::AllocaOp>(o);
           return isKnown ? success() : o->emitError("has no simulation");
         });
   }

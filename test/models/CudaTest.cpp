@@ -81,7 +81,7 @@ std::vector<int32_t> generate(const Opened &opened, const std::vector<int32_t> &
 
 class Simulated : public testing::TestWithParam<std::pair<const char *, const char *>> {};
 
-/// Float32 arithmetic throughout: the tolerance is the CPU's.
+/// Activations and caches are stored as bf16, and products take bf16 operands.
 TEST_P(Simulated, LogitsAgreeWithTheGoldens) {
   auto [name, arch] = GetParam();
   auto tokens = tokensOf(name);
@@ -106,7 +106,7 @@ TEST_P(Simulated, LogitsAgreeWithTheGoldens) {
       error += std::pow(double(logits[t * vocab + i]) - golden, 2);
       norm += std::pow(double(golden), 2);
     }
-    ASSERT_LE(std::sqrt(error / norm), 1e-5) << "position " << t;
+    ASSERT_LE(std::sqrt(error / norm), 2e-2) << "position " << t;
   }
 }
 
