@@ -31,7 +31,7 @@ namespace {
 /// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
 /// multiply-add is an instruction).
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
-constexpr StringRef kSimulatorExports[] = {"", ".static_shared"};
+constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".abi"};
 
 /// Tile program to NVVM dialect, one stage a line.
 void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true) {
@@ -41,7 +41,6 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(createBufferizeTiles());
   DistributeTilesOptions distribute;
   distribute.barriers = hasBarriers;
-  distribute.tensorCores = !isSimulated;
   pm.addPass(createDistributeTiles(distribute));
   pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;

@@ -2,7 +2,7 @@
 // are in order and each call is done when it returns; a failed launch is reported by the calls after it, as
 // the real driver does.
 #include "runtime/cuda/DriverApi.h"
-#include "runtime/sim/Block.h"
+#include "runtime/sim/Launch.h"
 #include "runtime/sim/SimControl.h"
 #include <cstdio>
 #include <cstdlib>
@@ -171,10 +171,14 @@ LLMC_EXPORT Result cuModuleUnload(void *handle) {
 LLMC_EXPORT Result cuModuleGetFunction(void **function, void *handle, const char *name) {
   auto *module = static_cast<Module *>(handle);
   auto code = reinterpret_cast<sim::Kernel>(dlsym(module->library, name));
-  auto shared = reinterpret_cast<sim::StaticShared>(
-      dlsym(module->library, (std::string(name) + ".static_shared").c_str()));
+  auto fact = [&](const char *what) {
+    return reinterpret_cast<sim::KernelFact>(dlsym(module->library, (std::string(name) + what).c_str()));
+  };
+  sim::KernelFact shared = fact(".static_shared"), abi = fact(".abi");
   if (!code || !shared)
     return kNotFound;
+  if (!abi || abi() != sim::kAbiVersion)
+    return kUnsupportedPtxVersion; // made for another simulator
   std::unique_ptr<Function> &known = module->functions[name];
   if (!known)
     known.reset(new Function{name, code, static_cast<uint64_t>(shared())});

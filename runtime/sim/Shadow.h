@@ -1,30 +1,78 @@
-// What the simulator remembers of every byte that kernels share: who wrote and read it since when. Finds
-// reads of bytes never written, and races: two threads, one of them writing, no barrier between.
+// What the simulator remembers of every byte that kernels share: who wrote and read it when (Clock.h). Finds
+// reads of bytes never written, and races: two accesses, one of them a write, that nothing orders.
 #pragma once
+#include "runtime/sim/Clock.h"
 #include <cstdint>
-#include <memory>
+#include <unordered_map>
 
 namespace llmc::sim {
 
-/// When an access happens: `epoch` counts the block's barriers from 1, `warpEpoch` those of the thread's
-/// warp.
-struct Moment {
-  uint32_t block = 0, thread = 0, epoch = 1, warpEpoch = 0;
+/// Who accesses memory.
+struct Accessor {
+  const Knowledge &known; ///< of the thread that accesses, or has told an engine to
+  Actor actor;
+  Stamp stamp;
+  bool isAtomic = false;
+  bool isAsyncProxy = false; ///< ordinary writes must have been fenced for it
 };
 
-enum class Hazard { none, unwritten, readAfterWrite, writeAfterRead, writeAfterWrite, otherBlock };
-const char *hazardText(Hazard hazard);
+enum class Hazard { none, unwritten, readAfterWrite, writeAfterRead, writeAfterWrite, unfenced };
 
 struct Finding {
   Hazard hazard = Hazard::none;
-  uint32_t otherThread = 0, otherBlock = 0;
+  Actor other = 0;
+  Stamp otherStamp = 0;
+  uint64_t offset = 0; ///< in the access
+};
+
+/// Sets of readers of which none happened before another, as paths in a tree: equal sets have equal numbers.
+class ReaderSets {
+public:
+  /// What the numbers of actors mean.
+  struct Kinds {
+    virtual Actor threadBlock(Actor actor) const = 0; ///< first actor of a thread's block; 0: no thread
+    virtual bool isAsyncProxy(Actor actor) const = 0;  ///< whether its writes need no fence
+    virtual ~Kinds() = default;
+  };
+  explicit ReaderSets(const Kinds &kinds) : kinds(kinds) {}
+
+  uint32_t pair(Actor first, Stamp firstStamp, const Accessor &who);
+  /// `set` and `who`, without those that happened before it; 0 when it alone remains.
+  uint32_t add(uint32_t set, const Accessor &who);
+  /// A reader of the set that did not happen before `who`'s access, or 0.
+  Actor unordered(uint32_t set, const Accessor &who) const;
+
+  const Kinds &kinds;
+
+private:
+  struct Node {
+    uint32_t parent;
+    Actor actor;
+    Stamp stamp, latest; ///< of this node, of the path
+    Actor block;         ///< of which all of the path are threads, or 0
+  };
+  struct Edge {
+    uint32_t from;
+    Actor actor;
+    Stamp stamp;
+    bool operator==(const Edge &e) const { return from == e.from && actor == e.actor && stamp == e.stamp; }
+  };
+  struct Hash {
+    size_t operator()(const Edge &e) const {
+      return (uint64_t(e.from) << 32 | e.actor) * 0x9e3779b97f4a7c15u ^ e.stamp * 0xc2b2ae3d27d4eb4fu;
+    }
+  };
+  uint32_t child(uint32_t parent, Actor actor, Stamp stamp);
+
+  std::vector<Node> nodes_{{0, 0, 0, 0, 0}};
+  std::unordered_map<Edge, uint32_t, Hash> children_, added_;
 };
 
 /// The shadow of one buffer.
 class Shadow {
 public:
   /// `isPrivate`: only one block uses the buffer, and finds nothing in it.
-  Shadow(uintptr_t base, uint64_t bytes, bool isPrivate);
+  Shadow(uintptr_t base, uint64_t bytes, bool isPrivate, ReaderSets &readers);
   ~Shadow();
   Shadow(const Shadow &) = delete;
   Shadow &operator=(const Shadow &) = delete;
@@ -32,27 +80,32 @@ public:
   bool holds(uintptr_t address, uint64_t bytes) const {
     return address - base_ < bytes_ && bytes <= bytes_ - (address - base_);
   }
-  Finding read(uintptr_t address, uint64_t bytes, const Moment &now);
-  Finding write(uintptr_t address, uint64_t bytes, const Moment &now);
-  /// Forgets everything: nothing is written.
-  void clear();
+  Finding read(uintptr_t address, uint64_t bytes, const Accessor &who);
+  Finding write(uintptr_t address, uint64_t bytes, const Accessor &who);
+  /// Forgets everything before `now`: nothing is written. For private buffers.
+  void clear(Stamp now) { start_ = now; }
 
 private:
-  struct Access {
-    uint32_t epoch = 0; ///< 0: none
-    uint16_t thread = 0, warpEpoch = 0;
-  };
   struct Cell {
-    Access write, reads[2];
-    uint32_t block;
-    uint32_t isWritten;
+    Stamp writeStamp;
+    uint32_t writer; ///< 0 none, else actor, and kAtomicBit
+    Stamp readStamp;
+    uint32_t reader; ///< 0 none, else actor, or kSetBit and a set
+    bool operator==(const Cell &c) const {
+      return writeStamp == c.writeStamp && writer == c.writer && readStamp == c.readStamp &&
+             reader == c.reader;
+    }
   };
-  static bool isUnordered(const Access &before, const Moment &now);
-  void enter(Cell &cell, const Moment &now);
+  /// What is wrong with an access after the cell's write, as seen by a reader or a writer.
+  Finding afterWrite(const Cell &cell, const Accessor &who, Hazard hazard) const;
+  Finding readCell(Cell &cell, const Accessor &who);
+  Finding writeCell(Cell &cell, const Accessor &who);
 
   uintptr_t base_;
   uint64_t bytes_;
   bool isPrivate_;
+  Stamp start_ = 0;
+  ReaderSets &readers_;
   Cell *cells_;
 };
 

@@ -115,7 +115,7 @@ func.func @norm_of_an_odd_group(%x: tensor<?x4xf32>, %w: tensor<3xf32>) {
 // -----
 
 func.func @norm_with_a_narrow_gate(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %z: tensor<?x2xf32>) {
-  // expected-error@+1 {{expects input, gate and result of one type}}
+  // expected-error@+1 {{expects input, gate and result of as many columns}}
   %y = llm.rms_norm %x, %w gated by %z {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<4xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
   return
 }

@@ -11,19 +11,17 @@
 // CHECK-NOT: .local
 // CHECK-COUNT-12: cp.async.cg.shared.global {{.*}}, 16
 // CHECK-NOT: st.shared
-// CHECK: [[LOOP:\$L__BB[0-9_]+]]: {{.*}}
-// CHECK: cp.async.wait_group 2;
-// CHECK-NEXT: bar.sync 0;
-// CHECK: cp.async.cg.shared.global
 // CHECK: cp.async.commit_group;
 // CHECK: ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16
 // CHECK: ldmatrix.sync.aligned.m8n8.x4.shared.b16
 // CHECK-COUNT-32: mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32
+// CHECK: cp.async.wait_group 2;
+// CHECK-NEXT: bar.sync 0;
+// CHECK: cp.async.cg.shared.global
 // CHECK-NOT: st.shared
-// CHECK: bar.sync 0;
-// CHECK-NOT: st.shared
-// CHECK: cvt.rn.bf16.f32
-// CHECK: st.global.b16
+// CHECK: ld.global.nc.v2.b16
+// CHECK: cvt.rn.bf16x2.f32
+// CHECK: st.global.b32
 // CHECK: ret;
 func.func @tiled(%x: tensor<?x4096xbf16> {llm.dims = ["T"]}, %w: tensor<1x32x4096x32xbf16>, %r: tensor<?x1024xbf16> {llm.dims = ["T"]},
                  %o: tensor<?x1024xbf16> {llm.dims = ["T"], llm.written}) -> tensor<?x1024xbf16> attributes {llm.kernel} {
