@@ -81,7 +81,7 @@ struct NarrowActivations : impl::NarrowActivationsBase<NarrowActivations> {
   /// leaves layer functions, and maps in between make the next one of it.
   void keepResiduals(ModuleOp module) {
     module.walk([&](func::CallOp call) {
-      for (Value v : call.getResults())
+      for (Value v : llvm::concat<Value>(SmallVector<Value>(call.getOperands()), SmallVector<Value>(call.getResults())))
         if (isWide(v, false))
           keep(v);
     });

@@ -1,4 +1,4 @@
-// RUN: llmc-opt %s --form-kernels=target=cuda --canonicalize --split-input-file | FileCheck %s
+// RUN: llmc-opt %s --form-kernels=target=cuda --canonicalize --split-input-file --mlir-print-local-scope | FileCheck %s
 // RUN: not llmc-opt %s --form-kernels=target=tpu --split-input-file 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: form-kernels: unknown target 'tpu': expects cpu or cuda
 
