@@ -85,9 +85,34 @@ void separateFills(linalg::GenericOp fill) {
   }
 }
 
+/// The extent of dimension `dim` of `tensor`, from where it is made.
+OpFoldResult extentOf(Value tensor, int64_t dim) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (!type.isDynamicDim(dim))
+    return IntegerAttr::get(IndexType::get(tensor.getContext()), type.getDimSize(dim));
+  Operation *op = tensor.getDefiningOp();
+  if (auto empty = dyn_cast_or_null<tensor::EmptyOp>(op))
+    return empty.getMixedSizes()[dim];
+  if (auto slice = dyn_cast_or_null<tensor::ExtractSliceOp>(op); slice && slice.getSourceType().getRank() == type.getRank())
+    return slice.getMixedSizes()[dim];
+  if (auto insert = dyn_cast_or_null<tensor::InsertSliceOp>(op))
+    return extentOf(insert.getDest(), dim);
+  if (auto computed = dyn_cast_or_null<linalg::LinalgOp>(op))
+    return extentOf(computed.getDpsInits()[cast<OpResult>(tensor).getResultNumber()], dim);
+  return {};
+}
+
 /// What `extent` cannot exceed, where that shows.
-std::optional<int64_t> boundOf(Value extent) {
-  if (auto minimum = extent.getDefiningOp<arith::MinSIOp>())
+std::optional<int64_t> boundOf(OpFoldResult extent) {
+  if (!extent)
+    return std::nullopt;
+  if (auto known = getConstantIntValue(extent))
+    return known;
+  Value value = cast<Value>(extent);
+  if (auto dim = value.getDefiningOp<tensor::DimOp>())
+    if (auto position = dim.getConstantIndex())
+      return boundOf(extentOf(dim.getSource(), *position));
+  if (auto minimum = value.getDefiningOp<arith::MinSIOp>())
     for (Value operand : minimum->getOperands())
       if (auto bound = getConstantIntValue(operand))
         return bound;
@@ -106,10 +131,12 @@ void boundScratch(tensor::EmptyOp empty) {
       size = IntegerAttr::get(IndexType::get(empty.getContext()), *bound);
     }
   OpBuilder b(empty);
-  Value all = tensor::EmptyOp::create(b, empty.getLoc(), whole, empty.getType().getElementType());
   SmallVector<OpFoldResult> zeros(sizes.size(), b.getIndexAttr(0)), ones(sizes.size(), b.getIndexAttr(1));
-  Value part = tensor::ExtractSliceOp::create(b, empty.getLoc(), empty.getType(), all, zeros, sizes, ones);
-  empty.replaceAllUsesWith(part);
+  // One for each use: what two ops write cannot be one buffer, and a second one would be of dynamic shape again.
+  for (OpOperand &use : llvm::make_early_inc_range(empty->getUses())) {
+    Value all = tensor::EmptyOp::create(b, empty.getLoc(), whole, empty.getType().getElementType());
+    use.set(tensor::ExtractSliceOp::create(b, empty.getLoc(), empty.getType(), all, zeros, sizes, ones));
+  }
   empty.erase();
 }
 
