@@ -43,6 +43,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   DistributeTilesOptions distribute;
   distribute.barriers = hasBarriers;
   pm.addPass(createDistributeTiles(distribute));
+  pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
   blocks.sharedBytes = sharedBytes;
   blocks.declareBuffers = isSimulated;
@@ -53,7 +54,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
+  expand.includeBf16 = isSimulated; // PTX has instructions for it
   pm.addPass(arith::createArithExpandOpsPass(expand));
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertMathToLLVMPass());
