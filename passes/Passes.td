@@ -5,6 +5,16 @@ include "mlir/Pass/PassBase.td"
 
 //===-- graph: what is computed together ------------------------------------------------------------------===//
 
+def NarrowActivations : Pass<"narrow-activations", "::mlir::ModuleOp"> {
+  let summary = "activations and caches are stored as bf16";
+  let description = [{
+    The type of activations is chosen once, before anything is fused: a target with tensor cores wants bf16 operands and half the traffic. What chooses tokens and experts (logits, routing
+    weights), tables of angles, gates, recurrent states, the residual stream (which every layer would round again), and what the caller gives and gets stay float32.
+  }];
+  let statistics = [Statistic<"numNarrowed", "values-narrowed", "values that became bf16">];
+  let dependentDialects = ["::llmc::llm::LlmDialect"];
+}
+
 def FuseLinears : Pass<"fuse-linears", "::mlir::func::FuncOp"> {
   let summary = "linears that share their input become one";
   let description = [{
@@ -35,6 +45,8 @@ def FormDispatches : Pass<"form-dispatches", "::mlir::func::FuncOp"> {
     something outside of any dispatch reads, those that need whole rows or heads where a linear's epilogue, which works on 32 columns at a time, reads them, and concatenations that
     something reads in parts.
   }];
+  let options = [Option<"storePrologues", "store-prologues", "bool", "false",
+                        "outside of advance, what a linear reads is stored first: its tiles are shared out by columns, and each would make it again">];
   let dependentDialects = ["::llmc::llm::LlmDialect"];
 }
 
@@ -46,6 +58,7 @@ def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
     Each different dispatch body becomes one function with the attribute `llm.kernel`: a tile program over `scf`, `linalg` and `tensor`. Equal bodies share a kernel. Weights that a kernel
     reads in another order than stored go through `llm.pack`.
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "whose tile sizes: cpu or cuda">];
   let dependentDialects = ["::llmc::llm::LlmDialect", "::mlir::scf::SCFDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }

@@ -31,7 +31,7 @@ namespace {
 /// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
 /// multiply-add is an instruction).
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
-constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters"};
+constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
 
 /// Tile program to NVVM dialect, one stage a line.
 void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true,
@@ -43,6 +43,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   DistributeTilesOptions distribute;
   distribute.barriers = hasBarriers;
   pm.addPass(createDistributeTiles(distribute));
+  pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
   blocks.sharedBytes = sharedBytes;
   blocks.declareBuffers = isSimulated;
@@ -53,7 +54,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
+  expand.includeBf16 = isSimulated; // PTX has instructions for it
   pm.addPass(arith::createArithExpandOpsPass(expand));
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertMathToLLVMPass());

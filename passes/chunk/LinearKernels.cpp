@@ -48,6 +48,63 @@ static int64_t panelsPerGroup(int64_t panels, int64_t k) {
   return best;
 }
 
+/// Columns of a tile: as many panels as the target wants, fewer where the product has fewer or they would not come out even and
+/// most of a narrower tile is used.
+static int64_t panelsPerTile(int64_t panels, int64_t wanted) {
+  for (int64_t per = wanted; per > 1; --per)
+    if (panels % per == 0 && per * 2 > wanted)
+      return per;
+  return std::min(panels, wanted);
+}
+
+/// Columns from `first` panel on of `out`, `per` panels or what is left of n, for rows `row ..`, into `into` whose first column that is.
+static Value storeColumns(TileEmitter &e, TileBuilder &t, Value out, Value row, int64_t rows, Value into, Value first, int64_t per,
+                          int64_t n) {
+  Value zero = t.index(0);
+  auto emit = [&](TileBuilder &t, int64_t columns) -> SmallVector<Value> {
+    Value tile = e.tile(t, out, {row, rows, t.mul(first, 32), columns});
+    return {t.store(tile, into, {zero, zero}, {rows, columns})};
+  };
+  int64_t whole = per * 32;
+  if (n % whole == 0)
+    return emit(t, whole)[0];
+  if (n < whole)
+    return emit(t, n)[0];
+  return t.select(
+      t.less(first, t.index(n / whole * per)), [&](TileBuilder &t) { return emit(t, whole); },
+      [&](TileBuilder &t) { return emit(t, n % whole); })[0];
+}
+
+/// What targets with many threads want: rows are shared out among workgroups as well.
+///
+///        columns: `per` panels a workgroup
+///  rows  ┌─────┬─────┬─────┐
+///  M     │ 0,0 │ 1,0 │     │   a tile: input [M, K] times panels [per, K, 32], then the epilogue on [M, 32 per];
+///  M     │ 0,1 │ 1,1 │     │   neighbouring workgroups take rows below each other, so that they read the same weights
+///  rest  │     │     │     │   the last rows: as many as there are
+///        └─────┴─────┴─────┘
+static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
+  Value out = yielded(e.dispatch, 0);
+  int64_t n = llm::columns(out), k = llm::columns(op.getX()), panels = llvm::divideCeil(n, 32);
+  int64_t rows = e.isStep ? t.tiles.stepRows : t.tiles.promptRows;
+  int64_t per = panelsPerTile(panels, e.isStep ? t.tiles.stepPanels : t.tiles.promptPanels);
+  Value tokens = t.dim(e.destinations[0], 0);
+  forAll(e, t, {t.index(llvm::divideCeil(panels, per)), t.ceilDiv(tokens, rows)},
+         [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           Value row = outer.mul(at[1], rows), first = outer.mul(at[0], per), base = outer.mul(first, 32);
+           Value valid = outer.min(outer.sub(tokens, row), outer.index(rows));
+           Value width = n % (32 * per) ? outer.min(outer.sub(outer.index(n), base), outer.index(32 * per))
+                                        : outer.index(32 * per);
+           TileBuilder t = outer.withRows(valid);
+           Value share = t.load(destinations[0], {row, base}, {-1, -1}, {-1, -1}, {valid, width});
+           if (!isa<BlockArgument>(op.getX()))
+             e.bind(op.getX(), t.productOperand(e.tile(t, op.getX(), {row, -1, t.index(0), k}), e.weightType(op)));
+           Value done = storeColumns(e, t, out, row, -1, share, first, per, n);
+           e.unbind(op.getX());
+           return {{done, 0, {row, base}, {-1, -1}, {valid, width}}};
+         });
+}
+
 /// Columns `p * 32 ..` of `out` for rows `row ..`, into `into` whose first column is `base`.
 static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, int64_t rows, Value into,
                         Value rowInto, Value panel, Value base, int64_t n) {
@@ -72,6 +129,8 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //   8    │    │    │    │   then panel by panel
   //   1    │    │    │    │   rows left over one by one, summed in the same order
   //        └────┴────┴────┘
+  if (t.tiles.areShared())
+    return emitTiledLinear(e, t, op);
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX());
   int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k);
@@ -102,7 +161,50 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
          });
 }
 
+void emitGatherRows(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
+  Value order = e.argument(op.getOrder());
+  int64_t k = llm::columns(op.getX()), gather = op.getGather();
+  forAll(e, t, {t.dim(e.destinations[0], 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    Value source = t.floorDiv(t.toIndex(t.extract(order, at[0])), gather);
+    Value row = e.tile(t, op.getX(), {source, 1, t.index(0), k});
+    return {{t.map({row}, [](TileBuilder &, ValueRange v) { return v[0]; }), 0, {at[0], t.index(0)}, {1, k}}};
+  });
+}
+
+/// As emitTiledLinear, for the rows of one group: how many that are only the kernel knows, so a workgroup takes them all, M at a time.
+/// Its rows lie side by side: those that were gathered, by a kernel before.
+static void emitTiledExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
+  Value out = yielded(e.dispatch, 0), groups = e.argument(op.getGroups());
+  int64_t n = llm::columns(out), k = llm::columns(op.getX()), panels = llvm::divideCeil(n, 32);
+  int64_t rows = t.tiles.promptRows, per = panelsPerTile(panels, t.tiles.promptPanels);
+  Value active = t.min(t.index(TileBuilder::shapeOf(groups)[0]), t.dim(e.destinations[0], 0));
+  forAll(e, t, {active, t.index(llvm::divideCeil(panels, per))},
+         [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           auto field = [&](int64_t i) { return t.toIndex(t.extract(groups, {at[0], t.index(i)})); };
+           Value begin = field(1), count = t.sub(field(2), begin), first = t.mul(at[1], per), base = t.mul(first, 32);
+           e.expert = field(0);
+           Value width = n % (32 * per) ? t.min(t.sub(t.index(n), base), t.index(32 * per)) : t.index(32 * per);
+           Value share = t.load(destinations[0], {begin, base}, {-1, -1}, {-1, -1}, {count, width});
+           Value zero = t.index(0);
+           auto done = t.loop(
+               zero, count, rows, share, [&](TileBuilder &outer, Value local, ValueRange carried) -> SmallVector<Value> {
+                 Value valid = outer.min(outer.sub(count, local), outer.index(rows)), row = outer.add(begin, local);
+                 TileBuilder t = outer.withRows(valid);
+                 Value into = t.load(carried[0], {local, zero}, {-1, -1}, {-1, -1}, {valid, width});
+                 if (e.gathered)
+                   e.bind(op.getX(), t.load(e.gathered, {row, zero}, {-1, k}, {-1, k}));
+                 Value made = storeColumns(e, t, out, row, -1, into, first, per, n);
+                 e.unbind(op.getX());
+                 return {t.store(made, carried[0], {local, zero}, {-1, -1}, {valid, width})};
+               });
+           e.expert = Value();
+           return {{done[0], 0, {begin, base}, {-1, -1}, {count, width}}};
+         });
+}
+
 void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
+  if (t.tiles.areShared() && !e.isStep && (e.gathered || !op.getGather()))
+    return emitTiledExpertLinear(e, t, op);
   // As emitLinear, for the rows of one group of (token, choice) pairs; gathered rows are put side by side
   // first.
   Value out = yielded(e.dispatch, 0);

@@ -241,6 +241,16 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
   // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
   int64_t k = shape[2], p = shape[3];
+  int64_t wide = llvm::divideCeil(at.columns, p);
+  if (wide > 1 && t.tiles.areShared()) { // one product over several panels
+    Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
+    Value w = t.load(panels, {expert ? expert : t.index(0), t.floorDiv(at.column, p), t.index(0), t.index(0)},
+                     {1, wide, k, p}, {wide, k, p});
+    Value product = t.contract(a, w, t.full({at.rows, wide * p}, 0));
+    return at.columns == wide * p
+               ? product
+               : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
+  }
   if (at.columns >
       p) { // panel by panel; whoever asks for so much binds the input first, so that it is made once
     int64_t whole = at.columns / p * p;
@@ -270,13 +280,15 @@ void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
     upper.push_back(getAsOpFoldResult(v));
   auto op = scf::ForallOp::create(
       t.b, t.loc, upper, e.destinations, std::nullopt, [&](OpBuilder &nested, Location l, ValueRange args) {
-        TileBuilder inner(nested, l);
+        TileBuilder inner = t.inside(nested, l);
         ValueRange at = args.take_front(bounds.size()), destinations = args.drop_front(bounds.size());
         // What is updated in place is read from where it is written.
         for (auto [i, operand] : llvm::enumerate(e.dispatch.getTied()))
           if (operand >= 0)
             e.setArgument(e.dispatch.getBody().getArgument(operand), destinations[i]);
         SmallVector<Piece> pieces = body(inner, at, destinations);
+        for (Piece &piece : pieces)
+          piece.tile = inner.cast(piece.tile, TileBuilder::elementOf(destinations[piece.result]));
         auto end = scf::InParallelOp::create(nested, l);
         nested.setInsertionPointToStart(&end.getRegion().front());
         for (const Piece &piece : pieces) {

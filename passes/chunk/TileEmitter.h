@@ -66,6 +66,12 @@ public:
   llvm::SmallVector<mlir::Value> destinations; ///< one per result
   SequenceValues current = {};                 ///< the workgroup's sequence, for convolutions
   mlir::Value expert;                          ///< the workgroup's expert, for expert linears
+  mlir::Value gathered;                        ///< the rows of an expert linear's input in the order of `order`
+  bool isStep = false;                         ///< every sequence brings one token (the program `advance`)
+  /// Stored type of a linear's weights.
+  template <typename Op> mlir::Type weightType(Op op) {
+    return TileBuilder::elementOf(argument(op.getWeights().front()));
+  }
 
 private:
   mlir::Value normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at);
@@ -114,11 +120,17 @@ void emitEmbed(TileEmitter &e, TileBuilder &t, llm::EmbedOp op);
 void emitRows(TileEmitter &e, TileBuilder &t, mlir::Operation *op);
 void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op);
 void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op);
+/// The rows of `op`'s input in the order of its `order`.
+void emitGatherRows(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op);
 void emitCombineExperts(TileEmitter &e, TileBuilder &t, llm::CombineExpertsOp op);
 void emitRoute(TileEmitter &e, TileBuilder &t, llm::RouteOp op);
 void emitDispatchExperts(TileEmitter &e, TileBuilder &t, llm::DispatchExpertsOp op);
 void emitAppend(TileEmitter &e, TileBuilder &t, llm::AppendOp op);
 void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
+/// A step's attention in two kernels: results and weights of `segments` parts of the context, [T, segments, H (dv + 1)], and their sum.
+mlir::RankedTensorType segmentsType(llm::AttentionOp op, int64_t segments);
+void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
+void emitJoinSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, mlir::Value parts);
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op);
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);

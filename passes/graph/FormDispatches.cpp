@@ -65,7 +65,13 @@ Value tiedOperand(OpResult result) {
   return {};
 }
 
+/// A program, or a layer function of one, in which every sequence brings one token.
+bool isStep(func::FuncOp function) {
+  return function.getName() == "advance" || function.getName().ends_with("_step");
+}
+
 struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
+  using FormDispatchesBase::FormDispatchesBase;
   using Group = llvm::SetVector<Operation *>;
   using Ordered = SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>>; // root, (group, last)
   llvm::DenseSet<Operation *> taken; // epilogue ops that belong to a group already
@@ -265,6 +271,10 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         });
         escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
         escapes |= isa<llm::ConcatOp>(op) && !llvm::all_of(op.getUses(), isReadWhole);
+        escapes |= storePrologues && !isStep(getOperation()) && !isa<llm::SliceOp>(op) &&
+                   llvm::any_of(op.getUsers(), [&](Operation *u) {
+                     return isa<llm::LinearOp, llm::ExpertLinearOp>(u) && groups.contains(u);
+                   });
         if (escapes) {
           Group group;
           group.insert(&op);

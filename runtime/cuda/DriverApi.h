@@ -21,12 +21,13 @@ inline constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotI
                         kNoDevice = 100, kInvalidDevice = 101, kInvalidImage = 200, kNoBinaryForGpu = 209,
                         kInvalidPtx = 218, kUnsupportedPtxVersion = 222, kInvalidHandle = 400,
                         kNotFound = 500, kNotReady = 600, kIllegalAddress = 700,
-                        kLaunchOutOfResources = 701, kLaunchFailed = 719, kSystemDriverMismatch = 803,
+                        kLaunchOutOfResources = 701, kLaunchFailed = 719, kCooperativeLaunchTooLarge = 720,
+                        kSystemDriverMismatch = 803,
                         kStreamCaptureUnsupported = 900, kStreamCaptureInvalidated = 901,
                         kStreamCaptureUnmatched = 903, kGraphExecUpdateFailure = 910;
 // CUdevice_attribute
 inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76,
-                     kMaxSharedBytesOptIn = 97;
+                     kCooperativeLaunch = 95, kMaxSharedBytesOptIn = 97;
 // CUfunction_attribute
 inline constexpr int kMaxDynamicSharedBytes = 8;
 // Flags of cuStreamCreate and cuEventCreate, mode of cuStreamBeginCapture, and what cuStreamIsCapturing gives
@@ -93,6 +94,8 @@ inline const char *errorName(Result code) {
     return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
   case kLaunchFailed:
     return "CUDA_ERROR_LAUNCH_FAILED";
+  case kCooperativeLaunchTooLarge:
+    return "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE";
   case kSystemDriverMismatch:
     return "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH";
   case kStreamCaptureUnsupported:

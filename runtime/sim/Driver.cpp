@@ -1,8 +1,9 @@
 // The drop-in for libcuda.so.1: the entry points of the driver API that the runtime uses, on the CPU. Here:
-// device, context, modules and launches; the others are in Memory.cpp, Streams.cpp and Graphs.cpp. A failed
+// device, context, modules and launches; the others are in DeviceMemory.cpp, Streams.cpp and Graphs.cpp. A failed
 // launch is reported by the calls after it, as the real driver does.
-#include "runtime/sim/Block.h"
 #include "runtime/sim/DropIn.h"
+#include "runtime/sim/Launch.h"
+#include "runtime/sim/TensorMap.h"
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -15,6 +16,10 @@ using namespace llmc::cuda;
 using namespace llmc::sim;
 
 namespace {
+
+constexpr int kProcessors = 4;
+constexpr uint64_t kThreadsPerProcessor = 2048;
+uint64_t sharedPerProcessor() { return (device().major >= 9 ? 228 : 164) << 10; }
 
 struct Module {
   void *library = nullptr;
@@ -60,11 +65,18 @@ Result runGrid(const Launch &launch) {
   return misuse(report, report.find("out of bounds") != std::string::npos ? kIllegalAddress : kLaunchFailed);
 }
 
-Result launch(const FunctionState &function, const LaunchConfig &config, void **given) {
-  uint64_t threads = uint64_t(config.blockX) * config.blockY * config.blockZ;
-  if (!config.gridX || !config.gridY || !config.gridZ || threads == 0 || threads > 1024 ||
-      config.sharedBytes > function.maxDynamicShared)
+/// Gives a grid to its stream. A launch that would not be accepted answers why.
+Result launch(const FunctionState &function, const LaunchConfig &config, void **given,
+              bool isCooperative = false) {
+  const uint64_t threads = uint64_t(config.blockX) * config.blockY * config.blockZ,
+                 blocks = uint64_t(config.gridX) * config.gridY * config.gridZ;
+  if (blocks == 0 || threads == 0 || threads > 1024 || config.sharedBytes > function.maxDynamicShared)
     return kInvalidValue;
+  // Blocks that wait for each other must all be resident; how many are is what occupancy would allow.
+  const uint64_t used = function.staticShared + config.sharedBytes + (1 << 10);
+  const uint64_t resident = std::min<uint64_t>(kThreadsPerProcessor / threads, sharedPerProcessor() / used);
+  if (isCooperative && blocks > resident * kProcessors)
+    return kCooperativeLaunchTooLarge;
   Launch launch;
   launch.kernel = function.name;
   launch.code = function.code;
@@ -73,6 +85,7 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
   memcpy(launch.grid, grid, sizeof grid);
   memcpy(launch.block, block, sizeof block);
   launch.sharedBytes = function.staticShared + config.sharedBytes;
+  launch.isCooperative = isCooperative;
   launch.isAllocated = [](uintptr_t address, uint64_t bytes) { return device().isAllocated(address, bytes); };
   auto parameters = std::make_shared<Parameters>(function, given);
   launch.parameters = parameters->pointers.data();
@@ -115,7 +128,10 @@ LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
     *value = device().minor;
     return kSuccess;
   case kMultiprocessorCount:
-    *value = 4;
+    *value = kProcessors;
+    return kSuccess;
+  case kCooperativeLaunch:
+    *value = 1;
     return kSuccess;
   case kMaxSharedBytesOptIn:
     *value = device().major >= 9 ? 227 << 10 : 163 << 10;
@@ -179,10 +195,13 @@ LLMC_EXPORT Result cuModuleGetFunction(void **function, void *handle, const char
     return dlsym(module->library, (std::string(name) + suffix).c_str());
   };
   auto code = reinterpret_cast<Kernel>(find(""));
-  auto shared = reinterpret_cast<StaticShared>(find(".static_shared"));
+  auto shared = reinterpret_cast<KernelFact>(find(".static_shared")),
+       abi = reinterpret_cast<KernelFact>(find(".abi"));
   auto parameters = reinterpret_cast<ParameterBytes>(find(".parameters"));
-  if (!code || !shared || !parameters)
+  if (!code || !shared)
     return kNotFound;
+  if (!abi || abi() != kAbiVersion || !parameters)
+    return kUnsupportedPtxVersion; // made for another simulator
   std::unique_ptr<FunctionState> &known = module->functions[name];
   if (!known) {
     known.reset(new FunctionState{name, code, {}, static_cast<uint64_t>(shared())});
@@ -216,6 +235,30 @@ LLMC_EXPORT Result cuLaunchKernelEx(const LaunchConfig *config, void *handle, vo
     else
       return kInvalidValue;
   return extra ? kInvalidValue : launch(*static_cast<FunctionState *>(handle), *config, parameters);
+}
+
+LLMC_EXPORT Result cuLaunchCooperativeKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                             unsigned blockX, unsigned blockY, unsigned blockZ,
+                                             unsigned sharedBytes, Stream stream, void **parameters) {
+  LLMC_CALL(always);
+  LaunchConfig config = {gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, nullptr, 0};
+  return launch(*static_cast<FunctionState *>(handle), config, parameters, /*isCooperative=*/true);
+}
+
+/// As cuda.h declares it; `map` is 128 bytes at a multiple of 64.
+LLMC_EXPORT Result cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, void *address,
+                                          const uint64_t *extents, const uint64_t *strides,
+                                          const uint32_t *box, const uint32_t *elementStrides, int interleave,
+                                          int swizzle, int, int fill) {
+  LLMC_CALL(always);
+  TensorMap made;
+  std::string wrong = encodeTiled(made, type, rank, reinterpret_cast<uintptr_t>(address), extents, strides,
+                                  box, elementStrides, interleave, swizzle, fill);
+  if (!wrong.empty())
+    return misuse("cuTensorMapEncodeTiled: " + wrong, kInvalidValue);
+  memset(map, 0, 128);
+  memcpy(map, &made, sizeof made);
+  return kSuccess;
 }
 
 LLMC_EXPORT Result cuGetErrorName(Result code, const char **text) {

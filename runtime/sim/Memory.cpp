@@ -1,135 +1,184 @@
-// The drop-in driver's memory: allocations, copies, filling.
-#include "runtime/sim/DropIn.h"
-#include <algorithm>
-#include <cstdlib>
-#include <cstring>
+// Accesses to memory: bounds, alignment, races; atomics and fences. See Grid.h.
+#include "runtime/sim/Grid.h"
+#include <cstdio>
 
-using namespace llmc::cuda;
-using namespace llmc::sim;
+namespace llmc::sim {
 
-namespace {
+static constexpr uint32_t kWritten = 1, kScratch = 2;
 
-constexpr size_t kAlignment = 256;
-
-void *allocate(size_t bytes) {
-  return aligned_alloc(kAlignment, (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
-}
-const void *pointer(DevicePointer address) { return reinterpret_cast<const void *>(address); }
-void *writable(DevicePointer address) { return reinterpret_cast<void *>(address); }
-
-/// A copy in a stream; `deviceSides` must be allocated when it is given and when it runs.
-Result copy(void *to, const void *from, size_t bytes, std::initializer_list<DevicePointer> deviceSides,
-            const void *hostSide, Stream handle) {
-  for (DevicePointer address : deviceSides)
-    if (bytes && !device().isAllocated(address, bytes))
-      return kInvalidValue;
-  StreamState *stream = device().stream(handle);
-  if (!stream)
-    return kInvalidHandle;
-  bool isPageable = hostSide && bytes && !device().isPinned(hostSide, bytes);
-  if (isPageable && stream->capture) {
-    stream->isBroken = true;
-    return misuse("a copy of host memory that is not pinned is captured", kStreamCaptureUnsupported);
+void Block::access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite, const Accessor &who) {
+  Shadow *shadow = shadow_.get();
+  if (!shadow->holds(address, bytes)) {
+    const Grid::Buffer *buffer = grid.find(*this, address, bytes);
+    if (!buffer)
+      violation(fiber, std::string(isWrite ? "writes " : "reads ") + std::to_string(bytes) +
+                           " bytes out of bounds at " + grid.describe(*this, address) +
+                           grid.describeNearest(*this, address));
+    if (isWrite && !(buffer->flags & kWritten))
+      violation(fiber, "writes " + std::to_string(bytes) + " bytes of " + grid.describe(*this, address) +
+                           ", which the kernel only reads");
+    shadow = buffer->shadow.get();
   }
-  std::vector<DevicePointer> addresses(deviceSides);
-  Result r = submit(handle, {Work::Kind::copy, [=] {
-                               for (DevicePointer address : addresses)
-                                 if (bytes && !device().isAllocated(address, bytes))
-                                   return misuse("memory was freed before a copy of it was done",
-                                                 kIllegalAddress);
-                               if (hostSide && !isPageable && bytes && !device().isPinned(hostSide, bytes))
-                                 return misuse("pinned memory was freed before a copy of it was done",
-                                               kIllegalAddress);
-                               memmove(to, from, bytes);
-                               return kSuccess;
-                             }});
-  // Memory that is not pinned is copied before the call returns.
-  return r || !isPageable ? r : finish(*stream);
+  if (!shadow)
+    return;
+  Finding finding = isWrite ? shadow->write(address, bytes, who) : shadow->read(address, bytes, who);
+  if (finding.hazard != Hazard::none)
+    hazard(fiber, finding, address + finding.offset, isWrite, who);
 }
 
-} // namespace
-
-LLMC_EXPORT Result cuMemAlloc_v2(DevicePointer *address, size_t bytes) {
-  LLMC_CALL(notWhileCapturing);
-  DeviceState &d = device();
-  if (bytes == 0)
-    return kInvalidValue;
-  if (bytes > d.memoryBytes - d.usedBytes)
-    return kOutOfMemory;
-  void *data = allocate(bytes);
-  if (!data)
-    return kOutOfMemory;
-  memset(data, 0xff, bytes); // NaN: what was never written must not look like zero
-  *address = reinterpret_cast<uintptr_t>(data);
-  d.memory[*address] = bytes;
-  d.usedBytes += bytes;
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemFree_v2(DevicePointer address) {
-  LLMC_CALL(evenWhenFailed);
-  DeviceState &d = device();
-  finishAll();
-  auto found = d.memory.find(address);
-  if (found == d.memory.end())
-    return misuse("device memory is freed that is not allocated", kInvalidValue);
-  d.usedBytes -= found->second;
-  d.memory.erase(found);
-  free(writable(address));
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemGetInfo_v2(size_t *freeBytes, size_t *totalBytes) {
-  LLMC_CALL(always);
-  *totalBytes = device().memoryBytes;
-  *freeBytes = device().memoryBytes - device().usedBytes;
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemAllocHost_v2(void **data, size_t bytes) {
-  LLMC_CALL(notWhileCapturing);
-  *data = allocate(bytes);
-  if (!*data)
-    return kOutOfMemory;
-  device().hostMemory[reinterpret_cast<uintptr_t>(*data)] = bytes;
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemFreeHost(void *data) {
-  LLMC_CALL(evenWhenFailed);
-  finishAll();
-  if (!device().hostMemory.erase(reinterpret_cast<uintptr_t>(data)))
-    return misuse("pinned memory is freed that is not allocated", kInvalidValue);
-  free(data);
-  return kSuccess;
+void Block::hazard(Fiber &fiber, const Finding &finding, uintptr_t address, bool isWrite,
+                   const Accessor &who) {
+  const std::string place = ": " + grid.describe(*this, address);
+  if (finding.hazard == Hazard::unwritten)
+    violation(fiber, "reads memory that was never written" + place);
+  Actor other = finding.other;
+  if (grid.blockOf(other) != number)
+    violation(fiber, "shares memory that is written with another block" + place + ", block " +
+                         std::to_string(grid.blockOf(other)));
+  bool otherReads = finding.hazard == Hazard::writeAfterRead;
+  std::string text = isWrite ? "writes what " : "reads what ";
+  const std::string verb = otherReads ? " reads" : " writes";
+  if (grid.isThread(other)) {
+    const char *reason = finding.hazard == Hazard::unfenced ? ", without fence.proxy.async between"
+                                                            : ", without a barrier between";
+    violation(fiber, text + "another thread" + verb + reason + place + ", " + grid.nameOf(other));
+  }
+  bool isDone = finding.otherStamp && finding.otherStamp <= grid.doneBy(other);
+  violation(fiber,
+            text + grid.nameOf(other) + verb +
+                (isDone ? ", without a barrier since that was waited for" : ", before that was waited for") +
+                place + (who.actor == fiber.known.self ? "" : ", by " + grid.nameOf(who.actor)));
 }
 
-LLMC_EXPORT Result cuMemcpyHtoD_v2(DevicePointer to, const void *from, size_t bytes) {
-  LLMC_CALL(notWhileCapturing);
-  Result r = copy(writable(to), from, bytes, {to}, from, nullptr);
-  return r ? r : finish(device().legacy);
+void Block::expectAligned(Fiber &fiber, uintptr_t address, uint32_t alignment) {
+  if (address % alignment)
+    violation(fiber, "uses an address that is not a multiple of " + std::to_string(alignment) + ": " +
+                         grid.describe(*this, address));
 }
-LLMC_EXPORT Result cuMemcpyDtoH_v2(void *to, DevicePointer from, size_t bytes) {
-  LLMC_CALL(notWhileCapturing);
-  Result r = copy(to, pointer(from), bytes, {from}, to, nullptr);
-  return r ? r : finish(device().legacy);
+
+void Block::expectShared(Fiber &fiber, uintptr_t address, uint64_t bytes) {
+  if (!isShared(address, bytes))
+    violation(fiber, "uses " + std::to_string(bytes) + " bytes that are out of bounds of shared memory, at " +
+                         grid.describe(*this, address) + grid.describeNearest(*this, address));
 }
-LLMC_EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Stream stream) {
-  LLMC_CALL(always);
-  return copy(writable(to), from, bytes, {to}, from, stream);
+
+/// Orders as the C++ memory model does: what a release, or a relaxed access after a fence, publishes at an
+/// address is known to who acquires there, or fences after having read it.
+void Block::atomic(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t order) {
+  const char *what = fiber.what;
+  suspend(fiber, State::spinning);
+  fiber.what = what;
+  expectAligned(fiber, address, static_cast<uint32_t>(bytes));
+  Accessor who = plain(fiber);
+  who.isAtomic = true;
+  if (order & kAtomicReads)
+    access(fiber, address, bytes, /*isWrite=*/false, who);
+  if (order & kAtomicWrites)
+    access(fiber, address, bytes, /*isWrite=*/true, who);
+  ViewPointer &there = grid.published(address);
+  if (order & kAtomicReads) {
+    ViewPointer &into = order & kAcquires ? fiber.known.view : fiber.acquired;
+    into = joinViews(into, there);
+  }
+  if (!(order & kAtomicWrites))
+    return;
+  grid.hasProgressed |= !(order & kAtomicSpins);
+  ViewBuilder builder;
+  if (order & kAtomicReads)
+    builder.join(there); // goes on what others have released there
+  if (order & kReleases)
+    publish(fiber, builder);
+  else
+    builder.join(fiber.released);
+  there = builder.finish();
 }
-LLMC_EXPORT Result cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream stream) {
-  LLMC_CALL(always);
-  return copy(to, pointer(from), bytes, {from}, to, stream);
+
+void Block::fence(Fiber &fiber, FenceKind kind) {
+  if (kind == FenceKind::asyncProxy) {
+    fiber.known.fencedFrom = fiber.known.view;
+    fiber.known.fencedStamp = grid.now++;
+    fiber.known.stamp = grid.now;
+    return;
+  }
+  fiber.known.view = joinViews(fiber.known.view, fiber.acquired);
+  fiber.acquired = nullptr;
+  ViewBuilder builder;
+  publish(fiber, builder);
+  fiber.released = builder.finish();
 }
-LLMC_EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, size_t bytes, Stream stream) {
-  LLMC_CALL(always);
-  return copy(writable(to), pointer(from), bytes, {to, from}, nullptr, stream);
+
+void Grid::declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags) {
+  uint32_t block = flags & kScratch ? fiber.block->number : 0;
+  for (const Buffer &known : buffers_)
+    if (known.address == address && known.bytes == bytes && (known.flags | 1) == (flags | 1) &&
+        known.block == block)
+      return; // by another thread of the block
+  if (bytes && !launch.isAllocated(address, bytes))
+    fiber.block->violation(fiber, "is given a buffer of " + std::to_string(bytes) +
+                                      " bytes that is not all in device memory");
+  Buffer buffer{address, bytes, flags, block, nullptr};
+  if (flags & kWritten)
+    buffer.shadow = std::make_unique<Shadow>(address, bytes, flags & kScratch, readers);
+  buffers_.push_back(std::move(buffer));
 }
-LLMC_EXPORT Result cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream stream) {
-  LLMC_CALL(always);
-  if (bytes && !device().isAllocated(to, bytes))
-    return kInvalidValue;
-  return submit(stream, {Work::Kind::set, [=] {
-                           if (bytes && !device().isAllocated(to, bytes))
-                             return misuse("memory was freed before it was filled", kIllegalAddress);
-                           memset(writable(to), value, bytes);
-                           return kSuccess;
-                         }});
+
+const Grid::Buffer *Grid::find(const Block &block, uintptr_t address, uint64_t bytes) {
+  for (const Buffer &b : buffers_)
+    if (address - b.address < b.bytes && bytes <= b.bytes - (address - b.address) &&
+        (!(b.flags & kScratch) || b.block == block.number))
+      return &b;
+  // Kernels that declare nothing may use whatever is allocated.
+  static const Buffer anything{0, 0, kWritten, 0, nullptr};
+  return buffers_.empty() && launch.isAllocated(address, bytes) ? &anything : nullptr;
 }
+
+void Grid::dropScratch(const Block &block) {
+  for (size_t i = buffers_.size(); i-- > 0;)
+    if ((buffers_[i].flags & kScratch) && buffers_[i].block == block.number)
+      buffers_.erase(buffers_.begin() + static_cast<ptrdiff_t>(i));
+}
+
+std::string Grid::describe(const Block &block, uintptr_t address) const {
+  uintptr_t shared = reinterpret_cast<uintptr_t>(block.shared());
+  if (address - shared < launch.sharedBytes)
+    return "shared memory at offset " + std::to_string(address - shared);
+  for (size_t i = 0; i < buffers_.size(); ++i)
+    if (address - buffers_[i].address < buffers_[i].bytes)
+      return (buffers_[i].flags & kScratch ? "scratch" : "buffer " + std::to_string(i)) + " at offset " +
+             std::to_string(address - buffers_[i].address) + " of " + std::to_string(buffers_[i].bytes);
+  char text[32];
+  snprintf(text, sizeof text, "address 0x%llx", static_cast<unsigned long long>(address));
+  return text;
+}
+
+/// The nearest buffer that ends before the address says most about what went wrong.
+std::string Grid::describeNearest(const Block &block, uintptr_t address) const {
+  uintptr_t best = UINTPTR_MAX;
+  std::string nearest;
+  auto consider = [&](uintptr_t base, uint64_t size, const std::string &name) {
+    if (address >= base + size && address - (base + size) < best) {
+      best = address - (base + size);
+      nearest = name;
+    }
+  };
+  consider(reinterpret_cast<uintptr_t>(block.shared()), launch.sharedBytes, "shared memory");
+  for (size_t i = 0; i < buffers_.size(); ++i)
+    consider(buffers_[i].address, buffers_[i].bytes,
+             buffers_[i].flags & kScratch ? "scratch" : "buffer " + std::to_string(i));
+  return best < 1 << 16 ? ", " + std::to_string(best) + " bytes past the end of " + nearest : "";
+}
+
+std::string Grid::nameOf(Actor actor) const {
+  uint32_t local = (actor - 1) % actorsPerBlock;
+  const std::string thread = "thread " + std::to_string(local % threads);
+  if (local < threads)
+    return thread;
+  if (local >= 4 * threads + kMbarriers)
+    return "a wgmma of the warpgroup of thread " + std::to_string((local - 4 * threads - kMbarriers) * 128);
+  if (local >= 4 * threads)
+    return "a bulk copy that an mbarrier counts";
+  static const char *const kNames[] = {"a cp.async of ", "a bulk store of ", "a bulk store of "};
+  return kNames[local / threads - 1] + thread;
+}
+
+} // namespace llmc::sim

@@ -10,5 +10,5 @@ rm -rf "$folder"
 mkdir -p "$(dirname "$folder")"
 LLMC_BIN=$build/bin "$(dirname "$0")/../../tools/gpu-check" bundle "$folder" --sim --arch="$arch" \
   --models=llama-a,qwen2-a,qwen3-a,qwen3moe-a,kimi-a
-# Float32 throughout, so far: a kernel alone is within the CPU's tolerance.
-exec "$folder/check" --libcuda="$library" --kernel-tolerance=1e-6 --logits-tolerance=1e-5
+# Products take bf16 operands and activations are stored as bf16.
+exec "$folder/check" --libcuda="$library" --kernel-tolerance=5e-3 --logits-tolerance=2e-2

@@ -63,7 +63,7 @@ absl::Status dump(const CompileCommand &command, const std::string &name, Operat
   return writeText(path, [&](llvm::raw_ostream &out) { out << textOf(module); });
 }
 
-absl::Status runStage(ModuleOp module, const char *name, void (*stage)(OpPassManager &)) {
+absl::Status runStage(ModuleOp module, const char *name, function_ref<void(OpPassManager &)> stage) {
   PassManager pm(module.getContext());
   stage(pm);
   if (failed(pm.run(module)))
@@ -300,8 +300,9 @@ void printPasses(FILE *out) {
   registerCanonicalizerPass();
   MLIRContext context;
   using Add = void (*)(OpPassManager &);
-  for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage),
-                            {"chunk", addChunkStage},
+  // As for cuda, which has all passes.
+  for (auto [stage, add] : {std::pair<const char *, Add>("graph", [](OpPassManager &pm) { addGraphStage(pm, "cuda"); }),
+                            {"chunk", [](OpPassManager &pm) { addChunkStage(pm, "cuda"); }},
                             {"plan", addPlanStage}}) {
     fprintf(out, "%s\n", stage);
     PassManager pm(&context);
@@ -375,7 +376,7 @@ absl::Status compile(const CompileCommand &command) {
 
   // graph
   if (!graphDone)
-    if (absl::Status s = runStage(*module, "graph", addGraphStage); !s.ok())
+    if (absl::Status s = runStage(*module, "graph", [&](OpPassManager &pm) { addGraphStage(pm, command.target); }); !s.ok())
       return s;
   if (absl::Status s = dump(command, "2-graph.mlir", *module); !s.ok())
     return s;
@@ -384,7 +385,7 @@ absl::Status compile(const CompileCommand &command) {
 
   // chunk
   if (!chunkDone)
-    if (absl::Status s = runStage(*module, "chunk", addChunkStage); !s.ok())
+    if (absl::Status s = runStage(*module, "chunk", [&](OpPassManager &pm) { addChunkStage(pm, command.target); }); !s.ok())
       return s;
   for (auto kernel : module->getOps<func::FuncOp>())
     if (kernel->hasAttr("llm.kernel"))

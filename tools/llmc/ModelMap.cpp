@@ -207,7 +207,7 @@ absl::Status checkCalls(ModuleOp model, func::FuncOp function, SmallVectorImpl<f
   return absl::OkStatus();
 }
 
-absl::Status runStage(ModuleOp module, void (*stage)(OpPassManager &)) {
+absl::Status runStage(ModuleOp module, function_ref<void(OpPassManager &)> stage) {
   PassManager pm(module.getContext());
   stage(pm);
   return succeeded(pm.run(module))
@@ -225,10 +225,10 @@ absl::StatusOr<ModelMap> ModelMap::create(ModuleOp model) {
   ModelMap map;
   Dispatches dispatches(model);
   OwningOpRef<ModuleOp> module = model.clone();
-  if (absl::Status s = runStage(*module, addGraphStage); !s.ok())
+  if (absl::Status s = runStage(*module, [](OpPassManager &pm) { addGraphStage(pm); }); !s.ok())
     return s;
   dispatches.note(*module);
-  if (absl::Status s = runStage(*module, addChunkStage); !s.ok())
+  if (absl::Status s = runStage(*module, [](OpPassManager &pm) { addChunkStage(pm); }); !s.ok())
     return s;
   std::map<std::string, size_t> steps;
   for (auto function : model.getOps<func::FuncOp>()) {
