@@ -49,7 +49,7 @@ static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const Config
   int64_t vocab = file.getInt("vocab_size");
   c.vocab = file.getIntOr("embedding_size", vocab, {vocab, std::numeric_limits<int32_t>::max()});
   c.canvas = fillBlockByBlock(file.getInt("mask_token_id", {0, c.vocab - 1}), c.context);
-  if (absl::Status status = file.finish({"mlp_ratio", "multi_query_attention", "flash_attention", "attention_dropout",
+  if (absl::Status status = file.finish({"mlp_ratio", "alibi_bias_max", "multi_query_attention", "flash_attention", "attention_dropout",
                                          "residual_dropout", "embedding_dropout", "init_fn", "init_std", "init_device",
                                          "init_cutoff_factor", "precision", "use_cache"});
       !status.ok())

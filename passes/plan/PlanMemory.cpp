@@ -11,7 +11,10 @@ namespace {
 struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
   using PlanMemoryBase::PlanMemoryBase;
   static constexpr int64_t kAlign = 64;
+  static constexpr int64_t kPiece = 64;      ///< calls that are cut are cut at multiples of it
   static constexpr int64_t kMaxBlock = 1024; ///< masks that a call may fill
+  /// Longest canvas that is seen as a whole: as long as those that such models were trained with, at most.
+  static constexpr int64_t kMaxCanvas = 4096;
 
   struct Range {
     plan::BufferOp buffer;
@@ -39,11 +42,15 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
     llvm::StringMap<plan::BufferOp> buffers;
     for (auto buffer : getOperation().getOps<plan::BufferOp>())
       buffers[buffer.getSymName()] = buffer;
-    // Where attention sees whole sequences, they come in one call; of its rows only those of the block, the last span, reach the head.
+    // Where attention sees whole sequences, they come in one call, which bounds how long they may be; of its rows only those of
+    // the block, the last span, reach the head.
     int64_t rows = maxTokens;
     if (auto context = getOperation()->getAttrOfType<IntegerAttr>("llm.context");
-        context && getOperation()->hasAttr("llm.whole_sequences"))
-      rows = std::max<int64_t>(rows, context.getInt());
+        context && getOperation()->hasAttr("llm.whole_sequences")) {
+      int64_t canvas = std::min(context.getInt(), kMaxCanvas);
+      getOperation()->setAttr("llm.context", b.getI64IntegerAttr(canvas));
+      rows = std::max<int64_t>(rows, llvm::alignTo(canvas, kPiece));
+    }
     for (auto program : getOperation().getOps<plan::ProgramOp>()) {
       SmallVector<int64_t> most(program.getSpans() ? program.getSpans()->size() : 1, rows);
       if (program.getSpans())

@@ -15,7 +15,7 @@ struct Built {
   explicit Built(const std::string &text, const WeightType &type = [](StringRef) { return Type(); }) {
     auto config = ConfigReader::parse(text, "c");
     EXPECT_TRUE(config.ok()) << config.status();
-    const Family *family = findFamily(config->getString("model_type"));
+    const Family *family = findFamily(config->getString("model_type"), config->getStringsOr("architectures", {""}).front());
     EXPECT_NE(family, nullptr);
     model = family->build(context, *config, type);
   }
@@ -84,6 +84,33 @@ const std::string kLlama31 =
   "original_max_position_embeddings":8192,"rope_type":"llama3"},"rope_theta":500000.0,"tie_word_embeddings":false,"torch_dtype":"bfloat16",
   "use_cache":true,"vocab_size":128256})";
 
+const std::string kLlada8b =
+    R"({"architectures":["LLaDAModelLM"],"model_type":"llada","d_model":4096,"n_layers":32,"n_heads":32,"n_kv_heads":32,
+  "mlp_hidden_size":12288,"mlp_ratio":4,"activation_type":"silu","block_type":"llama","block_group_size":1,"weight_tying":false,
+  "mask_token_id":126336,"eos_token_id":126081,"pad_token_id":126081,"use_cache":false,"vocab_size":126464,"embedding_size":126464,
+  "max_sequence_length":4096,"rope":true,"rope_full_precision":true,"rope_theta":500000.0,"layer_norm_type":"rms",
+  "rms_norm_eps":1e-05,"layer_norm_with_affine":true,"bias_for_layer_norm":false,"include_bias":false,"include_qkv_bias":false,
+  "attention_layer_norm":false,"input_emb_norm":false,"scale_logits":false,"alibi":false,"alibi_bias_max":8.0,
+  "flash_attention":false,"multi_query_attention":null,"attention_dropout":0.0,"residual_dropout":0.0,"embedding_dropout":0.0,
+  "init_fn":"mitchell","init_std":0.02,"init_device":"meta","init_cutoff_factor":null,"precision":"amp_bf16",
+  "transformers_version":"4.46.3"})";
+
+const std::string kDream7b =
+    R"({"architectures":["DreamModel"],"model_type":"Dream","vocab_size":152064,"hidden_size":3584,"intermediate_size":18944,
+  "num_hidden_layers":28,"num_attention_heads":28,"num_key_value_heads":4,"rms_norm_eps":1e-06,"rope_theta":1000000.0,
+  "rope_scaling":null,"max_position_embeddings":131072,"max_window_layers":28,"tie_word_embeddings":false,"use_sliding_window":false,
+  "sliding_window":null,"mask_token_id":151666,"pad_token_id":151643,"bos_token_id":151643,"eos_token_id":151643,"hidden_act":"silu",
+  "initializer_range":0.02,"attention_dropout":0.0,"use_cache":true,"torch_dtype":"bfloat16"})";
+
+const std::string kLlada2Mini =
+    R"({"architectures":["LLaDA2MoeModelLM"],"model_type":"llada2_moe","hidden_size":2048,"num_hidden_layers":20,"num_attention_heads":16,
+  "num_key_value_heads":4,"head_dim":128,"intermediate_size":5120,"moe_intermediate_size":512,"num_experts":256,
+  "num_experts_per_tok":8,"num_shared_experts":1,"first_k_dense_replace":1,"n_group":8,"topk_group":4,"routed_scaling_factor":2.5,
+  "score_function":"sigmoid","moe_router_enable_expert_bias":true,"norm_topk_prob":true,"router_dtype":"fp32",
+  "partial_rotary_factor":0.5,"rope_theta":600000,"rms_norm_eps":1e-06,"vocab_size":157184,"tie_word_embeddings":false,
+  "use_bias":false,"use_qkv_bias":false,"use_qk_norm":true,"max_position_embeddings":16384,"pad_token_id":156892,"hidden_act":"silu",
+  "torch_dtype":"bfloat16"})";
+
 /// `text` with the first `from` replaced by `to`.
 std::string with(std::string text, const std::string &from, const std::string &to) {
   size_t at = text.find(from);
@@ -113,6 +140,17 @@ TEST(Family, published_sizes_have_the_published_tensors) {
             (std::vector<int64_t>{2048, 1024}));
   EXPECT_EQ(qwen3Moe.tensor("model.layers.47.mlp.experts.127.down_proj.weight")->shape,
             (std::vector<int64_t>{2048, 768}));
+}
+
+TEST(Family, published_sizes_of_models_that_fill_masks) {
+  Built llada(kLlada8b), dream(kDream7b), llada2(kLlada2Mini);
+  for (Built *built : {&llada, &dream, &llada2})
+    ASSERT_TRUE(built->model.ok()) << built->message();
+  EXPECT_EQ(llada.parameters(), 8015581184);
+  EXPECT_EQ(llada.model->tensors.size(), 291u);
+  EXPECT_EQ(dream.parameters(), 7615616512);
+  EXPECT_EQ(dream.model->tensors.size(), 339u);
+  EXPECT_EQ(llada2.parameters(), 16255643392);
 }
 
 TEST(Family, windows_follow_the_configuration) {
