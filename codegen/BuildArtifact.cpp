@@ -2,6 +2,7 @@
 #include "codegen/BuildArtifact.h"
 #include "dialect/plan/Extent.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -58,7 +59,7 @@ void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &me
   SymbolTable symbols(planned);
   double weights = 0, fixed = 0, perToken = 0;
   llvm::StringSet<> states;
-  for (auto dispatch : program.getBody().front().getOps<plan::DispatchOp>()) {
+  for (auto dispatch : program.getBody().front().getOps<plan::DispatchOp>()) { // a loop's trips come on top
     auto kernel = symbols.lookup<func::FuncOp>(dispatch.getKernel());
     for (auto [i, name] : llvm::enumerate(dispatch.getBuffers().getAsValueRange<FlatSymbolRefAttr>())) {
       auto buffer = symbols.lookup<plan::BufferOp>(name);
@@ -89,6 +90,46 @@ void addTraffic(ModuleOp planned, plan::ProgramOp program, runtime::Metadata &me
 
 } // namespace
 
+/// Postfix terms as text (see plan.program) to terms over SpanValues.
+static absl::StatusOr<std::vector<runtime::GridTerm>> parseTerms(StringRef text, const std::vector<runtime::Setting> &settings) {
+  using runtime::GridOp;
+  static const llvm::StringMap<GridOp> kOps = {{"add", GridOp::add}, {"sub", GridOp::sub}, {"mul", GridOp::mul},
+                                               {"div", GridOp::div}, {"min", GridOp::min}, {"max", GridOp::max}};
+  static const llvm::StringMap<int64_t> kBounds = {{"known", 0}, {"end", 1}, {"start", 2}};
+  std::vector<runtime::GridTerm> terms;
+  SmallVector<StringRef> words;
+  text.split(words, ' ', -1, /*KeepEmpty=*/false);
+  for (StringRef word : words) {
+    int64_t number;
+    auto setting = llvm::find_if(settings, [&](const runtime::Setting &s) { return s.name == word; });
+    if (auto op = kOps.find(word); op != kOps.end())
+      terms.push_back({op->second, 0});
+    else if (auto bound = kBounds.find(word); bound != kBounds.end())
+      terms.push_back({GridOp::symbol, bound->second});
+    else if (setting != settings.end())
+      terms.push_back({GridOp::symbol, 4 + setting->column});
+    else if (!word.getAsInteger(10, number))
+      terms.push_back({GridOp::constant, number});
+    else
+      return absl::InvalidArgumentError("a span of rows has the unknown word '" + word.str() + "' in \"" + text.str() + "\"");
+  }
+  return terms;
+}
+
+static std::vector<runtime::Setting> settingsOf(ModuleOp planned) {
+  std::vector<runtime::Setting> settings;
+  if (auto list = planned->getAttrOfType<ArrayAttr>("llm.settings"))
+    for (auto entry : list.getAsRange<DictionaryAttr>()) {
+      auto real = [&](StringRef key) { return entry.getAs<FloatAttr>(key).getValueAsDouble(); };
+      runtime::Setting s{entry.getAs<StringAttr>("name").str(), (uint8_t)entry.getAs<IntegerAttr>("column").getInt(),
+                         real("standard"), real("least"), real("most"), entry.getAs<BoolAttr>("is_whole").getValue(), {}};
+      for (auto word : entry.getAs<ArrayAttr>("words").getAsValueRange<StringAttr>())
+        s.words.push_back(word.str());
+      settings.push_back(std::move(s));
+    }
+  return settings;
+}
+
 absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<TargetCode> code,
                                                const TensorSource &source) {
   ArtifactContents contents;
@@ -99,6 +140,9 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
   };
   if (auto family = planned->getAttrOfType<StringAttr>("llm.family"))
     plan.metadata.family = family.str();
+  if (auto predicts = planned->getAttrOfType<ArrayAttr>("llm.predicts"))
+    plan.metadata.entries.push_back(
+        {runtime::kPredictsKey, llvm::join(predicts.getAsValueRange<StringAttr>(), ", ")});
   plan.metadata.producer = "llmc 0.1";
   plan.metadata.vocab = number("llm.vocab");
   plan.metadata.context = number("llm.context");
@@ -106,6 +150,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     plan.metadata.entries.push_back({"parameters", std::to_string(parameters)});
   plan.metadata.maxTokens = number("llm.max_tokens");
   plan.metadata.maxSequences = number("llm.max_sequences");
+  plan.metadata.settings = settingsOf(planned);
 
   for (TargetCode &object : code) {
     runtime::CodeObject entry;
@@ -183,9 +228,30 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     };
     program.inputs = ids(op.getInputs());
     program.outputs = ids(op.getOutputs());
-    for (auto dispatch : op.getBody().front().getOps<plan::DispatchOp>())
-      program.steps.push_back(
-          runtime::Dispatch{kernels.lookup(dispatch.getKernel()), ids(dispatch.getBuffers())});
+    auto add = [&](plan::DispatchOp dispatch) {
+      program.steps.push_back(runtime::Dispatch{kernels.lookup(dispatch.getKernel()), ids(dispatch.getBuffers()),
+                                                (uint8_t)dispatch.getSpan()});
+    };
+    for (Operation &step : op.getBody().front()) {
+      auto loop = dyn_cast<plan::LoopOp>(step);
+      if (!loop) {
+        add(cast<plan::DispatchOp>(step));
+        continue;
+      }
+      uint32_t first = program.steps.size();
+      for (auto dispatch : loop.getBody().front().getOps<plan::DispatchOp>())
+        add(dispatch);
+      program.loops.push_back({first, (uint32_t)program.steps.size() - first, buffers.lookup(loop.getCondition()),
+                               (uint32_t)loop.getAtMost()});
+    }
+    if (op.getSpans())
+      for (auto [i, ends] : llvm::enumerate(op.getSpans()->getAsRange<ArrayAttr>())) {
+        auto from = parseTerms(cast<StringAttr>(ends[0]), plan.metadata.settings),
+             to = parseTerms(cast<StringAttr>(ends[1]), plan.metadata.settings);
+        if (!from.ok() || !to.ok())
+          return from.ok() ? to.status() : from.status();
+        program.spans.push_back({*from, *to, (uint32_t)(op.getMaxRows() ? (*op.getMaxRows())[i] : 0)});
+      }
     program.arenaBytes = op.getArenaBytes().value_or(0);
     addTraffic(planned, op, plan.metadata);
     plan.programs.push_back(std::move(program));

@@ -84,18 +84,29 @@ private:
       entries.push_back(fb::CreateKeyValue(b_, key, value));
     }
     auto list = b_.CreateVector(entries);
+    std::vector<flatbuffers::Offset<fb::Setting>> settings;
+    for (const Setting &s : m.settings) {
+      auto name = b_.CreateString(s.name);
+      auto words = b_.CreateVectorOfStrings(s.words);
+      settings.push_back(fb::CreateSetting(b_, name, s.column, s.standard, s.least, s.most, s.isWhole, words));
+    }
+    auto settingList = b_.CreateVector(settings);
     return fb::CreateMetadata(b_, name, family, producer, m.vocab, m.context, m.maxTokens, m.maxSequences,
-                              eos, m.bos, list);
+                              eos, m.bos, list, settingList);
+  }
+
+  flatbuffers::Offset<flatbuffers::Vector<const fb::GridTerm *>> buildTerms(const std::vector<GridTerm> &grid) {
+    std::vector<fb::GridTerm> terms;
+    for (const GridTerm &term : grid)
+      terms.emplace_back(term.value, static_cast<fb::GridOp>(term.op));
+    return b_.CreateVectorOfStructs(terms);
   }
 
   flatbuffers::Offset<fb::KernelLaunch> buildLaunch(const KernelLaunch &launch) {
-    std::vector<fb::GridTerm> terms;
-    for (const GridTerm &term : launch.grid)
-      terms.emplace_back(term.value, static_cast<fb::GridOp>(term.op));
     auto symbol = b_.CreateString(launch.symbol);
-    auto grid = b_.CreateVectorOfStructs(terms);
+    auto grid = buildTerms(launch.grid);
     return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
-                                  launch.registers, launch.spillBytes);
+                                  launch.registers, launch.spillBytes, launch.waits);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {
@@ -116,13 +127,23 @@ private:
       const Dispatch &dispatch = std::get<Dispatch>(step);
       auto buffers = b_.CreateVector(dispatch.buffers);
       kinds.push_back(fb::Step::Dispatch);
-      steps.push_back(fb::CreateDispatch(b_, dispatch.kernel, buffers).Union());
+      steps.push_back(fb::CreateDispatch(b_, dispatch.kernel, buffers, dispatch.span).Union());
     }
     auto name = b_.CreateString(program.name);
     auto inputs = b_.CreateVector(program.inputs), outputs = b_.CreateVector(program.outputs);
     auto kindList = b_.CreateVector(kinds);
     auto stepList = b_.CreateVector(steps);
-    return fb::CreateProgram(b_, name, inputs, outputs, kindList, stepList, program.arenaBytes);
+    std::vector<fb::Loop> loops;
+    for (const Loop &loop : program.loops)
+      loops.emplace_back(loop.first, loop.count, loop.condition, loop.atMost);
+    std::vector<flatbuffers::Offset<fb::Span>> spans;
+    for (const Span &span : program.spans) {
+      auto from = buildTerms(span.from), to = buildTerms(span.to);
+      spans.push_back(fb::CreateSpan(b_, from, to, span.maxRows));
+    }
+    auto loopList = b_.CreateVectorOfStructs(loops);
+    auto spanList = b_.CreateVector(spans);
+    return fb::CreateProgram(b_, name, inputs, outputs, kindList, stepList, program.arenaBytes, loopList, spanList);
   }
 
   flatbuffers::Offset<fb::Tokenizer> buildTokenizer(const TokenizerPlan &t) {

@@ -18,7 +18,7 @@ Decoder readDecoder(const ConfigReader &file, const DecoderDefaults &defaults) {
     file.fail("num_attention_heads",
               "must divide hidden_size (" + std::to_string(c.hidden) + ") where head_dim is absent");
   c.headWidth = file.getIntOr("head_dim", defaults.headWidth.value_or(c.hidden / c.heads), {2, 65536});
-  c.intermediate = file.getInt("intermediate_size");
+  c.intermediate = file.getInt(defaults.intermediate);
   c.context = file.getIntOr("max_position_embeddings", defaults.context, kContextRange);
   c.eps = file.getFloatOr("rms_norm_eps", 1e-6, {0, 1});
   c.tied = file.getBoolOr("tie_word_embeddings", false);
@@ -60,14 +60,14 @@ namespace {
 void attention(LayerBuilder &l, const Decoder &c, int64_t window) {
   int64_t d = c.hidden, n = c.heads * c.headWidth, kv = c.kvHeads * c.headWidth, any = ShapedType::kDynamic;
   OpBuilder &b = l.b;
-  Value x = l.rmsNorm(l.x, l.weight("input_layernorm.weight", {d}), c.eps);
+  Value x = l.rmsNorm(l.x, l.weight(c.names.inputNorm + ".weight", {d}), c.eps);
   auto project = [&](Value in, const std::string &p, int64_t rows, int64_t columns, bool bias) {
-    Value weight = l.weight("self_attn." + p + "_proj.weight", {rows, columns});
-    return l.linear(in, weight, bias ? l.weight("self_attn." + p + "_proj.bias", {rows}) : Value());
+    Value weight = l.weight(p + ".weight", {rows, columns});
+    return l.linear(in, weight, bias ? l.weight(p + ".bias", {rows}) : Value());
   };
-  Value q = project(x, "q", n, d, c.queryKeyValueBias);
-  Value k = project(x, "k", kv, d, c.queryKeyValueBias);
-  Value v = project(x, "v", kv, d, c.queryKeyValueBias);
+  Value q = project(x, c.names.q, n, d, c.queryKeyValueBias);
+  Value k = project(x, c.names.k, kv, d, c.queryKeyValueBias);
+  Value v = project(x, c.names.v, kv, d, c.queryKeyValueBias);
   if (c.headNorms) {
     q = l.rmsNorm(q, l.weight("self_attn.q_norm.weight", {c.headWidth}), c.eps);
     k = l.rmsNorm(k, l.weight("self_attn.k_norm.weight", {c.headWidth}), c.eps);
@@ -83,21 +83,23 @@ void attention(LayerBuilder &l, const Decoder &c, int64_t window) {
   Value values = l.state("values", {any, any, kv}, {"SLOTS", "CTX"});
   values = llm::AppendOp::create(b, l.loc, values.getType(), v, values, l.sequences, IntegerAttr());
   l.setState("values", values);
+  bool isCausal = !c.canvas, hasBlocks = c.canvas && c.canvas->block;
   Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), q, keys, values, l.sequences,
-                                     b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
+                                     isCausal || hasBlocks ? Value() : l.bounds, b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
                                      b.getF64FloatAttr(1.0 / std::sqrt((double)c.headWidth)),
-                                     window ? b.getI64IntegerAttr(window) : IntegerAttr());
-  l.x = l.add(project(o, "o", d, n, c.outputBias), l.x);
+                                     window ? b.getI64IntegerAttr(window) : IntegerAttr(),
+                                     hasBlocks ? b.getI64IntegerAttr(*c.canvas->block) : IntegerAttr());
+  l.x = l.add(project(o, c.names.o, d, n, c.outputBias), l.x);
 }
 
 void denseFeedForward(LayerBuilder &l, const Decoder &c, Value x) {
   int64_t d = c.hidden, w = c.intermediate;
   auto project = [&](Value in, const std::string &p, int64_t rows, int64_t columns) {
-    Value weight = l.weight("mlp." + p + "_proj.weight", {rows, columns});
-    return l.linear(in, weight, c.feedForwardBias ? l.weight("mlp." + p + "_proj.bias", {rows}) : Value());
+    Value weight = l.weight(p + ".weight", {rows, columns});
+    return l.linear(in, weight, c.feedForwardBias ? l.weight(p + ".bias", {rows}) : Value());
   };
-  Value gate = project(x, "gate", w, d), up = project(x, "up", w, d);
-  l.x = l.add(project(l.siluMul(gate, up), "down", d, w), l.x);
+  Value gate = project(x, c.names.gate, w, d), up = project(x, c.names.up, w, d);
+  l.x = l.add(project(l.siluMul(gate, up), c.names.down, d, w), l.x);
 }
 
 /// Writers store the experts one by one, or all of a layer in two tensors, gate and up one below the other.
@@ -124,8 +126,11 @@ absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, 
                                         const std::string &family) {
   ModelBuilder builder(&context, weightType);
   builder.setWidths(c.hidden, c.headWidth);
+  if (c.canvas && !c.canvas->block)
+    builder.seeWholeCanvas();
   for (int64_t i = 0; i < c.layers; ++i) {
-    std::string prefix = "model.layers." + std::to_string(i) + ".";
+    auto [before, after] = StringRef(c.names.layer).split("{}");
+    std::string prefix = (before + Twine(i) + after).str();
     int64_t window = c.windows.empty() ? 0 : c.windows[i];
     bool experts = !c.experts.layers.empty() && c.experts.layers[i],
          joined = experts && builder.has(prefix + "mlp.experts.gate_up_proj");
@@ -134,14 +139,15 @@ absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, 
     kind += joined ? "_joined_experts" : experts ? "_experts" : "";
     builder.layer(kind, i, prefix, [&](LayerBuilder &l) {
       attention(l, c, window);
-      Value x = l.rmsNorm(l.x, l.weight("post_attention_layernorm.weight", {c.hidden}), c.eps);
+      Value x = l.rmsNorm(l.x, l.weight(c.names.feedForwardNorm + ".weight", {c.hidden}), c.eps);
       experts ? expertFeedForward(l, c, x, joined) : denseFeedForward(l, c, x);
     });
   }
   ModelBuilder::Ends ends;
-  ends.embedding = "model.embed_tokens.weight";
-  ends.norm = "model.norm.weight";
-  ends.head = c.tied ? ends.embedding : "lm_head.weight";
+  ends.embedding = c.names.embedding + ".weight";
+  ends.norm = c.names.norm + ".weight";
+  ends.head = c.tied ? ends.embedding : c.names.head + ".weight";
+  ends.canvas = c.canvas;
   ends.hidden = c.hidden;
   ends.eps = c.eps;
   ends.shared = [&](BlockBuilder &b, Value sequences) -> Value {

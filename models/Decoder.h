@@ -29,12 +29,25 @@ struct Decoder {
     bool renormalize = false;
     std::vector<bool> layers; ///< empty: none
   } experts;
+
+  /// How the model writes by filling masks; none: one token after the other.
+  std::optional<CanvasDecoding> canvas;
+
+  /// Names of tensors; of a layer's, what follows its prefix.
+  struct Names {
+    std::string layer = "model.layers.{}.";
+    std::string inputNorm = "input_layernorm", feedForwardNorm = "post_attention_layernorm";
+    std::string q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj", o = "self_attn.o_proj";
+    std::string gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
+    std::string embedding = "model.embed_tokens", norm = "model.norm", head = "lm_head";
+  } names;
 };
 
 /// What a family's configuration class takes for keys that are not in the file.
 struct DecoderDefaults {
   int64_t context = 32768;
   std::optional<int64_t> headWidth; ///< none: hidden / heads
+  const char *intermediate = "intermediate_size"; ///< the key of the dense feed-forward's width
 };
 
 /// Reads the keys that all these families share: sizes, heads, norms, activation, tied embedding, rotary
@@ -45,6 +58,9 @@ Decoder readDecoder(const ConfigReader &file, const DecoderDefaults &defaults);
 /// layer, for `Decoder::windows`. Without `layer_types` the layers from `max_window_layers` (absent: 28) on
 /// have the window.
 std::vector<int64_t> readWindows(const ConfigReader &file, int64_t layers);
+
+/// Reads the experts' keys of Qwen3-MoE configurations.
+Decoder::Experts readQwen3Experts(const ConfigReader &file, int64_t layers);
 
 /// The module, with the names of tensors that Hugging Face checkpoints of these families have.
 absl::StatusOr<BuiltModel> buildDecoder(mlir::MLIRContext &context, const Decoder &decoder,

@@ -4,20 +4,39 @@
 
 namespace llmc {
 
-extern const Family kKimiLinear, kLlama, kQwen2, kQwen3, kQwen3Moe;
-static const Family *const kFamilies[] = {&kKimiLinear, &kLlama, &kQwen2, &kQwen3, &kQwen3Moe};
+extern const Family kAutoDeco, kDiffLm, kDream, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar, kSdarMoe;
+static const Family *const kFamilies[] = {&kAutoDeco, &kDiffLm, &kDream, &kKimiLinear, &kLlada,    &kLlada2, &kLladaMoe, &kLlama,
+                                          &kQwen2,  &kQwen3, &kQwen3Moe,   &kSdar, &kSdarMoe};
 
-const Family *findFamily(llvm::StringRef modelType) {
+const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture) {
   for (const Family *family : kFamilies)
-    if (modelType == family->modelType)
+    if (family->architecture && architecture == family->architecture)
+      return family;
+  for (const Family *family : kFamilies)
+    if (!family->architecture && modelType == family->modelType)
       return family;
   return nullptr;
 }
 
-std::string familyNames() {
+absl::StatusOr<const Family *> findFamily(const ConfigReader &config) {
+  std::vector<std::string> architectures = config.getStringsOr("architectures", {});
+  std::string architecture = architectures.empty() ? "" : architectures.front();
+  if (const Family *family = findFamily("", architecture)) // some checkpoints have no model_type
+    return family;
+  std::string modelType = config.getString("model_type");
+  if (absl::Status status = config.status(); !status.ok())
+    return status;
+  if (const Family *family = findFamily(modelType, architecture))
+    return family;
+  return absl::UnimplementedError(config.fileName() + ": key \"model_type\" is \"" + modelType +
+                                  "\", a family that llmc does not know; it knows " + familyNames());
+}
+
+std::string familyNames(bool bases) {
   std::vector<std::string> names;
   for (const Family *family : kFamilies)
-    names.push_back(family->modelType);
+    if (!bases || !family->buildOver)
+      names.push_back(family->modelType);
   return llvm::join(names, ", ");
 }
 

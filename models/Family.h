@@ -24,14 +24,22 @@ struct BuiltModel {
 
 struct Family {
   const char *modelType;
+  /// `architectures[0]` of its checkpoints, for families that share a model_type or have none; null: any.
+  const char *architecture;
   absl::StatusOr<BuiltModel> (*build)(mlir::MLIRContext &context, const ConfigReader &config,
                                       const WeightType &weightType);
+  /// For families that add to another model: as `build`, of a base and of what is added in a directory of its
+  /// own, whose configuration is `own`. Null for all others.
+  absl::StatusOr<BuiltModel> (*buildOver)(mlir::MLIRContext &context, const ConfigReader &base,
+                                          const ConfigReader &own, const WeightType &weightType) = nullptr;
 };
 
-/// The family of that `model_type`, or null.
-const Family *findFamily(llvm::StringRef modelType);
-/// "kimi_linear, llama": for messages.
-std::string familyNames();
+/// The family of that architecture, else of that `model_type`, or null; either may be empty.
+const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture = "");
+/// That of a configuration, or an error that names those known.
+absl::StatusOr<const Family *> findFamily(const ConfigReader &config);
+/// "kimi_linear, llama": for messages; with `bases` only those that another family may add to.
+std::string familyNames(bool bases = false);
 
 /// An error where `layers` of `experts` each are more than any machine holds: every expert has a name and a
 /// place.

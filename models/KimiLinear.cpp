@@ -243,6 +243,6 @@ absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file,
 } // namespace
 
 extern const Family kKimiLinear;
-const Family kKimiLinear = {"kimi_linear", build};
+const Family kKimiLinear = {"kimi_linear", nullptr, build};
 
 } // namespace llmc

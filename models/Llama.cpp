@@ -18,6 +18,6 @@ static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const Config
 }
 
 extern const Family kLlama;
-const Family kLlama = {"llama", build};
+const Family kLlama = {"llama", nullptr, build};
 
 } // namespace llmc

@@ -1,7 +1,9 @@
 // Implementation of the builders: see ModelBuilder.h.
 #include "models/ModelBuilder.h"
+#include "models/ProgramBuilder.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -138,7 +140,8 @@ void LayerBuilder::setState(StringRef name, Value value) {
 
 ModelBuilder::ModelBuilder(MLIRContext *context, WeightType type)
     : builder(context), weightType(std::move(type)) {
-  context->loadDialect<llm::LlmDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect>();
+  context->loadDialect<llm::LlmDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+                       scf::SCFDialect>();
   module = ModuleOp::create(builder.getUnknownLoc());
   builder.setInsertionPointToEnd(module->getBody());
 }
@@ -191,6 +194,9 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix,
   layerBuilder.sequences = block->addArgument(llm::SequencesType::get(builder.getContext()), loc);
   if (sharedColumns)
     layerBuilder.shared = block->addArgument(layerBuilder.rows(sharedColumns), loc);
+  if (isTwoWay)
+    layerBuilder.bounds = block->addArgument(ProgramBuilder::numbers(builder), loc);
+  unsigned fixed = block->getNumArguments();
   body(layerBuilder);
 
   SmallVector<Value> results{layerBuilder.x};
@@ -199,9 +205,9 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix,
   function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
 
   // Weights and states arrive in the order of the calls; the call sites follow the same lists, so arguments
-  // are put in the order: x, sequences, shared, then weights and states as they were asked for.
+  // are put in the order: x, sequences, shared, bounds, then weights and states as they were asked for.
   SmallVector<Attribute> order;
-  for (BlockArgument arg : block->getArguments().drop_front(sharedColumns ? 3 : 2))
+  for (BlockArgument arg : block->getArguments().drop_front(fixed))
     order.push_back(builder.getBoolAttr(
         llvm::is_contained(cast<RankedTensorType>(arg.getType()).getShape(), ShapedType::kDynamic)));
   function->setAttr("llm.state_args", builder.getArrayAttr(order));
@@ -227,102 +233,36 @@ Value ModelBuilder::weightOp(BlockBuilder &b, const std::string &prefix, const L
                                full.stack ? b.b.getI64IntegerAttr(full.stack) : IntegerAttr());
 }
 
-void ModelBuilder::program(StringRef name, const Ends &ends, const ModelFacts &facts) {
-  OpBuilder::InsertionGuard guard(builder);
-  Location loc = NameLoc::get(builder.getStringAttr(name));
-  auto function = func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
-  Block *block = function.addEntryBlock();
-  builder.setInsertionPointToStart(block);
-  BlockBuilder b(builder, loc);
-  SmallVector<DictionaryAttr> argAttrs, resultAttrs;
-  auto named = [&](StringRef key, StringRef value, ArrayRef<StringRef> dims, int64_t limit = 0) {
-    SmallVector<NamedAttribute> attrs{builder.getNamedAttr(key, builder.getStringAttr(value))};
-    if (!dims.empty())
-      attrs.push_back(builder.getNamedAttr("llm.dims", builder.getStrArrayAttr(dims)));
-    if (limit)
-      attrs.push_back(builder.getNamedAttr("llm.limit", builder.getI64IntegerAttr(limit)));
-    return builder.getDictionaryAttr(attrs);
-  };
-  auto argument = [&](Type type, DictionaryAttr attrs) {
-    argAttrs.push_back(attrs);
-    return block->addArgument(type, loc);
-  };
-
-  bool advance = name == "advance", logitsWanted = name != "ingest";
-  StringRef rowDim = advance ? "S" : "T";
-  int64_t any = ShapedType::kDynamic;
-  Value tokens = argument(RankedTensorType::get({any}, builder.getI32Type()),
-                          named("llm.input", "tokens", {rowDim}, facts.vocab));
-  Value sequences =
-      argument(llm::SequencesType::get(builder.getContext()), named("llm.input", "sequences", {}));
-  Value sampling, draws;
-  if (advance) {
-    sampling = argument(b.rows(4), named("llm.input", "sampling", {"S"}));
-    draws =
-        argument(RankedTensorType::get({any, 4}, builder.getI64Type()), named("llm.input", "draws", {"S"}));
+/// What the plan says about settings, and that a sequence comes in one call.
+void ModelBuilder::describe(const CanvasDecoding &canvas) {
+  SmallVector<Attribute> settings;
+  for (const Setting &s : canvas.settings) {
+    SmallVector<StringRef> words(s.words.begin(), s.words.end());
+    settings.push_back(builder.getDictionaryAttr({
+        builder.getNamedAttr("column", builder.getI64IntegerAttr(s.column)),
+        builder.getNamedAttr("is_whole", builder.getBoolAttr(s.isWhole)),
+        builder.getNamedAttr("least", builder.getF64FloatAttr(s.least)),
+        builder.getNamedAttr("most", builder.getF64FloatAttr(s.most)),
+        builder.getNamedAttr("name", builder.getStringAttr(s.name)),
+        builder.getNamedAttr("standard", builder.getF64FloatAttr(s.standard)),
+        builder.getNamedAttr("words", builder.getStrArrayAttr(words)),
+    }));
   }
-
-  Value table = weightOp(b, "", {ends.embedding, {facts.vocab, ends.hidden}});
-  Value x = llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table);
-  Value shared;
-  if (ends.shared)
-    shared = ends.shared(b, sequences);
-
-  SmallVector<Value> newStates;
-  SmallVector<DictionaryAttr> stateAttrs;
-  for (const Layer &layer : layers) {
-    const Kind &kind = kinds[layer.kind];
-    SmallVector<Value> operands{x, sequences};
-    if (shared)
-      operands.push_back(shared);
-    size_t nextWeight = 0, nextState = 0;
-    for (Attribute isState : cast<ArrayAttr>(kind.function->getAttr("llm.state_args"))) {
-      if (cast<BoolAttr>(isState).getValue()) {
-        const LayerState &state = kind.states[nextState++];
-        SmallVector<StringRef> dims(state.dims.begin(), state.dims.end());
-        std::string stateName = "layers." + std::to_string(layer.index) + "." + state.name;
-        DictionaryAttr attrs = named("llm.state", stateName, dims);
-        stateAttrs.push_back(attrs);
-        operands.push_back(argument(RankedTensorType::get(state.shape, builder.getF32Type()), attrs));
-      } else {
-        operands.push_back(weightOp(b, layer.prefix, kind.weights[nextWeight++]));
-      }
-    }
-    auto call = func::CallOp::create(builder, loc, kind.function, operands);
-    x = call.getResult(0);
-    newStates.append(call.getResults().begin() + 1, call.getResults().end());
-  }
-
-  SmallVector<Value> results;
-  if (logitsWanted) {
-    Value head =
-        ends.head == ends.embedding ? table : weightOp(b, "", {ends.head, {facts.vocab, ends.hidden}});
-    Value norm = weightOp(b, "", {ends.norm, {ends.hidden}});
-    Value logits = b.linear(b.rmsNorm(x, norm, ends.eps), head);
-    if (advance) {
-      results.push_back(llm::SampleOp::create(
-          builder, loc, RankedTensorType::get({any, 1}, builder.getI32Type()), logits, sampling, draws));
-      resultAttrs.push_back(named("llm.output", "next", {}));
-    }
-    results.push_back(logits);
-    resultAttrs.push_back(named("llm.output", "logits", {}));
-  }
-  results.append(newStates);
-  resultAttrs.append(stateAttrs);
-  func::ReturnOp::create(builder, loc, results);
-  function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
-  function.setAllArgAttrs(argAttrs);
-  function.setAllResultAttrs(resultAttrs);
+  (*module)->setAttr("llm.settings", builder.getArrayAttr(settings));
+  if (!canvas.block)
+    (*module)->setAttr("llm.whole_sequences", builder.getUnitAttr());
 }
 
 OwningOpRef<ModuleOp> ModelBuilder::finish(const Ends &ends, const ModelFacts &facts) {
   for (StringRef name : {"ingest", "advance", "score"})
-    program(name, ends, facts);
+    ProgramBuilder(*this, name, ends, facts).build();
   for (const Kind &kind : kinds)
     kind.function->removeAttr("llm.state_args");
   (*module)->setAttr("llm.family", builder.getStringAttr(facts.family));
   (*module)->setAttr("llm.vocab", builder.getI64IntegerAttr(facts.vocab));
   (*module)->setAttr("llm.context", builder.getI64IntegerAttr(facts.context));
+  if (ends.canvas)
+    describe(*ends.canvas);
   int64_t parameters = 0;
   for (const LayerWeight &w : tensorList) {
     int64_t count = std::max<int64_t>(w.stack, 1);

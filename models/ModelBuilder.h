@@ -87,6 +87,8 @@ public:
   mlir::Value sequences; ///< !llm.sequences
   /// The value that the model shares among layers under this name (a rotary table); null if there is none.
   mlir::Value shared;
+  /// Where the canvas of each sequence ends, for models that see all of it; else null (see llm.attention).
+  mlir::Value bounds;
 
   /// `usual`: the type in which checkpoints store it, if that is another than of most tensors.
   mlir::Value weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape,
@@ -115,6 +117,29 @@ struct ModelFacts {
   int64_t context = 0; ///< longest supported sequence, tokens
 };
 
+/// A parameter of generation, one column of `settings` (CanvasOps.td). Its value is a number, or the place of a word in `words`.
+struct Setting {
+  std::string name; ///< "steps", as on the command line
+  unsigned column = 0;
+  double standard = 0, least = 0, most = 0;
+  bool isWhole = true;
+  std::vector<std::string> words = {};
+};
+
+/// How a model writes by filling masks, for ModelBuilder::Ends.
+struct CanvasDecoding {
+  int64_t mask = 0;
+  std::string rule = "transfer"; ///< of llm.unmask
+  bool isTempered = false;       ///< of llm.predict
+  int64_t shift = 0;             ///< row i predicts position i + shift
+  /// Attention sees whole blocks of that many positions and what is before them, and their keys and values are kept when they are
+  /// finished. None: it sees the whole canvas, and keys and values are made anew.
+  std::optional<int64_t> block = {};
+  /// Blocks are as long as the setting `block` says; else the block is all that is to be filled.
+  bool isSemiAutoregressive = true;
+  std::vector<Setting> settings = {};
+};
+
 /// Builds the module: declare layers in order, then `finish`.
 class ModelBuilder {
 public:
@@ -134,6 +159,8 @@ public:
     double eps = 1e-5;
     /// Makes the value that layers share (rotary table); may be empty.
     std::function<mlir::Value(BlockBuilder &, mlir::Value sequences)> shared;
+    /// None: one token after the other.
+    std::optional<CanvasDecoding> canvas = {};
   };
 
   /// Emits `ingest`, `advance` and `score` and returns the verified module, or null after a diagnostic.
@@ -147,6 +174,7 @@ public:
   mlir::Type storedType(llvm::StringRef name, mlir::Type usual = {});
 
 private:
+  friend class ProgramBuilder;
   struct Kind {
     mlir::func::FuncOp function;
     std::vector<LayerWeight> weights;
@@ -160,7 +188,8 @@ private:
   std::string signature(llvm::StringRef kind, llvm::StringRef prefix,
                         const std::vector<LayerWeight> &weights);
   mlir::Value weightOp(BlockBuilder &b, const std::string &prefix, const LayerWeight &weight);
-  void program(llvm::StringRef name, const Ends &ends, const ModelFacts &facts);
+
+  void describe(const CanvasDecoding &canvas);
 
   mlir::OpBuilder builder;
   mlir::OwningOpRef<mlir::ModuleOp> module;
@@ -173,6 +202,7 @@ private:
   std::set<std::string> knownTensors;
   int64_t hidden = 0;
   int64_t sharedColumns = 0;
+  bool isTwoWay = false;
 
 public:
   /// Width of the residual stream and of the shared value (0 = none); set before the first layer.
@@ -180,6 +210,8 @@ public:
     hidden = hiddenColumns;
     sharedColumns = sharedWidth;
   }
+  /// Layers get `bounds`; set before the first layer.
+  void seeWholeCanvas() { isTwoWay = true; }
 };
 
 } // namespace llmc

@@ -16,6 +16,6 @@ static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const Config
 }
 
 extern const Family kQwen2;
-const Family kQwen2 = {"qwen2", build};
+const Family kQwen2 = {"qwen2", nullptr, build};
 
 } // namespace llmc

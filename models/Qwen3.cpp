@@ -15,6 +15,6 @@ static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const Config
 }
 
 extern const Family kQwen3;
-const Family kQwen3 = {"qwen3", build};
+const Family kQwen3 = {"qwen3", nullptr, build};
 
 } // namespace llmc

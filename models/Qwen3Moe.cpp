@@ -5,7 +5,7 @@
 namespace llmc {
 
 /// Experts in every `decoder_sparse_step`-th layer except those of `mlp_only_layers`.
-static Decoder::Experts readExperts(const ConfigReader &file, int64_t layers) {
+Decoder::Experts readQwen3Experts(const ConfigReader &file, int64_t layers) {
   Decoder::Experts e;
   std::string count = file.presentKey({"num_experts", "num_local_experts"});
   e.count = file.getInt(count, {0, 65536});
@@ -30,7 +30,7 @@ static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const Config
   Decoder c = readDecoder(file, {/*context=*/32768, /*headWidth=*/{}});
   c.headNorms = true;
   c.queryKeyValueBias = c.outputBias = file.getBoolOr("attention_bias", false);
-  c.experts = readExperts(file, c.layers);
+  c.experts = readQwen3Experts(file, c.layers);
   // Where a window is used, transformers 4 gives it to the layers from max_window_layers on and transformers
   // 5 to all: only what both agree on is accepted. The published files use none.
   c.windows = readWindows(file, c.layers);
@@ -44,6 +44,6 @@ static absl::StatusOr<BuiltModel> build(mlir::MLIRContext &context, const Config
 }
 
 extern const Family kQwen3Moe;
-const Family kQwen3Moe = {"qwen3_moe", build};
+const Family kQwen3Moe = {"qwen3_moe", nullptr, build};
 
 } // namespace llmc

@@ -136,12 +136,20 @@ std::vector<float> RopeScaling::inverseFrequencies(int64_t headDim) const {
   return result;
 }
 
-RopeScaling readRopeScaling(const ConfigReader &config, int64_t headDim) {
+RopeScaling readRopeScaling(const ConfigReader &config, int64_t headDim, double *part) {
   RopeScaling rope;
+  auto readPart = [&](const ConfigReader &from) {
+    if (!from.has("partial_rotary_factor"))
+      return;
+    double factor = from.getFloat("partial_rotary_factor", {0, 1});
+    if (part)
+      *part = factor;
+    else if (factor != 1.0)
+      from.fail("partial_rotary_factor", "rotation of a part of the channels is not supported");
+  };
   if (headDim % 2 != 0)
     config.fail("head_dim", absl::StrCat("rotary embedding expects an even head size, found ", headDim));
-  if (config.getFloatOr("partial_rotary_factor", 1.0) != 1.0)
-    config.fail("partial_rotary_factor", "rotation of a part of the channels is not supported");
+  readPart(config);
   if (config.has("rope_scaling") && config.has("rope_parameters"))
     config.fail("rope_scaling", "rope_parameters is there too; keep one of the two");
   rope.theta = config.getFloatOr("rope_theta", rope.theta, kThetaRange);
@@ -156,8 +164,7 @@ RopeScaling readRopeScaling(const ConfigReader &config, int64_t headDim) {
       parameters->fail("rope_theta", absl::StrCat("the key of that name outside says ", rope.theta));
     rope.theta = theta;
   }
-  if (parameters->getFloatOr("partial_rotary_factor", 1.0) != 1.0)
-    parameters->fail("partial_rotary_factor", "rotation of a part of the channels is not supported");
+  readPart(*parameters);
 
   std::string kind = readKind(*parameters);
   if (kind == "default") {

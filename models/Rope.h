@@ -31,7 +31,8 @@ struct RopeScaling {
 
 /// Reads `rope_theta` with `rope_scaling`, or the newer `rope_parameters`; all absent: the default kind,
 /// theta 10000. Errors (recorded in `config`): a kind other than default, linear, llama3 and yarn; both
-/// spellings at once; values out of range; partial rotation; an odd `headDim`.
-RopeScaling readRopeScaling(const ConfigReader &config, int64_t headDim);
+/// spellings at once; values out of range; an odd `headDim`; rotation of a part of the channels, unless `part` takes
+/// that part (of 1).
+RopeScaling readRopeScaling(const ConfigReader &config, int64_t headDim, double *part = nullptr);
 
 } // namespace llmc

@@ -5,6 +5,16 @@ include "mlir/Pass/PassBase.td"
 
 //===-- graph: what is computed together ------------------------------------------------------------------===//
 
+def NarrowActivations : Pass<"narrow-activations", "::mlir::ModuleOp"> {
+  let summary = "activations and caches are stored as bf16";
+  let description = [{
+    The type of activations is chosen once, before anything is fused: a target with tensor cores wants bf16 operands and half the traffic. What chooses tokens and experts (logits, routing
+    weights), tables of angles, gates, recurrent states, the residual stream (which every layer would round again), and what the caller gives and gets stay float32.
+  }];
+  let statistics = [Statistic<"numNarrowed", "values-narrowed", "values that became bf16">];
+  let dependentDialects = ["::llmc::llm::LlmDialect"];
+}
+
 def FuseLinears : Pass<"fuse-linears", "::mlir::func::FuncOp"> {
   let summary = "linears that share their input become one";
   let description = [{
@@ -30,10 +40,13 @@ def FormDispatches : Pass<"form-dispatches", "::mlir::func::FuncOp"> {
   let summary = "groups ops into dispatches, each of which becomes one kernel";
   let description = [{
     Every op that reads much or mixes rows is the root of a dispatch. It takes along, as its epilogue, the elementwise ops that alone use its result (activation, gate times up, residual
-    add, gated head norm of a delta rule), and, as its prologue, the row-local ops that make its operands (norms, rotations, slices, gates), which are cloned into every dispatch that
-    needs them. Short convolutions join the delta rule that they feed, with their states. Two kinds of row-local ops are stored by a dispatch of their own instead: those that
-    something outside of any dispatch reads, and those that need whole rows or heads where a linear's epilogue, which works on 32 columns at a time, reads them.
+    add, gated head norm of a delta rule), and, as its prologue, the row-local ops that make its operands (norms, rotations, slices, concatenations, gates), which are cloned into every dispatch that
+    needs them. Short convolutions join the delta rule that they feed, with their states. Three kinds of row-local ops are stored by a dispatch of their own instead: those that
+    something outside of any dispatch reads, those that need whole rows or heads where a linear's epilogue, which works on 32 columns at a time, reads them, and concatenations that
+    something reads in parts.
   }];
+  let options = [Option<"storePrologues", "store-prologues", "bool", "false",
+                        "outside of advance, what a linear reads is stored first: its tiles are shared out by columns, and each would make it again">];
   let dependentDialects = ["::llmc::llm::LlmDialect"];
 }
 
@@ -45,6 +58,7 @@ def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
     Each different dispatch body becomes one function with the attribute `llm.kernel`: a tile program over `scf`, `linalg` and `tensor`. Equal bodies share a kernel. Weights that a kernel
     reads in another order than stored go through `llm.pack`.
   }];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "whose tile sizes: cpu or cuda">];
   let dependentDialects = ["::llmc::llm::LlmDialect", "::mlir::scf::SCFDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }
@@ -64,6 +78,7 @@ def PlanMemory : Pass<"plan-memory", "::mlir::ModuleOp"> {
   let summary = "places the transients of each program in one arena";
   let description = [{
     A transient lives from the dispatch that first names it to the last. Each gets the lowest offset at which no transient that lives at the same time lies, sized for `max-tokens`.
+    In a module with `llm.whole_sequences` a call has room for the whole context, which becomes 4096 tokens if it is longer.
   }];
   let options = [Option<"maxTokens", "max-tokens", "int64_t", "256", "most rows in one call; a multiple of 64, so that pieces of a prompt are chunk-aligned">,
                  Option<"maxSequences", "max-sequences", "int64_t", "64", "most sequences in one call">];

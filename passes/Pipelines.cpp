@@ -7,16 +7,23 @@
 using namespace mlir;
 namespace llmc {
 
-void addGraphStage(OpPassManager &pm) {
+void addGraphStage(OpPassManager &pm, StringRef target) {
+  bool isCuda = target == "cuda";
+  if (isCuda)
+    pm.addPass(createNarrowActivations()); // first: what crosses a dispatch has its stored type from here on
   pm.addPass(createCSEPass()); // equal norms of one value become one
   pm.addNestedPass<func::FuncOp>(
       createFuseLinears());               // before dispatches exist, so that a dispatch has all weights
   pm.addPass(createSpecializePrograms()); // after fusion, so that both forms share the linears' kernels
-  pm.addNestedPass<func::FuncOp>(createFormDispatches());
+  FormDispatchesOptions dispatches;
+  dispatches.storePrologues = isCuda;
+  pm.addNestedPass<func::FuncOp>(createFormDispatches(dispatches));
 }
 
-void addChunkStage(OpPassManager &pm) {
-  pm.addPass(createFormKernels());
+void addChunkStage(OpPassManager &pm, StringRef target) {
+  FormKernelsOptions kernels;
+  kernels.target = target.str();
+  pm.addPass(createFormKernels(kernels));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
@@ -26,9 +33,17 @@ void addPlanStage(OpPassManager &pm) {
   pm.addPass(createPlanMemory()); // after the plan: lifetimes are those of the flattened program
 }
 
+struct StageOptions : PassPipelineOptions<StageOptions> {
+  Option<std::string> target{*this, "target", llvm::cl::desc("cpu or cuda"), llvm::cl::init("cpu")};
+};
+
 void registerPipelines() {
-  PassPipelineRegistration<>("llmc-graph-stage", "import to graph", addGraphStage);
-  PassPipelineRegistration<>("llmc-chunk-stage", "graph to chunk", addChunkStage);
+  static PassPipelineRegistration<StageOptions> graph(
+      "llmc-graph-stage", "import to graph",
+      [](OpPassManager &pm, const StageOptions &options) { addGraphStage(pm, options.target); });
+  static PassPipelineRegistration<StageOptions> chunk(
+      "llmc-chunk-stage", "graph to chunk",
+      [](OpPassManager &pm, const StageOptions &options) { addChunkStage(pm, options.target); });
   PassPipelineRegistration<>("llmc-plan-stage", "chunk to plan", addPlanStage);
 }
 

@@ -3,8 +3,9 @@
 #include "mlir/Pass/PassManager.h"
 
 namespace llmc {
-void addGraphStage(mlir::OpPassManager &pm);
-void addChunkStage(mlir::OpPassManager &pm);
+/// What the kind of target decides before code generation: "cpu" or "cuda".
+void addGraphStage(mlir::OpPassManager &pm, llvm::StringRef target = "cpu");
+void addChunkStage(mlir::OpPassManager &pm, llvm::StringRef target = "cpu");
 void addPlanStage(mlir::OpPassManager &pm);
 /// Registers llmc-graph-stage, llmc-chunk-stage and llmc-plan-stage by name.
 void registerPipelines();

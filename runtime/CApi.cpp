@@ -6,6 +6,7 @@
 #include "runtime/template/Chat.h"
 #include "runtime/tokenizer/Json.h"
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -113,6 +114,18 @@ void readGenerationConfig(Model &model) {
   }
 }
 
+/// What the model predicts is its own business: its parameters leave that alone, whatever the base's
+/// generation_config.json says.
+void readPredicted(Model &model) {
+  for (const KeyValue &entry : model.engine->plan().metadata.entries)
+    if (entry.key == kPredictsKey) {
+      if (entry.value.find("temperature") != std::string::npos || model.sampling.temperature == 0)
+        model.sampling.temperature = 1; // greedy ignores what is predicted
+      if (entry.value.find("top_p") != std::string::npos)
+        model.sampling.top_p = 1;
+    }
+}
+
 absl::Status loadTokenizer(Model &model) {
   // On first use: a model that is only given tokens need not read a vocabulary.
   std::call_once(model.tokenizerOnce, [&] {
@@ -218,6 +231,7 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
     opened->engine = std::move(*engine);
     opened->sessions = std::make_unique<SessionPool>(*opened->engine);
     readGenerationConfig(*opened);
+    readPredicted(*opened);
     *model = new llmc_model{std::move(opened)};
     return LLMC_OK;
   });
@@ -278,6 +292,8 @@ int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
     return static_cast<int64_t>(engine.arenaBytes());
   case LLMC_INFO_HAS_TOKENIZER:
     return engine.plan().tokenizer.kind != TokenizerKind::none;
+  case LLMC_INFO_MOST_TOKENS:
+    return model->model->sessions->mostTokens();
   }
   return -1;
 }
@@ -425,6 +441,65 @@ llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_samplin
       values[i] = samplingOf(sampling[i]);
     }
     return result(sessions[0]->model->sessions->advance(list, values, sessions_count, tokens));
+  });
+}
+
+llmc_status llmc_begin(llmc_session *session, int64_t count) {
+  return guarded([&]() -> llmc_status {
+    if (!session)
+      return nullArgument();
+    return result(session->model->sessions->begin(session->session.get(), count));
+  });
+}
+
+llmc_status llmc_set(llmc_session *session, const char *name, const char *value) {
+  return guarded([&]() -> llmc_status {
+    if (!session || !name || !value)
+      return nullArgument();
+    return result(session->model->sessions->set(session->session.get(), name, value));
+  });
+}
+
+llmc_status llmc_fill(llmc_session *session, const llmc_sampling *sampling, int32_t *tokens, int64_t capacity, int64_t *count) {
+  return llmc_fill_batch(&session, sampling, 1, tokens, capacity, count);
+}
+
+llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
+                            int32_t *tokens, int64_t capacity, int64_t *counts) {
+  return guarded([&]() -> llmc_status {
+    if (!sessions || !sampling || !tokens || !counts || capacity < 1 || sessions_count < 1 ||
+        !areOfOneModel(sessions, sessions_count))
+      return fail(LLMC_INVALID_ARGUMENT, "fill needs one or more sessions, all of one model, and room for tokens");
+    Batch<Session *> batch;
+    Batch<Sampling> parameters;
+    Batch<Emission> emissions;
+    Session **list = batch.reserve(sessions_count);
+    Sampling *values = parameters.reserve(sessions_count);
+    Emission *made = emissions.reserve(sessions_count);
+    for (int64_t i = 0; i < sessions_count; ++i) {
+      list[i] = sessions[i]->session.get();
+      values[i] = samplingOf(sampling[i]);
+      made[i] = {tokens + i * capacity, capacity, 0};
+    }
+    absl::Status status = sessions[0]->model->sessions->fill(list, values, sessions_count, made);
+    for (int64_t i = 0; i < sessions_count; ++i)
+      counts[i] = made[i].count;
+    return result(status);
+  });
+}
+
+llmc_status llmc_session_decoding(const llmc_session *session, float *temperature, float *top_p) {
+  return guarded([&]() -> llmc_status {
+    if (!session || !temperature || !top_p)
+      return nullArgument();
+    Decoding decoding = session->session->decoding();
+    if (std::isnan(decoding.temperature))
+      return fail(LLMC_NOT_FOUND, session->model->engine->advance().decoding
+                                      ? "no token was drawn in this session yet"
+                                      : "this model does not predict its sampling parameters");
+    *temperature = decoding.temperature;
+    *top_p = decoding.topP;
+    return LLMC_OK;
   });
 }
 

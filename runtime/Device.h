@@ -8,11 +8,24 @@
 
 namespace llmc::runtime {
 
+/// What memory is for: the device's own, or an exchange with the host. Inputs reach the device with every run.
+enum class MemoryUse { device, input, output };
+struct MemoryRequest {
+  uint64_t bytes = 0;
+  MemoryUse use = MemoryUse::device;
+};
+
 /// Memory that the host fills before a program or reads after it: one place on each side, the same one on a
-/// CPU.
+/// CPU. Memory of the device alone has no host side.
 struct ExchangeMemory {
   uint8_t *host = nullptr;
   void *device = nullptr;
+};
+
+/// Weights in the mapped artifact.
+struct WeightBytes {
+  const uint8_t *data = nullptr;
+  uint64_t bytes = 0;
 };
 
 /// A dispatch with device addresses in place of buffers.
@@ -44,12 +57,12 @@ public:
   /// Host threads that compute.
   virtual int threads() const = 0;
 
-  /// Zeroed memory, aligned to kBufferAlignment.
-  virtual absl::StatusOr<void *> allocate(uint64_t bytes) = 0;
-  /// Memory that kernels only read, with these contents; `data` stays where it is.
-  virtual absl::StatusOr<void *> hold(const uint8_t *data, uint64_t bytes) = 0;
-  /// Zeroed memory of inputs or outputs. Inputs reach the device with every run.
-  virtual absl::StatusOr<ExchangeMemory> allocateExchange(uint64_t bytes, bool isInput) = 0;
+  /// Zeroed memory for every request, aligned to kBufferAlignment.
+  virtual absl::StatusOr<std::vector<ExchangeMemory>>
+  allocate(const std::vector<MemoryRequest> &requests) = 0;
+  /// Memory with these contents that kernels only read; the contents stay where they are.
+  virtual absl::StatusOr<std::vector<void *>> hold(const std::vector<WeightBytes> &weights) = 0;
+
   /// Makes memory from `allocate` zero again, cheaply where it was never written.
   virtual absl::Status clear(void *memory, uint64_t offset, uint64_t bytes) = 0;
   /// Copies between two places of one memory from `allocate` that do not overlap.
@@ -58,10 +71,13 @@ public:
   virtual absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) = 0;
   virtual absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) = 0;
 
-  virtual absl::StatusOr<std::unique_ptr<DeviceProgram>>
-  prepare(const std::vector<DeviceDispatch> &dispatches, const std::vector<DeviceOutput> &outputs) = 0;
+  /// `usualSizes`, smallest first: those that the program will often be called with. A device that can record
+  /// a program and replay it does so for them; a call of other sizes works as well.
+  virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
+                                                                 const std::vector<DeviceOutput> &outputs,
+                                                                 const std::vector<Dims> &usualSizes) = 0;
   /// Runs all dispatches in order; outputs are there when it returns. Neither allocates nor makes strings
-  /// unless it fails. With a profile each dispatch is waited for and its time added.
+  /// unless it fails, or changes a recording to other sizes. With a profile each dispatch is waited for and its time added.
   virtual absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) = 0;
 };
 

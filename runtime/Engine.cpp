@@ -3,6 +3,7 @@
 #include "runtime/cpu/CpuDevice.h"
 #include "runtime/cuda/CudaDevice.h"
 #include <algorithm>
+#include <set>
 
 namespace llmc::runtime {
 
@@ -58,86 +59,116 @@ absl::Status Engine::openDevice(const EngineOptions &options) {
   return absl::OkStatus();
 }
 
+/// Where the inputs lie in one piece of memory, which reaches the device with every run.
+Engine::InputLayout Engine::layOutInputs() const {
+  const uint64_t T = plan().metadata.maxTokens, S = plan().metadata.maxSequences;
+  InputLayout layout;
+  auto add = [&](const std::string &name, uint64_t bytes) {
+    layout.offsets[name] = layout.bytes;
+    layout.bytes += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+  };
+  const Program *advance = plan().program("advance");
+  layout.spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
+  add("tokens", 4 * T);
+  for (unsigned k = 0; k < layout.spans; ++k) {
+    add(std::string(spanPrefix(k)) + "where", 8 * T);
+    add(std::string(spanPrefix(k)) + "rows", 16 * S);
+  }
+  add("bounds", 16 * S);
+  add("settings", 4 * kSettingColumns * S);
+  add("sampling", 16 * S);
+  add("draws", 32 * S);
+  return layout;
+}
+
+void Engine::setInputs(const InputLayout &layout, uint8_t *host) {
+  auto integers = [&](const std::string &name) { return reinterpret_cast<int32_t *>(host + layout.offsets.at(name)); };
+  inputs_.tokens = integers("tokens");
+  for (unsigned k = 0; k < layout.spans; ++k)
+    inputs_.spans[k] = {integers(std::string(spanPrefix(k)) + "where"), integers(std::string(spanPrefix(k)) + "rows")};
+  inputs_.bounds = integers("bounds");
+  inputs_.settings = reinterpret_cast<float *>(integers("settings"));
+  inputs_.sampling = reinterpret_cast<float *>(integers("sampling"));
+  inputs_.draws = reinterpret_cast<int64_t *>(integers("draws"));
+}
+
 absl::Status Engine::allocate() {
   const Metadata &m = plan().metadata;
   Dims most = dims_;
   most[0] = m.maxTokens;
   most[1] = m.maxSequences;
-  for (const Program &program : plan().programs)
+  std::set<size_t> conditions; // what a loop is decided by is read by the host
+  for (const Program &program : plan().programs) {
     arenaBytes_ = std::max(arenaBytes_, program.arenaBytes);
-
-  auto full = [&](const absl::Status &status, const std::string &what, uint64_t bytes) {
-    if (status.code() != absl::StatusCode::kResourceExhausted)
-      return status;
-    std::string reason(status.message());
-    return absl::ResourceExhaustedError(artifact_->path() + ": no memory for " + what + " of " + std::to_string(bytes) + " bytes" +
-                                        (reason.empty() ? "" : " (" + reason + ")") + " (context " + std::to_string(context()) + ", " +
-                                        std::to_string(slots()) + " sessions); choose a smaller context or fewer sessions");
-  };
-  auto arena = device_->allocate(arenaBytes_);
-  if (!arena.ok())
-    return full(arena.status(), "the arena", arenaBytes_);
-
-  const uint64_t T = m.maxTokens, S = m.maxSequences;
-  auto aligned = [](uint64_t bytes) { return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; };
-  const uint64_t sizes[5] = {aligned(4 * T), aligned(8 * T), aligned(16 * S), aligned(16 * S), aligned(32 * S)};
-  auto inputs = device_->allocateExchange(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4], /*isInput=*/true);
-  if (!inputs.ok())
-    return full(inputs.status(), "inputs", sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
-  uint64_t offset = 0, offsets[5];
-  for (int i = 0; i < 5; ++i) {
-    offsets[i] = offset;
-    offset += sizes[i];
+    for (const Loop &loop : program.loops)
+      conditions.insert(loop.condition);
   }
-  inputs_.tokens = reinterpret_cast<int32_t *>(inputs->host + offsets[0]);
-  inputs_.where = reinterpret_cast<int32_t *>(inputs->host + offsets[1]);
-  inputs_.rows = reinterpret_cast<int32_t *>(inputs->host + offsets[2]);
-  inputs_.sampling = reinterpret_cast<float *>(inputs->host + offsets[3]);
-  inputs_.draws = reinterpret_cast<int64_t *>(inputs->host + offsets[4]);
 
+  // What is asked for, and of which buffer. The arena and the inputs are not of one buffer.
+  const InputLayout layout = layOutInputs();
+  std::vector<MemoryRequest> requests = {{arenaBytes_, MemoryUse::device}, {layout.bytes, MemoryUse::input}};
+  std::vector<size_t> owners(requests.size());
+  std::vector<WeightBytes> weights;
+  std::vector<size_t> weightOwners;
+  std::optional<uint64_t> total = checkedAdd(arenaBytes_, layout.bytes);
+  uint64_t weightBytes = 0;
+  auto isRead = [&](size_t i) { return plan().buffers[i].kind == BufferKind::output || conditions.count(i); };
+  for (size_t i = 0; i < plan().buffers.size(); ++i) {
+    const Buffer &b = plan().buffers[i];
+    if ((b.kind == BufferKind::transient && !isRead(i)) || b.kind == BufferKind::input)
+      continue;
+    auto bytes = shapeBytes(b.shape, b.type, most);
+    if (b.kind == BufferKind::weight || b.kind == BufferKind::constant) {
+      weights.push_back({artifact_->blobData(b.blob) + b.blobOffset, *bytes});
+      weightOwners.push_back(i);
+      weightBytes += *bytes;
+      continue;
+    }
+    total = bytes && total ? checkedAdd(*total, *bytes) : std::nullopt;
+    requests.push_back({bytes.value_or(0), isRead(i) ? MemoryUse::output : MemoryUse::device});
+    owners.push_back(i);
+    if (b.kind == BufferKind::state)
+      stateBytes_ += bytes.value_or(0);
+  }
+
+  auto held = device_->hold(weights);
+  if (!held.ok())
+    return full(held.status(), "weights", weightBytes);
+  auto memory = total ? device_->allocate(requests) : absl::ResourceExhaustedError("");
+  if (!memory.ok())
+    return full(memory.status(), "states and what kernels exchange", total.value_or(UINT64_MAX));
+
+  const ExchangeMemory &arena = (*memory)[0], &inputs = (*memory)[1];
+  setInputs(layout, inputs.host);
   bufferPointers_.assign(plan().buffers.size(), nullptr);
   outputs_.assign(plan().buffers.size(), {});
   for (size_t i = 0; i < plan().buffers.size(); ++i) {
     const Buffer &b = plan().buffers[i];
-    switch (b.kind) {
-    case BufferKind::weight:
-    case BufferKind::constant: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->hold(artifact_->blobData(b.blob) + b.blobOffset, bytes);
-      if (!memory.ok())
-        return full(memory.status(), "weight '" + b.name + "'", bytes);
-      bufferPointers_[i] = *memory;
-      break;
-    }
-    case BufferKind::transient: bufferPointers_[i] = static_cast<uint8_t *>(*arena) + b.arenaOffset; break;
-    case BufferKind::state: {
-      auto bytes = shapeBytes(b.shape, b.type, most);
-      auto sum = bytes ? checkedAdd(stateBytes_, *bytes) : std::nullopt;
-      auto memory = sum ? device_->allocate(*bytes) : absl::ResourceExhaustedError("");
-      if (!memory.ok())
-        return full(memory.status(), "state '" + b.name + "'", bytes.value_or(UINT64_MAX));
-      stateBytes_ = *sum;
-      bufferPointers_[i] = *memory;
-      states_.push_back(stateOf(b, *memory, *bytes / static_cast<uint64_t>(dims_[2]), dims_));
-      break;
-    }
-    case BufferKind::output: {
-      uint64_t bytes = *shapeBytes(b.shape, b.type, most);
-      auto memory = device_->allocateExchange(bytes, /*isInput=*/false);
-      if (!memory.ok())
-        return full(memory.status(), "output '" + b.name + "'", bytes);
-      outputs_[i] = *memory;
-      bufferPointers_[i] = memory->device;
-      break;
-    }
-    case BufferKind::input: {
-      int which = b.name == "tokens" ? 0 : b.name == "where" ? 1 : b.name == "rows" ? 2 : b.name == "sampling" ? 3 : 4;
-      bufferPointers_[i] = static_cast<uint8_t *>(inputs->device) + offsets[which];
-      break;
-    }
-    }
+    if (b.kind == BufferKind::transient)
+      bufferPointers_[i] = static_cast<uint8_t *>(arena.device) + b.arenaOffset;
+    else if (auto input = layout.offsets.find(b.name); b.kind == BufferKind::input && input != layout.offsets.end())
+      bufferPointers_[i] = static_cast<uint8_t *>(inputs.device) + input->second; // others no program has
+  }
+  for (size_t i = 0; i < weights.size(); ++i)
+    bufferPointers_[weightOwners[i]] = (*held)[i];
+  for (size_t r = 2; r < requests.size(); ++r) {
+    const size_t i = owners[r];
+    bufferPointers_[i] = (*memory)[r].device;
+    if (isRead(i))
+      outputs_[i] = (*memory)[r];
+    else
+      states_.push_back(stateOf(plan().buffers[i], (*memory)[r].device, requests[r].bytes / static_cast<uint64_t>(dims_[2]), dims_));
   }
   return absl::OkStatus();
+}
+
+absl::Status Engine::full(const absl::Status &status, const std::string &what, uint64_t bytes) const {
+  if (status.code() != absl::StatusCode::kResourceExhausted)
+    return status;
+  std::string reason(status.message());
+  return absl::ResourceExhaustedError(artifact_->path() + ": no memory for " + what + " of " + std::to_string(bytes) + " bytes" +
+                                      (reason.empty() ? "" : " (" + reason + ")") + " (context " + std::to_string(context()) + ", " +
+                                      std::to_string(slots()) + " sessions); choose a smaller context or fewer sessions");
 }
 
 absl::Status Engine::resolve() {
@@ -153,32 +184,83 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   if (!program)
     return absl::OkStatus();
   ready.isPresent = true;
-  std::vector<DeviceOutput> outputs;
-  for (uint32_t id : program->outputs) {
-    const Buffer &b = plan().buffers[id];
-    if (b.name == "next")
+  ready.program = program;
+  for (uint32_t id : program->outputs)
+    if (plan().buffers[id].name == "next")
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (plan().buffers[id].name == "decoding")
+      ready.decoding = reinterpret_cast<float *>(outputs_[id].host);
     else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
-    outputs.push_back({&b, outputs_[id]});
+  // Segments end where the span changes and where a loop begins or ends.
+  const std::vector<Step> &steps = program->steps;
+  std::set<size_t> cuts;
+  for (const Loop &loop : program->loops)
+    cuts.insert({loop.first, loop.first + loop.count});
+  // Advance moves the same sessions on again and again: one call for each of a few numbers of them.
+  std::vector<Dims> usualSizes;
+  const int64_t most = std::min<int64_t>(slots(), maxSequences());
+  bool isOneByOne = program->name == "advance" && program->spans.empty();
+  for (int64_t sequences = 1; isOneByOne && sequences < 2 * most; sequences *= 2) {
+    usualSizes.push_back(dims_);
+    usualSizes.back()[0] = usualSizes.back()[1] = std::min(sequences, most);
   }
-  std::vector<DeviceDispatch> dispatches;
-  for (const Step &step : program->steps)
-    dispatches.push_back(withAddresses(std::get<Dispatch>(step)));
-  auto code = device_->prepare(dispatches, outputs);
-  if (!code.ok())
-    return code.status();
-  ready.code = std::move(*code);
-  ready.code->name = program->name.c_str();
-  for (const DeviceDispatch &dispatch : dispatches)
-    ready.code->kernels.push_back(dispatch.kernel);
+  std::map<size_t, size_t> segmentAt; // by first step
+  for (size_t i = 0; i < steps.size();) {
+    const unsigned span = std::get<Dispatch>(steps[i]).span;
+    segmentAt[i] = ready.segments.size();
+    std::vector<DeviceDispatch> dispatches;
+    std::set<uint32_t> written;
+    do {
+      const Dispatch &dispatch = std::get<Dispatch>(steps[i]);
+      dispatches.push_back(withAddresses(dispatch));
+      for (uint32_t id : dispatch.buffers)
+        if (outputs_[id].host)
+          written.insert(id);
+      ++i;
+    } while (i < steps.size() && std::get<Dispatch>(steps[i]).span == span && !cuts.count(i));
+    std::vector<DeviceOutput> outputs;
+    for (uint32_t id : written)
+      // Who generates needs no logits: a row of them is more than all else that is copied.
+      if (plan().buffers[id].name != "logits" || program->name != "advance")
+        outputs.push_back({&plan().buffers[id], outputs_[id]});
+    auto code = device_->prepare(dispatches, outputs, usualSizes);
+    if (!code.ok())
+      return code.status();
+    (*code)->name = program->name.c_str();
+    for (const DeviceDispatch &dispatch : dispatches)
+      (*code)->kernels.push_back(dispatch.kernel);
+    ready.segments.push_back({std::move(*code), span});
+  }
+  segmentAt[steps.size()] = ready.segments.size();
+  for (const Loop &loop : program->loops) {
+    const size_t first = segmentAt.at(loop.first), end = segmentAt.at(loop.first + loop.count);
+    ready.loops.push_back({first, end - first, reinterpret_cast<const int32_t *>(outputs_[loop.condition].host), loop.atMost});
+  }
   return absl::OkStatus();
 }
 
-absl::Status Engine::run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
-  dims_[0] = tokens;
+absl::Status Engine::run(const ReadyProgram &program, const int64_t *rows, int64_t sequences) {
   dims_[1] = sequences;
-  return device_->run(*program.code, dims_, profile_.get());
+  auto segments = [&](size_t first, size_t end) {
+    for (size_t i = first; i < end; ++i) {
+      dims_[0] = rows[program.segments[i].span];
+      if (absl::Status s = device_->run(*program.segments[i].code, dims_, profile_.get()); !s.ok())
+        return s;
+    }
+    return absl::OkStatus();
+  };
+  size_t next = 0;
+  for (const ReadyProgram::Loop &loop : program.loops) {
+    if (absl::Status s = segments(next, loop.first); !s.ok())
+      return s;
+    auto goesOn = [&] { return std::any_of(loop.condition, loop.condition + sequences, [](int32_t flag) { return flag != 0; }); };
+    for (uint32_t trip = 0; trip < loop.atMost && goesOn(); ++trip)
+      if (absl::Status s = segments(loop.first, loop.first + loop.count); !s.ok())
+        return s;
+    next = loop.first + loop.count;
+  }
+  return segments(next, program.segments.size());
 }
 
 DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {
@@ -193,7 +275,7 @@ absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t 
   dims_[0] = tokens;
   dims_[1] = sequences;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {});
+    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, {});
     if (!code.ok())
       return code.status();
     if (absl::Status s = device_->run(**code, dims_, /*profile=*/nullptr); !s.ok())

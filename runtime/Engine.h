@@ -4,6 +4,7 @@
 #include "runtime/Artifact.h"
 #include "runtime/Device.h"
 #include <functional>
+#include <map>
 
 namespace llmc::runtime {
 
@@ -17,21 +18,42 @@ struct EngineOptions {
 inline constexpr int64_t kDefaultContext = 4096;
 inline constexpr int kMaxSlots = 1 << 16;
 
+/// A table of sequences.
+struct SpanInputs {
+  int32_t *where = nullptr; ///< [T, 2] sequence in this call, position in its sequence
+  int32_t *rows = nullptr;  ///< [S, 4] slot, first row, length, position of the first row
+};
+
 /// The arrays of the contract's inputs. Filled by sessions before a program runs.
 struct CallInputs {
   int32_t *tokens = nullptr;  ///< [T]
-  int32_t *where = nullptr;   ///< [T, 2] sequence in this call, position in its sequence
-  int32_t *rows = nullptr;    ///< [S, 4] slot, first row, length, tokens already in the state
+  SpanInputs spans[kMaxSpans]; ///< those that a program has; the first is that of the tokens
+  int32_t *bounds = nullptr;  ///< [S, 4] known, end, start, 0
+  float *settings = nullptr;  ///< [S, 8]
   float *sampling = nullptr;  ///< [S, 4] temperature, top_p, min_p, 0
   int64_t *draws = nullptr;   ///< [S, 4] seed, top_k, position, 0
 };
 
-/// A program with every pointer resolved.
+/// A program with every pointer resolved. Dispatches that follow each other and work on the rows of one span are a segment, which
+/// the device runs at once.
 struct ReadyProgram {
+  struct Segment {
+    std::unique_ptr<DeviceProgram> code;
+    unsigned span = 0;
+  };
+  /// Segments first .. first + count run again while the condition holds.
+  struct Loop {
+    size_t first = 0, count = 0;
+    const int32_t *condition = nullptr; ///< [S], as the host sees it
+    uint32_t atMost = 0;
+  };
   bool isPresent = false;
-  std::unique_ptr<DeviceProgram> code;
+  const Program *program = nullptr;
+  std::vector<Segment> segments;
+  std::vector<Loop> loops;
   int32_t *next = nullptr;      ///< output [S, 1]
   float *logits = nullptr;      ///< output [S, V] or [T, V]
+  float *decoding = nullptr;    ///< output [S, 2], temperature and top_p of each draw; null unless the model predicts them
 };
 
 class Engine {
@@ -55,7 +77,12 @@ public:
   const ReadyProgram &score() const { return score_; }
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
-  absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences);
+  absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
+    const int64_t rows[kMaxSpans] = {tokens, 0, 0};
+    return run(program, rows, sequences);
+  }
+  /// The same with a number of rows for each span of the program.
+  absl::Status run(const ReadyProgram &program, const int64_t *rows, int64_t sequences);
   /// Runs a program of the plan dispatch by dispatch and tells `after` the number of each when it is done.
   /// For looking at what a dispatch wrote (`memory`): transients share memory, so at the end it may be gone.
   absl::Status runInSteps(const Program &program, int64_t tokens, int64_t sequences,
@@ -86,7 +113,15 @@ private:
   absl::Status openDevice(const EngineOptions &options);
   absl::Status allocate();
   absl::Status resolve();
+  struct InputLayout {
+    std::map<std::string, uint64_t> offsets; ///< by the name of the input
+    uint64_t bytes = 0;
+    size_t spans = 1;
+  };
+  InputLayout layOutInputs() const;
+  void setInputs(const InputLayout &layout, uint8_t *host);
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
+  absl::Status full(const absl::Status &status, const std::string &what, uint64_t bytes) const;
   DeviceDispatch withAddresses(const Dispatch &dispatch) const;
 
   /// A slot of a growing state is `runs` times a run of rows by position; of another, one run.

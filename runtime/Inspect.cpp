@@ -30,6 +30,7 @@ public:
 
   void print() {
     printHead();
+    printSettings();
     printPrograms();
     printKernels();
     printCode();
@@ -85,6 +86,26 @@ private:
         if (c != '\n' && (c != ' ' || (!value.empty() && value.back() != ' ')))
           value.push_back(c);
       line("  %-12s %s%s", entry.key.c_str(), value.substr(0, most).c_str(), value.size() > most ? "..." : "");
+    }
+  }
+
+  /// How generation is steered, as flags of llmc-run.
+  void printSettings() {
+    const std::vector<Setting> &settings = plan_.metadata.settings;
+    if (settings.empty())
+      return;
+    line("\nsettings         default   possible");
+    for (const Setting &s : settings) {
+      std::string possible;
+      for (const std::string &word : s.words)
+        possible += (possible.empty() ? "" : ", ") + word;
+      char range[64];
+      snprintf(range, sizeof range, "%s from %g to %g", s.isWhole ? "whole numbers" : "numbers", s.least, s.most);
+      char number[32];
+      snprintf(number, sizeof number, "%g", s.standard);
+      line("  --%-12s %8s   %s", s.name.c_str(),
+           s.words.empty() ? number : s.words[static_cast<size_t>(s.standard)].c_str(),
+           s.words.empty() ? range : possible.c_str());
     }
   }
 

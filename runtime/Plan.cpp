@@ -95,11 +95,13 @@ std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const D
   return isEmpty ? 0 : bytes;
 }
 
-bool isGridProgram(const std::vector<GridTerm> &grid) {
+const char *spanPrefix(unsigned span) { return span == 0 ? "" : span == 1 ? "later_" : "block_"; }
+
+bool isGridProgram(const std::vector<GridTerm> &grid, size_t symbols) {
   unsigned depth = 0;
   for (const GridTerm &term : grid) {
     if (term.op == GridOp::constant || term.op == GridOp::symbol) {
-      if (term.op == GridOp::symbol && static_cast<uint64_t>(term.value) >= std::tuple_size<Dims>::value)
+      if (term.op == GridOp::symbol && static_cast<uint64_t>(term.value) >= symbols)
         return false;
       if (++depth > kMaxGridDepth)
         return false;
@@ -110,12 +112,12 @@ bool isGridProgram(const std::vector<GridTerm> &grid) {
   return depth == 1;
 }
 
-std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const Dims &dims) {
+std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const int64_t *symbols) {
   int64_t stack[kMaxGridDepth];
   unsigned depth = 0;
   for (const GridTerm &term : grid) {
     if (term.op == GridOp::constant || term.op == GridOp::symbol) {
-      stack[depth++] = term.op == GridOp::constant ? term.value : dims[static_cast<size_t>(term.value)];
+      stack[depth++] = term.op == GridOp::constant ? term.value : symbols[term.value];
       continue;
     }
     int64_t y = stack[--depth], &x = stack[depth - 1];

@@ -69,10 +69,14 @@ struct GridTerm {
   GridOp op = GridOp::constant;
   int64_t value = 0; ///< of a constant, or the symbol's place in Dims
 };
-/// Whether the program leaves one value, never takes from an empty stack and never holds more than kMaxGridDepth values.
-bool isGridProgram(const std::vector<GridTerm> &grid);
+/// Whether the program leaves one value, knows all its symbols (of which there are that many), never takes from an empty stack and never holds
+/// more than kMaxGridDepth values.
+bool isGridProgram(const std::vector<GridTerm> &grid, size_t symbols = std::tuple_size<Dims>::value);
 /// The value of a program for which isGridProgram holds; nothing when it divides by zero, overflows or is negative.
-std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const Dims &dims);
+std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const int64_t *symbols);
+inline std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, const Dims &dims) {
+  return evaluateGrid(grid, dims.data());
+}
 
 /// How a kernel of a CUDA code object is launched.
 struct KernelLaunch {
@@ -83,6 +87,7 @@ struct KernelLaunch {
   std::vector<GridTerm> grid;
   uint32_t registers = 0;  ///< of a thread, as the assembler told; 0: not assembled
   uint32_t spillBytes = 0; ///< of a thread
+  bool waits = false;      ///< for the kernel before it to end, so that it may start earlier
 };
 
 /// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.
@@ -100,7 +105,8 @@ const char *kindName(BufferKind kind);
 
 /// A buffer, by kind:
 ///   input      filled by the engine, known by name: tokens, where, rows, sampling, draws
-///   output     read by the engine: next, logits
+///   output     read by the engine: next, logits; decoding = (temperature, top_p) that each token was drawn
+///   with, of models that predict them
 ///   weight     `blob` + `blobOffset` (a multiple of 64), static shape, read only
 ///   constant   like weight, for small tables that the compiler made
 ///   state      persists between calls, shape[0] is SLOTS x 1, zero in a fresh slot; other dims are static but
@@ -118,12 +124,33 @@ struct Buffer {
   uint64_t blobOffset = 0;
 };
 
-/// Runs all workgroups of kernel `kernel` on these buffers, one per parameter.
+/// Runs all workgroups of kernel `kernel` on these buffers, one per parameter. T is the number of rows of span `span`.
 struct Dispatch {
   uint32_t kernel = 0;
   std::vector<uint32_t> buffers;
+  uint8_t span = 0;
 };
 using Step = std::variant<Dispatch>;
+
+/// Steps `first` .. `first + count` run again while an element of the call's part of `condition` (a transient, i32 [S, 1]) is not 0, tested
+/// before each of at most `atMost` trips.
+struct Loop {
+  uint32_t first = 0, count = 0, condition = 0, atMost = 0;
+};
+
+/// What spans are computed from, for each sequence: tokens known when the call begins, where generation ends and where it began,
+/// and the settings.
+inline constexpr unsigned kSettingColumns = 8;
+using SpanValues = std::array<int64_t, 4 + kSettingColumns>;
+
+/// A table of sequences: for each sequence rows at the positions from .. to, postfix programs over SpanValues.
+struct Span {
+  std::vector<GridTerm> from, to;
+  uint32_t maxRows = 0; ///< of all sequences of a call
+};
+inline constexpr unsigned kMaxSpans = 3;
+/// What stands before `where` and `rows` in the names of a span's inputs: "", "later_", "block_".
+const char *spanPrefix(unsigned span);
 
 /// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T =
 /// max_tokens, S = max_sequences.
@@ -132,6 +159,8 @@ struct Program {
   std::vector<uint32_t> inputs, outputs;
   std::vector<Step> steps;
   uint64_t arenaBytes = 0;
+  std::vector<Loop> loops; ///< in order, apart from each other
+  std::vector<Span> spans; ///< none: one, whose rows are the call's tokens
 };
 
 enum class TokenizerKind : uint8_t { none, huggingFaceJson, tiktoken };
@@ -162,6 +191,19 @@ inline constexpr const char *kGenerationConfigKey = "generation_config";
 /// Key whose value is a JSON object of the special tokens that chat templates name: bos_token, eos_token, ...
 inline constexpr const char *kSpecialTokensKey = "special_tokens";
 
+/// A parameter of generation: a column of the input `settings`. A number from least to most (whole if isWhole), or one of `words` by
+/// its place.
+struct Setting {
+  std::string name;
+  uint8_t column = 0;
+  double standard = 0, least = 0, most = 0;
+  bool isWhole = true;
+  std::vector<std::string> words;
+};
+/// Key of Metadata::entries that names what of the sampling parameters the model predicts itself ("temperature,
+/// top_p"); what a caller gives multiplies it, and 1 leaves it as it is.
+inline constexpr const char *kPredictsKey = "predicts";
+
 struct Metadata {
   std::string name, family;
   std::string producer;      ///< which compiler wrote it, e.g. "llmc 0.1"
@@ -172,6 +214,7 @@ struct Metadata {
   std::vector<uint32_t> eos; ///< tokens that end generation
   int32_t bos = -1;          ///< -1: none
   std::vector<KeyValue> entries;
+  std::vector<Setting> settings;
 };
 
 struct Plan {

@@ -84,6 +84,14 @@ struct PlanReader {
     if (isReadable(m->entries()))
       for (const fb::KeyValue *entry : *m->entries())
         r.entries.push_back({text(entry->key()), text(entry->value())});
+    if (isReadable(m->settings()))
+      for (const fb::Setting *setting : *m->settings()) {
+        r.settings.push_back({text(setting->name()), setting->column(), setting->standard(), setting->least(), setting->most(),
+                              setting->is_whole(), {}});
+        if (isReadable(setting->words()))
+          for (const flatbuffers::String *word : *setting->words())
+            r.settings.back().words.push_back(text(word));
+      }
     return r;
   }
 
@@ -104,9 +112,16 @@ struct PlanReader {
     r.scratchBytes = l->scratch_bytes();
     r.registers = l->registers();
     r.spillBytes = l->spill_bytes();
-    if (isAligned(l->grid()))
-      for (const fb::GridTerm *term : *l->grid())
-        r.grid.push_back({enumeration<GridOp>(term->op(), kGridOps, "a grid's operation"), term->value()});
+    r.waits = l->waits();
+    r.grid = terms(l->grid());
+    return r;
+  }
+
+  std::vector<GridTerm> terms(const flatbuffers::Vector<const fb::GridTerm *> *list) {
+    std::vector<GridTerm> r;
+    if (isAligned(list))
+      for (const fb::GridTerm *term : *list)
+        r.push_back({enumeration<GridOp>(term->op(), kGridOps, "a grid's operation"), term->value()});
     return r;
   }
 
@@ -154,8 +169,14 @@ struct PlanReader {
                                               ", this runtime knows 1 (dispatch)");
         return r;
       }
-      r.steps.push_back(Dispatch{dispatch->kernel(), ids(dispatch->buffers())});
+      r.steps.push_back(Dispatch{dispatch->kernel(), ids(dispatch->buffers()), dispatch->span()});
     }
+    if (isAligned(p->loops()))
+      for (const fb::Loop *loop : *p->loops())
+        r.loops.push_back({loop->first(), loop->count(), loop->condition(), loop->at_most()});
+    if (isReadable(p->spans()))
+      for (const fb::Span *span : *p->spans())
+        r.spans.push_back({terms(span->from()), terms(span->to()), span->max_rows()});
     return r;
   }
 

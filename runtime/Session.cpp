@@ -7,25 +7,9 @@
 
 namespace llmc::runtime {
 
-/// Marks the pool as running for a scope; two at once are a caller's mistake.
-class SessionPool::Turn {
-public:
-  explicit Turn(SessionPool &pool)
-      : pool_(pool), isMine_(!pool.isBusy_.exchange(true, std::memory_order_acquire)) {}
-  ~Turn() {
-    if (isMine_)
-      pool_.isBusy_.store(false, std::memory_order_release);
-  }
-  bool isMine() const { return isMine_; }
-  static absl::Status refusal() {
-    return absl::UnavailableError(
-        "another call on this model is running; calls on the sessions of one model must not overlap");
-  }
-
-private:
-  SessionPool &pool_;
-  bool isMine_;
-};
+absl::Status SessionPool::Turn::refusal() {
+  return absl::UnavailableError("another call on this model is running; calls on the sessions of one model must not overlap");
+}
 
 /// The text of errors about one session of a call.
 static std::string nameOf(int64_t index) { return "session " + std::to_string(index); }
@@ -45,6 +29,7 @@ SessionPool::SessionPool(Engine &engine) : engine_(engine), isTaken_(static_cast
   isListed_.assign(slots, 0);
   feeds_.resize(slots);
   active_.resize(slots);
+  next_.resize(slots);
 }
 
 /// A fresh session in a free slot. Slots are taken in turns only, so that one given back while a call runs is
@@ -61,6 +46,8 @@ absl::StatusOr<std::unique_ptr<Session>> SessionPool::take(const Sampling &sampl
   session->tokens_.reserve(static_cast<size_t>(engine_.context()) + 1);
   session->slot_ = static_cast<int>(slot);
   session->sampling_ = sampling;
+  for (const Setting &setting : engine_.plan().metadata.settings)
+    session->settings_[setting.column] = static_cast<float>(setting.standard);
   if (isDirty_[slot])
     if (absl::Status s = engine_.clearSlot(session->slot_); !s.ok())
       return s;
@@ -93,6 +80,10 @@ absl::StatusOr<std::unique_ptr<Session>> SessionPool::fork(const Session &sessio
     return s;
   copy.tokens_ = session.tokens_; // within its capacity
   copy.past_ = session.past_;
+  copy.start_ = session.start_;
+  copy.end_ = session.end_;
+  copy.settings_ = session.settings_;
+  copy.decoding_ = session.decoding_;
   return made;
 }
 
@@ -137,7 +128,8 @@ absl::Status SessionPool::reset(Session *session) {
       return s;
   isDirty_[slot] = 0;
   session->tokens_.clear();
-  session->past_ = 0;
+  session->past_ = session->start_ = session->end_ = 0;
+  session->decoding_ = {};
   return absl::OkStatus();
 }
 
@@ -174,20 +166,37 @@ absl::Status SessionPool::checkDistinct(int64_t count, const SessionOf &sessionO
   return isTwice ? absl::InvalidArgumentError("a session occurs twice in one call") : absl::OkStatus();
 }
 
-void SessionPool::addRow(int64_t row, int64_t sequence, const Session &session, int64_t position) {
-  const CallInputs &in = engine_.inputs();
-  in.tokens[row] = session.tokens_[static_cast<size_t>(position)];
-  in.where[2 * row] = static_cast<int32_t>(sequence);
-  in.where[2 * row + 1] = static_cast<int32_t>(position);
+void SessionPool::addRow(unsigned span, int64_t row, int64_t sequence, int64_t position) {
+  int32_t *where = engine_.inputs().spans[span].where + 2 * row;
+  where[0] = static_cast<int32_t>(sequence);
+  where[1] = static_cast<int32_t>(position);
 }
 
-static void setSequence(const CallInputs &in, int64_t sequence, int slot, int64_t start, int64_t length,
-                        int64_t past) {
-  int32_t *row = in.rows + 4 * sequence;
-  row[0] = slot;
+void SessionPool::addRow(int64_t row, int64_t sequence, const Session &session, int64_t position) {
+  engine_.inputs().tokens[row] = session.tokens_[static_cast<size_t>(position)];
+  addRow(0, row, sequence, position);
+}
+
+void SessionPool::setSequence(unsigned span, int64_t sequence, const Session &session, int64_t start, int64_t length,
+                              int64_t past) {
+  int32_t *row = engine_.inputs().spans[span].rows + 4 * sequence;
+  row[0] = session.slot_;
   row[1] = static_cast<int32_t>(start);
   row[2] = static_cast<int32_t>(length);
   row[3] = static_cast<int32_t>(past);
+}
+
+void SessionPool::setSampling(int64_t sequence, const Sampling &p, int64_t position) {
+  float *parameters = engine_.inputs().sampling + 4 * sequence;
+  parameters[0] = p.temperature;
+  parameters[1] = p.topP;
+  parameters[2] = p.minP;
+  parameters[3] = 0;
+  int64_t *draw = engine_.inputs().draws + 4 * sequence;
+  draw[0] = static_cast<int64_t>(p.seed);
+  draw[1] = p.topK;
+  draw[2] = position;
+  draw[3] = 0;
 }
 
 /// Runs all feeds through ingest, as many sequences and rows per step as it takes.
@@ -203,7 +212,7 @@ absl::Status SessionPool::runIngest(const Feed *feeds, int64_t count) {
         take -= take % unit;
       if (take == 0 || session.isCancelled_)
         continue;
-      setSequence(engine_.inputs(), sequences, session.slot_, rows, take, session.past_);
+      setSequence(0, sequences, session, rows, take, session.past_);
       for (int64_t i = 0; i < take; ++i)
         addRow(rows + i, sequences, session, session.past_ + i);
       session.past_ += take;
@@ -272,16 +281,19 @@ absl::Status SessionPool::flush(Session *const *sessions, int64_t count) {
 }
 
 absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) {
+  // `advance` takes the last token itself, but for models whose tokens are on a canvas by then.
+  const int64_t kept = fillsCanvas() ? 0 : 1;
   int64_t feeds = 0;
   for (int64_t i = 0; i < count; ++i)
-    if (sessions[i]->pending() > 1)
-      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], sessions[i]->count() - 1};
+    if (sessions[i]->pending() > kept)
+      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], sessions[i]->count() - kept};
   if (feeds == 0)
     return absl::OkStatus();
   return engine_.ingest().isPresent ? runIngest(feeds_.data(), feeds) : missing("ingest");
 }
 
-absl::Status SessionPool::checkAdvance(Session *const *sessions, const Sampling *sampling, int64_t count) {
+/// What all calls that make tokens ask of their sessions.
+absl::Status SessionPool::checkCall(Session *const *sessions, const Sampling *sampling, int64_t count) {
   if (!engine_.advance().isPresent)
     return missing("advance");
   if (count < 1 || count > engine_.slots())
@@ -294,9 +306,7 @@ absl::Status SessionPool::checkAdvance(Session *const *sessions, const Sampling 
     const Session &session = *sessions[i];
     if (session.isCancelled_)
       continue;
-    if (session.pending() == 0)
-      return absl::FailedPreconditionError(nameOf(i) + " has no token to go on from; ingest one first");
-    if (session.count() > engine_.context())
+    if (session.count() > engine_.context() - (fillsCanvas() ? 1 : 0))
       return absl::OutOfRangeError(nameOf(i) + " has filled its context of " +
                                    std::to_string(engine_.context()) + " tokens");
     if (!sampling[i].isValid())
@@ -307,26 +317,26 @@ absl::Status SessionPool::checkAdvance(Session *const *sessions, const Sampling 
   return absl::OkStatus();
 }
 
+absl::Status SessionPool::checkAdvance(Session *const *sessions, const Sampling *sampling, int64_t count) {
+  if (fillsCanvas())
+    return absl::FailedPreconditionError("this model makes several tokens at a time; ask for them with fill");
+  if (engine_.advance().isPresent && count <= engine_.slots())
+    for (int64_t i = 0; i < count; ++i)
+      if (!sessions[i]->isCancelled_ && sessions[i]->pending() == 0)
+        return absl::FailedPreconditionError(nameOf(i) + " has no token to go on from; ingest one first");
+  return checkCall(sessions, sampling, count);
+}
+
 /// The inputs of one step of advance for the sessions with these numbers.
 void SessionPool::fillStep(const int64_t *which, int64_t count, Session *const *sessions,
                            const Sampling *sampling) {
-  const CallInputs &in = engine_.inputs();
   for (int64_t i = 0; i < count; ++i) {
     Session &session = *sessions[which[i]];
     const Sampling &p = session.sampling_ = sampling[which[i]];
-    setSequence(in, i, session.slot_, i, 1, session.past_);
+    setSequence(0, i, session, i, 1, session.past_);
     addRow(i, i, session, session.past_);
     isDirty_[static_cast<size_t>(session.slot_)] = 1;
-    float *parameters = in.sampling + 4 * i;
-    parameters[0] = p.temperature;
-    parameters[1] = p.topP;
-    parameters[2] = p.minP;
-    parameters[3] = 0;
-    int64_t *draw = in.draws + 4 * i;
-    draw[0] = static_cast<int64_t>(p.seed);
-    draw[1] = p.topK;
-    draw[2] = session.past_ + 1; // the position that the new token will have
-    draw[3] = 0;
+    setSampling(i, p, session.past_ + 1); // the position that the new token will have
   }
 }
 
@@ -366,6 +376,8 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
       }
       session.tokens_.push_back(token); // within its capacity
       next[which[i]] = token;
+      if (const float *decoding = engine_.advance().decoding)
+        session.decoding_ = {decoding[2 * i], decoding[2 * i + 1]};
     }
   }
   if (bad >= 0)
@@ -398,9 +410,11 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
   for (int64_t begin = 0; begin < count && !session->isCancelled_; begin += piece) {
     const int64_t n = std::min(piece, count - begin);
     session->tokens_.insert(session->tokens_.end(), tokens + begin, tokens + begin + n);
-    setSequence(engine_.inputs(), 0, session->slot_, 0, n, session->past_);
+    setSequence(0, 0, *session, 0, n, session->past_);
     for (int64_t i = 0; i < n; ++i)
       addRow(i, 0, *session, session->past_ + i);
+    const int32_t end = static_cast<int32_t>(session->past_ + n), bounds[4] = {end, end, end, 0};
+    memcpy(engine_.inputs().bounds, bounds, sizeof bounds);
     isDirty_[static_cast<size_t>(session->slot_)] = 1;
     if (absl::Status s = engine_.run(engine_.score(), n, 1); !s.ok())
       return s;

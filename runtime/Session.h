@@ -3,7 +3,9 @@
 #pragma once
 #include "absl/status/statusor.h"
 #include "runtime/Engine.h"
+#include <array>
 #include <atomic>
+#include <cmath>
 
 namespace llmc::runtime {
 
@@ -18,6 +20,11 @@ struct Sampling {
     return temperature >= 0 && temperature <= 1e6f && topP > 0 && topP <= 1 && minP >= 0 && minP <= 1 &&
            topK >= 0;
   }
+};
+
+/// What a token was drawn with.
+struct Decoding {
+  float temperature = NAN, topP = NAN;
 };
 
 /// Pieces of a prompt end at multiples of this, counted from where it began, so that how a prompt is cut
@@ -36,9 +43,13 @@ public:
   int64_t past() const { return past_; }
   /// Of the last `advance`; before it, what the session was created with.
   const Sampling &sampling() const { return sampling_; }
+  /// What the last token was drawn with, of a model that predicts it; NaN before the first and for others.
+  Decoding decoding() const { return decoding_; }
 
 private:
   friend class SessionPool;
+  int64_t start_ = 0, end_ = 0; ///< positions of the generation, see SessionPool::begin
+  std::array<float, kSettingColumns> settings_ = {};
   int64_t count() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t pending() const { return count() - past_; }
 
@@ -46,8 +57,16 @@ private:
   int64_t past_ = 0;
   std::vector<int32_t> tokens_; ///< has room for all that fit the context, and for the token drawn after them
   Sampling sampling_;
+  Decoding decoding_;
   std::atomic<bool> isCancelled_{false};
   std::atomic<bool> *isTaken_ = nullptr; ///< of the slot, in the pool
+};
+
+/// What a session gets from one call: up to `capacity` tokens.
+struct Emission {
+  int32_t *tokens = nullptr;
+  int64_t capacity = 0;
+  int64_t count = 0;
 };
 
 /// A prompt for one session.
@@ -81,12 +100,37 @@ public:
   /// The next token of each session (all must have one pending, see ingest); it is pending afterwards.
   /// Cancelled sessions and those whose logits are not finite get -1, the others advance all the same.
   absl::Status advance(Session *const *sessions, const Sampling *sampling, int64_t count, int32_t *next);
+  /// Whether `advance` fills masks on a canvas, many tokens a call, instead of drawing one.
+  bool fillsCanvas() const;
+  /// Most tokens that one call of `fill` gives a session.
+  int64_t mostTokens() const { return fillsCanvas() ? engine_.context() : 1; }
+  /// Says how many tokens the session shall get from here on, at most what fits into its context.
+  absl::Status begin(Session *session, int64_t count);
+  /// Sets a parameter of generation that the artifact declares: a number or one of its words.
+  absl::Status set(Session *session, const std::string &name, const std::string &value);
+  /// The next tokens of each session, as many as the model makes at once: 1, or those of a block. They are part of the session
+  /// afterwards and never change.
+  absl::Status fill(Session *const *sessions, const Sampling *sampling, int64_t count, Emission *emissions);
   /// Logits after each token, `count` rows of the vocabulary; appends the tokens to the session, none is
   /// pending afterwards.
   absl::Status score(Session *session, const int32_t *tokens, int64_t count, float *logits);
 
 private:
-  class Turn;
+  /// Marks the pool as running for a scope; two at once are a caller's mistake.
+  class Turn {
+  public:
+    explicit Turn(SessionPool &pool) : pool_(pool), isMine_(!pool.isBusy_.exchange(true, std::memory_order_acquire)) {}
+    ~Turn() {
+      if (isMine_)
+        pool_.isBusy_.store(false, std::memory_order_release);
+    }
+    bool isMine() const { return isMine_; }
+    static absl::Status refusal();
+
+  private:
+    SessionPool &pool_;
+    bool isMine_;
+  };
   /// What ingest is to run of a session: its tokens up to `end`.
   struct Feed {
     Session *session;
@@ -98,7 +142,16 @@ private:
   template <typename SessionOf> absl::Status checkDistinct(int64_t count, const SessionOf &sessionOf);
   absl::Status checkAdvance(Session *const *sessions, const Sampling *sampling, int64_t count);
   absl::Status flushChecked(Session *const *sessions, int64_t count);
+  /// A row of the first span, with its token, or of another one.
   void addRow(int64_t row, int64_t sequence, const Session &session, int64_t position);
+  void addRow(unsigned span, int64_t row, int64_t sequence, int64_t position);
+  void setSequence(unsigned span, int64_t sequence, const Session &session, int64_t start, int64_t length, int64_t past);
+  void setSampling(int64_t sequence, const Sampling &sampling, int64_t position);
+  absl::Status checkCall(Session *const *sessions, const Sampling *sampling, int64_t count);
+  absl::Status fillBlocks(Session *const *sessions, const Sampling *sampling, int64_t count, Emission *emissions);
+  absl::Status runBlocks(const int64_t *which, int64_t count, Session *const *sessions, const Sampling *sampling,
+                         Emission *emissions, int64_t &taken, int64_t &bad);
+  SpanValues spanValues(const Session &session) const;
   absl::Status runIngest(const Feed *feeds, int64_t count);
   void fillStep(const int64_t *which, int64_t count, Session *const *sessions, const Sampling *sampling);
   absl::Status missing(const char *program) const;
@@ -107,6 +160,7 @@ private:
   std::vector<std::atomic<bool>> isTaken_; ///< by slot
   std::vector<uint8_t> isDirty_, isListed_;
   std::vector<Feed> feeds_;
+  std::vector<int32_t> next_;   ///< one per slot
   std::vector<int64_t> active_; ///< which sessions of a call go into its steps
   std::atomic<bool> isBusy_{false};
 };

@@ -85,6 +85,18 @@ private:
     if (m.bos < -1 || m.bos >= static_cast<int64_t>(m.vocab))
       return fail("metadata: bos token " + std::to_string(m.bos) + " is outside the vocabulary of " +
                   number(m.vocab));
+    std::set<std::string> names;
+    std::set<unsigned> columns;
+    for (const Setting &s : m.settings) {
+      if (!isName(s.name) || !names.insert(s.name).second)
+        return fail("metadata: setting '" + s.name + "' has no usable name of its own");
+      if (s.column >= kSettingColumns || !columns.insert(s.column).second)
+        return fail("metadata: setting '" + s.name + "' has column " + number(s.column) + ", expected one of its own below " +
+                    number(kSettingColumns));
+      bool isInside = s.least <= s.standard && s.standard <= s.most && s.least >= -1e9 && s.most <= 1e9;
+      if (!isInside || (!s.words.empty() && (s.least != 0 || s.most != static_cast<double>(s.words.size() - 1))))
+        return fail("metadata: setting '" + s.name + "' has limits that do not fit its standard value or its words");
+    }
     return absl::OkStatus();
   }
 
@@ -164,8 +176,9 @@ private:
       return fail("buffer " + number(i) + " has no usable name");
     switch (b.kind) {
     case BufferKind::input:
-    case BufferKind::output:
       return checkShape(what, b.shape, b.type, kCallSymbols);
+    case BufferKind::output:
+      return checkShape(what, b.shape, b.type, kOutputSymbols);
     case BufferKind::transient:
       if (b.arenaOffset % kBufferAlignment)
         return fail(what + " is at arena offset " + number(b.arenaOffset) + ", not a multiple of 64");
@@ -204,7 +217,7 @@ private:
 
   /// In advance a call has one row per sequence: T and S are the same number.
   static Shape inProgram(const Program &program, Shape shape) {
-    if (program.name == "advance")
+    if (program.name == "advance" && program.spans.empty())
       for (Dim &dim : shape)
         if (dim.symbol == Symbol::tokens)
           dim.symbol = Symbol::sequences;
@@ -215,10 +228,11 @@ private:
     const char *name;
     ElementType type;
     Shape shape;
+    bool isOptional = false;
   };
 
   absl::Status checkEnds(const Program &program, const std::vector<uint32_t> &ids, BufferKind kind,
-                         const std::vector<Signature> &known, bool allNeeded) const {
+                         const std::vector<Signature> &known) const {
     std::set<std::string> seen;
     for (uint32_t id : ids) {
       std::string what = "program '" + program.name + "' " + kindName(kind);
@@ -244,10 +258,9 @@ private:
         return fail(what + " is " + elementName(b.type) + " " + printShape(b.shape) + ", expected " +
                     elementName(found->type) + " " + printShape(found->shape));
     }
-    if (allNeeded)
-      for (const Signature &s : known)
-        if (!seen.count(s.name))
-          return fail("program '" + program.name + "' lacks " + kindName(kind) + " '" + s.name + "'");
+    for (const Signature &s : known)
+      if (!s.isOptional && !seen.count(s.name))
+        return fail("program '" + program.name + "' lacks " + kindName(kind) + " '" + s.name + "'");
     return absl::OkStatus();
   }
 
@@ -258,19 +271,36 @@ private:
                                      {"where", ElementType::i32, {T, {2, Symbol::one}}},
                                      {"rows", ElementType::i32, {S, {4, Symbol::one}}}};
     std::vector<Signature> outputs;
-    if (program.name == "advance") {
+    if (absl::Status s = checkSpans(program); !s.ok())
+      return s;
+    for (unsigned k = 1; k < program.spans.size(); ++k) {
+      static const std::string kNames[kMaxSpans][2] = {{}, {"later_where", "later_rows"}, {"block_where", "block_rows"}};
+      inputs.push_back({kNames[k][0].c_str(), ElementType::i32, {T, {2, Symbol::one}}});
+      inputs.push_back({kNames[k][1].c_str(), ElementType::i32, {S, {4, Symbol::one}}});
+    }
+    if (program.name != "ingest")
+      inputs.push_back({"bounds", ElementType::i32, {S, {4, Symbol::one}}});
+    if (program.name == "advance" && !program.spans.empty()) {
+      inputs.push_back({"settings", ElementType::f32, {S, {kSettingColumns, Symbol::one}}});
+      inputs.push_back({"sampling", ElementType::f32, {S, {4, Symbol::one}}});
+      inputs.push_back({"draws", ElementType::i64, {S, {4, Symbol::one}}});
+      outputs = {{"next", ElementType::i32, {S, {1, Symbol::context}}}};
+    } else if (program.name == "advance") {
       inputs.push_back({"sampling", ElementType::f32, {S, {4, Symbol::one}}});
       inputs.push_back({"draws", ElementType::i64, {S, {4, Symbol::one}}});
       outputs = {{"next", ElementType::i32, {S, {1, Symbol::one}}},
-                 {"logits", ElementType::f32, {S, {vocab, Symbol::one}}}};
+                 {"logits", ElementType::f32, {S, {vocab, Symbol::one}}},
+                 {"decoding", ElementType::f32, {S, {2, Symbol::one}}, true}};
     } else if (program.name == "score") {
       outputs = {{"logits", ElementType::f32, {T, {vocab, Symbol::one}}}};
     } else if (program.name != "ingest") {
       return fail("program '" + program.name + "' is not known; programs are ingest, advance and score");
     }
-    if (absl::Status s = checkEnds(program, program.inputs, BufferKind::input, inputs, false); !s.ok())
+    for (Signature &input : inputs) // a program need not read all that the engine offers
+      input.isOptional = true;
+    if (absl::Status s = checkEnds(program, program.inputs, BufferKind::input, inputs); !s.ok())
       return s;
-    if (absl::Status s = checkEnds(program, program.outputs, BufferKind::output, outputs, true); !s.ok())
+    if (absl::Status s = checkEnds(program, program.outputs, BufferKind::output, outputs); !s.ok())
       return s;
     if (program.arenaBytes >> 46)
       return fail("program '" + program.name + "' asks for an arena of " + number(program.arenaBytes) +
@@ -280,6 +310,47 @@ private:
     for (size_t i = 0; i < program.steps.size(); ++i)
       if (absl::Status s = checkDispatch(program, i, std::get<Dispatch>(program.steps[i]), ends); !s.ok())
         return s;
+    return checkLoops(program);
+  }
+
+  absl::Status checkSpans(const Program &program) const {
+    const std::string what = "program '" + program.name + "'";
+    if (!program.spans.empty() && program.name != "advance")
+      return fail(what + " has spans of rows, which only advance can have");
+    if (program.spans.size() > kMaxSpans)
+      return fail(what + " has " + number(program.spans.size()) + " spans of rows, at most " + number(kMaxSpans) + " are supported");
+    for (const Span &span : program.spans) {
+      size_t symbols = std::tuple_size<SpanValues>::value;
+      if (!isGridProgram(span.from, symbols) || !isGridProgram(span.to, symbols))
+        return fail(what + " has a span of rows whose ends are no programs for one number");
+      if (span.maxRows == 0 || span.maxRows > plan_.metadata.maxTokens)
+        return fail(what + " has a span of at most " + number(span.maxRows) + " rows, expected 1 to " + number(plan_.metadata.maxTokens));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status checkLoops(const Program &program) const {
+    uint64_t end = 0;
+    for (size_t i = 0; i < program.loops.size(); ++i) {
+      const Loop &loop = program.loops[i];
+      const std::string what = "program '" + program.name + "' loop " + number(i);
+      if (loop.first < end || loop.count == 0 || uint64_t(loop.first) + loop.count > program.steps.size())
+        return fail(what + " has steps " + number(loop.first) + " to " + number(uint64_t(loop.first) + loop.count) +
+                    ", expected some of the program's " + number(program.steps.size()) + " that no loop has before it");
+      end = uint64_t(loop.first) + loop.count;
+      if (loop.atMost == 0)
+        return fail(what + " has no trips");
+      if (loop.condition >= plan_.buffers.size())
+        return fail(what + " names buffer " + number(loop.condition) + " of " + number(plan_.buffers.size()));
+      const Buffer &b = plan_.buffers[loop.condition];
+      bool isFlags = b.kind == BufferKind::transient && b.type == ElementType::i32 && b.shape.size() == 2 &&
+                     b.shape[0].symbol == Symbol::sequences && b.shape[0].multiplier == 1 && b.shape[1].symbol == Symbol::one &&
+                     b.shape[1].multiplier == 1;
+      if (!isFlags)
+        return fail(what + " has as condition buffer '" + b.name + "', expected a transient of i32 [S, 1]");
+      if (absl::Status s = checkInArena(program, what + " condition", b, plan_.metadata.maxTokens); !s.ok())
+        return s;
+    }
     return absl::OkStatus();
   }
 
@@ -288,6 +359,9 @@ private:
     std::string what = "program '" + program.name + "' step " + number(step);
     if (dispatch.kernel >= plan_.kernels.size())
       return fail(what + " names kernel " + number(dispatch.kernel) + " of " + number(plan_.kernels.size()));
+    if (dispatch.span >= std::max<size_t>(1, program.spans.size()))
+      return fail(what + " has span " + number(dispatch.span) + " of " + number(program.spans.size()));
+    const uint64_t rows = program.spans.empty() ? plan_.metadata.maxTokens : program.spans[dispatch.span].maxRows;
     const Kernel &kernel = plan_.kernels[dispatch.kernel];
     what += " (kernel '" + kernel.name + "')";
     if (dispatch.buffers.size() != kernel.parameters.size())
@@ -312,15 +386,14 @@ private:
       if ((b.kind == BufferKind::input || b.kind == BufferKind::output) && !ends.count(id))
         return fail(where + ", which is not among the program's inputs and outputs");
       if (b.kind == BufferKind::transient)
-        if (absl::Status s = checkInArena(program, where, b); !s.ok())
+        if (absl::Status s = checkInArena(program, where, b, rows); !s.ok())
           return s;
     }
     return absl::OkStatus();
   }
 
-  absl::Status checkInArena(const Program &program, const std::string &where, const Buffer &b) const {
-    const Metadata &m = plan_.metadata;
-    Dims dims = {m.maxTokens, m.maxSequences, 0, 0, 0};
+  absl::Status checkInArena(const Program &program, const std::string &where, const Buffer &b, uint64_t rows) const {
+    Dims dims = {static_cast<int64_t>(rows), plan_.metadata.maxSequences, 0, 0, 0};
     uint64_t bytes = *shapeBytes(inProgram(program, b.shape), b.type, dims);
     auto end = checkedAdd(b.arenaOffset, bytes);
     if (!end || *end > program.arenaBytes)
@@ -340,6 +413,7 @@ private:
   }
 
   const std::set<Symbol> kCallSymbols = {Symbol::one, Symbol::tokens, Symbol::sequences};
+  const std::set<Symbol> kOutputSymbols = {Symbol::one, Symbol::tokens, Symbol::sequences, Symbol::context};
   const std::set<Symbol> kStateSymbols = {Symbol::one, Symbol::slots, Symbol::context, Symbol::contextBlocks};
   const std::set<Symbol> kAnySymbol = {Symbol::one,   Symbol::tokens,  Symbol::sequences,
                                        Symbol::slots, Symbol::context, Symbol::contextBlocks};

@@ -64,6 +64,82 @@ bool areSameElements(Value a, Value b) {
          isEqualConstantIntOrValueArray(first.getMixedStrides(), second.getMixedStrides());
 }
 
+/// A filled tensor that several ops go on from is filled once for each: a fill costs less than the copy that sharing needs.
+void separateFills(linalg::GenericOp fill) {
+  if (fill.getNumDpsInits() != 1 || fill.getNumReductionLoops() || fill->hasOneUse() ||
+      !fill.getRegionOutputArgs().front().use_empty() ||
+      llvm::any_of(fill.getDpsInputs(), [](Value v) { return isa<RankedTensorType>(v.getType()); }))
+    return;
+  Value out = fill.getDpsInits().front();
+  auto slice = out.getDefiningOp<tensor::ExtractSliceOp>();
+  auto empty = (slice ? slice.getSource() : out).getDefiningOp<tensor::EmptyOp>();
+  if (!empty)
+    return;
+  for (OpOperand &use : llvm::make_early_inc_range(llvm::drop_begin(fill->getResult(0).getUses()))) {
+    OpBuilder b(fill);
+    IRMapping mapping;
+    b.clone(*empty, mapping);
+    if (slice)
+      b.clone(*slice, mapping);
+    use.set(b.clone(*fill, mapping)->getResult(0));
+  }
+}
+
+/// The extent of dimension `dim` of `tensor`, from where it is made.
+OpFoldResult extentOf(Value tensor, int64_t dim) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (!type.isDynamicDim(dim))
+    return IntegerAttr::get(IndexType::get(tensor.getContext()), type.getDimSize(dim));
+  Operation *op = tensor.getDefiningOp();
+  if (auto empty = dyn_cast_or_null<tensor::EmptyOp>(op))
+    return empty.getMixedSizes()[dim];
+  if (auto slice = dyn_cast_or_null<tensor::ExtractSliceOp>(op); slice && slice.getSourceType().getRank() == type.getRank())
+    return slice.getMixedSizes()[dim];
+  if (auto insert = dyn_cast_or_null<tensor::InsertSliceOp>(op))
+    return extentOf(insert.getDest(), dim);
+  if (auto computed = dyn_cast_or_null<linalg::LinalgOp>(op))
+    return extentOf(computed.getDpsInits()[cast<OpResult>(tensor).getResultNumber()], dim);
+  return {};
+}
+
+/// What `extent` cannot exceed, where that shows.
+std::optional<int64_t> boundOf(OpFoldResult extent) {
+  if (!extent)
+    return std::nullopt;
+  if (auto known = getConstantIntValue(extent))
+    return known;
+  Value value = cast<Value>(extent);
+  if (auto dim = value.getDefiningOp<tensor::DimOp>())
+    if (auto position = dim.getConstantIndex())
+      return boundOf(extentOf(dim.getSource(), *position));
+  if (auto minimum = value.getDefiningOp<arith::MinSIOp>())
+    for (Value operand : minimum->getOperands())
+      if (auto bound = getConstantIntValue(operand))
+        return bound;
+  return std::nullopt;
+}
+
+///   tensor.empty(%rows)    ->    tensor.extract_slice (tensor.empty() : tensor<128x..>)[0, ..][%rows, ..]
+/// for %rows = min(.., 128): scratch is static.
+void boundScratch(tensor::EmptyOp empty) {
+  SmallVector<OpFoldResult> sizes = empty.getMixedSizes(), whole(sizes);
+  for (OpFoldResult &size : whole)
+    if (auto value = dyn_cast<Value>(size)) {
+      std::optional<int64_t> bound = boundOf(value);
+      if (!bound)
+        return;
+      size = IntegerAttr::get(IndexType::get(empty.getContext()), *bound);
+    }
+  OpBuilder b(empty);
+  SmallVector<OpFoldResult> zeros(sizes.size(), b.getIndexAttr(0)), ones(sizes.size(), b.getIndexAttr(1));
+  // One for each use: what two ops write cannot be one buffer, and a second one would be of dynamic shape again.
+  for (OpOperand &use : llvm::make_early_inc_range(empty->getUses())) {
+    Value all = tensor::EmptyOp::create(b, empty.getLoc(), whole, empty.getType().getElementType());
+    use.set(tensor::ExtractSliceOp::create(b, empty.getLoc(), empty.getType(), all, zeros, sizes, ones));
+  }
+  empty.erase();
+}
+
 InFlightDiagnostic kernelError(Operation *op) {
   auto kernel = isa<func::FuncOp>(op) ? cast<func::FuncOp>(op) : op->getParentOfType<func::FuncOp>();
   return op->emitError() << "kernel '" << (kernel ? kernel.getName() : StringRef("?")) << "': ";
@@ -141,9 +217,17 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
         if (!kernel.getArgAttr(i, "llm.written"))
           kernel.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName,
                             BoolAttr::get(&getContext(), false));
+    module.walk([](linalg::GenericOp op) { separateFills(op); });
     IRRewriter rewriter(&getContext());
     if (failed(bufferization::eliminateEmptyTensors(rewriter, module)))
       return signalPassFailure();
+    SmallVector<tensor::EmptyOp> dynamic;
+    module.walk([&](tensor::EmptyOp empty) {
+      if (!empty.getType().hasStaticShape())
+        dynamic.push_back(empty);
+    });
+    for (tensor::EmptyOp empty : dynamic)
+      boundScratch(empty);
     bufferization::OneShotBufferizationOptions options;
     options.bufferizeFunctionBoundaries = true;
     options.setFunctionBoundaryTypeConversion(bufferization::LayoutMapOption::IdentityLayoutMap);

@@ -31,10 +31,11 @@ namespace {
 /// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
 /// multiply-add is an instruction).
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
-constexpr StringRef kSimulatorExports[] = {"", ".static_shared"};
+constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
 
 /// Tile program to NVVM dialect, one stage a line.
-void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true) {
+void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true,
+                   bool overlapsLaunches = false) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPrepareTiles());
   pm.addPass(createCSEPass());
@@ -42,6 +43,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   DistributeTilesOptions distribute;
   distribute.barriers = hasBarriers;
   pm.addPass(createDistributeTiles(distribute));
+  pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
   blocks.sharedBytes = sharedBytes;
   blocks.declareBuffers = isSimulated;
@@ -52,7 +54,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
   arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
+  expand.includeBf16 = isSimulated; // PTX has instructions for it
   pm.addPass(arith::createArithExpandOpsPass(expand));
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertMathToLLVMPass());
@@ -63,6 +65,8 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createMarkKernels());
+  if (overlapsLaunches)
+    pm.addPass(createOverlapLaunches());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   if (isSimulated)
@@ -111,6 +115,7 @@ runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
   launch.threads = number("llm.threads");
   launch.sharedBytes = number("llm.shared_bytes");
   launch.scratchBytes = number("llm.scratch_bytes");
+  launch.waits = kernel->hasAttr("llm.waits");
   ArrayRef<int64_t> terms = kernel->getAttrOfType<DenseI64ArrayAttr>("llm.grid").asArrayRef();
   for (size_t i = 0; i + 1 < terms.size(); i += 2)
     launch.grid.push_back({runtime::GridOp(terms[i]), terms[i + 1]});
@@ -128,7 +133,8 @@ llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symb
                                              const CudaOptions &options) {
   OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
   PassManager pm(module->getContext());
-  buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers);
+  buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers,
+                options.overlapsLaunches && arch.hasOverlap);
   if (failed(pm.run(*module)))
     return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
   CompiledKernel result;
@@ -174,7 +180,7 @@ llvm::Expected<CudaArch> CudaArch::parse(llvm::StringRef name) {
   if (name == "sm_80")
     return CudaArch{"sm_80", "+ptx70", 160 << 10};
   if (name == "sm_90a")
-    return CudaArch{"sm_90a", "+ptx80", 224 << 10};
+    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true};
   return llvm::createStringError("unknown GPU architecture '" + name + "': expects sm_80 or sm_90a");
 }
 

@@ -21,6 +21,7 @@ struct CudaArch {
   std::string name;     ///< "sm_80", "sm_90a": LLVM's and ptxas' name
   std::string features; ///< LLVM feature string: the oldest PTX version with what we use
   unsigned sharedBytes; ///< shared memory that a block may have
+  bool hasOverlap = false; ///< programmatic dependent launch
 
   /// The architecture called `name`; an error names those that there are.
   static llvm::Expected<CudaArch> parse(llvm::StringRef name);
@@ -33,6 +34,8 @@ struct CudaOptions {
   std::string ptxas;
   /// Host code for the simulator instead of PTX.
   bool isSimulated = false;
+  /// Kernels start before the one before them has ended where the architecture has it (OverlapLaunches.cpp).
+  bool overlapsLaunches = false;
   /// False only to test that the simulator finds the races of kernels without barriers.
   bool hasBarriers = true;
 };

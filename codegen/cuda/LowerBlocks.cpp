@@ -27,7 +27,8 @@ using runtime::GridOp;
 
 namespace {
 
-constexpr int64_t kScratchAlignment = 64;
+constexpr int64_t kScratchAlignment = 128;
+constexpr int64_t kArgumentAlignment = 64; // every buffer of a plan starts at such an address
 
 /// The number of workgroups as a postfix program over dims (runtime/Plan.h).
 class GridProgram {
@@ -48,9 +49,8 @@ public:
         declareBuffers(declareBuffers) {}
 
   LogicalResult run() {
-    if (failed(readKernel()) || failed(readGrid()))
+    if (failed(readKernel()) || failed(readGrid()) || failed(emit()))
       return failure();
-    emit();
     kernel.erase();
     return success();
   }
@@ -203,13 +203,19 @@ private:
     return LLVM::GEPOp::create(b, loc, pointer, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{bytes});
   }
 
-  /// Homes of the allocas: smallest first in shared memory, so that few buffers leave it.
-  void placeScratch(Value scratch, IRMapping &mapping, LLVMTypeConverter &converter) {
+  /// Homes of the allocas: those that must be in shared memory, then the smallest first, so that few buffers leave it. A thread's
+  /// registers stay allocas.
+  LogicalResult placeScratch(Value scratch, IRMapping &mapping, LLVMTypeConverter &converter) {
     std::vector<memref::AllocaOp> buffers;
-    kernel.walk([&](memref::AllocaOp op) { buffers.push_back(op); });
-    std::multimap<int64_t, memref::AllocaOp> bySize; // equal sizes keep their order
+    kernel.walk([&](memref::AllocaOp op) {
+      if (op->hasAttr("llm.registers"))
+        b.clone(*op, mapping);
+      else
+        buffers.push_back(op);
+    });
+    std::multimap<std::pair<bool, int64_t>, memref::AllocaOp> bySize; // equal sizes keep their order
     for (memref::AllocaOp op : buffers)
-      bySize.emplace(bytesOf(op.getType()), op);
+      bySize.emplace(std::pair(!op->hasAttr("llm.shared"), bytesOf(op.getType())), op);
     buffers.clear();
     for (const auto &entry : bySize)
       buffers.push_back(entry.second);
@@ -219,6 +225,8 @@ private:
     for (memref::AllocaOp op : buffers) {
       int64_t bytes = bytesOf(op.getType());
       bool fits = numShared == offsets.size() && sharedBytes + bytes <= sharedLimit;
+      if (!fits && op->hasAttr("llm.shared"))
+        return error(op) << "needs more shared memory than the " << sharedLimit << " bytes that a block has; use smaller tiles";
       numShared += fits;
       int64_t &end = fits ? sharedBytes : scratchBytes;
       offsets.push_back(end);
@@ -256,6 +264,7 @@ private:
     }
     function->setAttr("llm.shared_bytes", b.getI64IntegerAttr(sharedBytes));
     function->setAttr("llm.scratch_bytes", b.getI64IntegerAttr(scratchBytes));
+    return success();
   }
 
   /// Tells the simulator that `data` has `bytes` bytes. `isScratch`: only this block uses it, and finds
@@ -273,7 +282,7 @@ private:
     func::CallOp::create(b, loc, kSymbol, TypeRange(), ValueRange{data, bytes, flags});
   }
 
-  void emit() {
+  LogicalResult emit() {
     unsigned numArgs = kernel.getNumArguments();
     SmallVector<Type> inputs(numArgs, pointer);
     inputs.append(kNumSymbols, b.getI64Type());
@@ -286,6 +295,7 @@ private:
     function->setAttr("llm.grid", b.getDenseI64ArrayAttr(grid.terms));
     for (unsigned i = 0; i < numArgs; ++i) {
       function.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), b.getUnitAttr());
+      function.setArgAttr(i, LLVM::LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(kArgumentAlignment));
       if (!kernel.getArgAttr(i, "llm.written"))
         function.setArgAttr(i, LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr());
     }
@@ -307,7 +317,8 @@ private:
                 /*isScratch=*/false);
       }
     }
-    placeScratch(function.getArgument(numArgs + kNumSymbols), mapping, converter);
+    if (failed(placeScratch(function.getArgument(numArgs + kNumSymbols), mapping, converter)))
+      return failure();
     for (Operation &op : kernel.getBody().front().without_terminator())
       if ((!forall || &op != forall.getOperation()) && !isa<memref::AllocaOp>(op))
         b.clone(op, mapping);
@@ -315,6 +326,7 @@ private:
       emitWorkgroups(mapping);
     b.setInsertionPointToEnd(&function.getBody().front());
     func::ReturnOp::create(b, loc);
+    return success();
   }
 
   void emitWorkgroups(IRMapping &mapping) {

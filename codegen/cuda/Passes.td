@@ -9,11 +9,13 @@ def DistributeTiles : Pass<"distribute-tiles", "mlir::ModuleOp"> {
   let summary = "Spread every linalg.generic over the threads of a block; barriers between dependent ones";
   let description = [{
     The whole body of a workgroup is run by all threads of a block: scalar code redundantly, stores of scalars by thread 0, linalg.generic
-    and memref.copy with one thread per output element (neighbouring threads get neighbouring elements), reductions along the contiguous
+    and memref.copy in the forms of Layout.h: products of bf16 operands on tensor cores, what follows them on their accumulators in registers,
+    the rest with one thread per output element (neighbouring threads get neighbouring elements), reductions along the contiguous
     dimension with one warp per output element. A `nvvm.barrier0` lies between two accesses to one buffer of which one writes.
   }];
   let options = [
     Option<"maxThreads", "max-threads", "unsigned", "256", "Largest number of threads of a block (a multiple of 32)">,
+    Option<"tensorCores", "tensor-cores", "bool", "true", "Run products of bf16 operands on tensor cores">,
     Option<"barriers", "barriers", "bool", "true", "Insert barriers; off only to test that their absence is found">
   ];
   let statistics = [Statistic<"numBarriers", "barriers", "Barriers inserted">];
@@ -39,6 +41,15 @@ def LowerBlocks : Pass<"lower-blocks", "mlir::ModuleOp"> {
 def MarkKernels : Pass<"mark-kernels", "mlir::ModuleOp"> {
   let summary = "llvm.func with llm.threads to nvvm.kernel";
   let description = "Sets nvvm.kernel and nvvm.maxntid; runs when functions are llvm.func, the only op that may carry them.";
+  let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect"];
+}
+
+def OverlapLaunches : Pass<"overlap-launches", "mlir::ModuleOp"> {
+  let summary = "Kernels start before the one before them has ended, and wait for it";
+  let description = [{
+    Programmatic dependent launch: every kernel begins with `griddepcontrol.launch_dependents` and `griddepcontrol.wait`, and llm.waits tells the host
+    that it may be launched early. For architectures that have it, under `--overlap-launches`.
+  }];
   let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect"];
 }
 

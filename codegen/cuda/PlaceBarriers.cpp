@@ -32,7 +32,7 @@ struct Accesses {
 
 class BarrierPlacement {
 public:
-  explicit BarrierPlacement(func::FuncOp kernel) : kernel(kernel) {}
+  BarrierPlacement(func::FuncOp kernel, const Layouts &layouts) : kernel(kernel), layouts(layouts) {}
 
   FailureOr<SmallVector<Operation *>> run() {
     uniteViews();
@@ -45,6 +45,8 @@ public:
 
 private:
   static bool isBuffer(Value v) { return isa<MemRefType>(v.getType()); }
+  /// Whether threads meet in it.
+  bool isCommon(Value v) { return isBuffer(v) && !layouts.inRegisters(v); }
   void unite(Value a, Value b) {
     if (isBuffer(a) && isBuffer(b))
       buffers.unionSets(a.getAsOpaquePointer(), b.getAsOpaquePointer());
@@ -82,13 +84,17 @@ private:
     } else if (auto s = dyn_cast<memref::StoreOp>(op)) {
       a.writes.insert(bufferOf(s.getMemRef()));
     } else if (auto copy = dyn_cast<memref::CopyOp>(op)) {
-      a.reads.insert(bufferOf(copy.getSource()));
-      a.writes.insert(bufferOf(copy.getTarget()));
+      if (isCommon(copy.getSource()))
+        a.reads.insert(bufferOf(copy.getSource()));
+      if (isCommon(copy.getTarget()))
+        a.writes.insert(bufferOf(copy.getTarget()));
     } else if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
       for (Value in : generic.getDpsInputs())
-        if (isBuffer(in))
+        if (isCommon(in))
           a.reads.insert(bufferOf(in));
       for (auto [out, arg] : llvm::zip_equal(generic.getDpsInits(), generic.getRegionOutputArgs())) {
+        if (!isCommon(out))
+          continue;
         a.writes.insert(bufferOf(out));
         if (!arg.use_empty())
           a.reads.insert(bufferOf(out));
@@ -154,11 +160,14 @@ private:
             barriers.push_back(&op);
         }
         pending.add(mine);
+        if (layouts.products.contains(&op))
+          pending = Accesses();
       }
     }
   }
 
   func::FuncOp kernel;
+  const Layouts &layouts;
   llvm::EquivalenceClasses<void *> buffers;
   SmallVector<Operation *> barriers;
   bool hasFailed = false;
@@ -166,8 +175,8 @@ private:
 
 } // namespace
 
-FailureOr<SmallVector<Operation *>> findBarriers(func::FuncOp kernel) {
-  return BarrierPlacement(kernel).run();
+FailureOr<SmallVector<Operation *>> findBarriers(func::FuncOp kernel, const Layouts &layouts) {
+  return BarrierPlacement(kernel, layouts).run();
 }
 
 } // namespace llmc

@@ -13,4 +13,13 @@ LogicalResult SampleOp::verify() {
   return success();
 }
 
+LogicalResult LogitStatisticsOp::verify() {
+  if (columns(getLogits()) < 2)
+    return emitOpError("expects logits of at least 2 tokens, got ") << columns(getLogits());
+  if (columns(getTemperature()) != 1 || columns(getResult()) != 4)
+    return emitOpError("expects a temperature of 1 column and a result of 4, got ")
+           << columns(getTemperature()) << " and " << columns(getResult());
+  return success();
+}
+
 } // namespace llmc::llm

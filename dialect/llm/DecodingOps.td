@@ -20,4 +20,18 @@ def Llm_SampleOp : Llm_Op<"sample", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Llm_LogitStatisticsOp : Llm_Op<"logit_statistics", [Pure]> {
+  let summary = "how sure each row of logits is at a temperature";
+  let description = [{
+    Result `[S, 4]` of `logits [S, V]` and `temperature [S, 1]`: with q = softmax(logits / (temperature + 1e-8)) the largest q; the entropy -sum q ln(q + 1e-8); the
+    variance of q over the vocabulary, divided by V - 1; the sum of the five largest q (of all if there are fewer). These are what AutoDeco's top-p head reads
+    (arXiv 2510.26697). The variance is (sum q^2 - 1/V) / (V - 1), since the mean of q is 1/V. V is at least 2. The statistics of a row that has a NaN or +infinity, or
+    nothing but -infinity, mean nothing.
+  }];
+  let arguments = (ins Llm_Rows:$logits, Llm_Rows:$temperature);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$logits `,` $temperature attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 #endif

@@ -43,6 +43,9 @@ void llmc::llm::LlmDialect::initialize() {
 #include "dialect/llm/DecodingOps.cpp.inc"
       ,
 #define GET_OP_LIST
+#include "dialect/llm/CanvasOps.cpp.inc"
+      ,
+#define GET_OP_LIST
 #include "dialect/llm/DispatchOps.cpp.inc"
       >();
 }

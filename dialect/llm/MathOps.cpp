@@ -66,6 +66,15 @@ LogicalResult SliceOp::verify() {
   return success();
 }
 
+LogicalResult ConcatOp::verify() {
+  int64_t n = 0;
+  for (Value x : getInputs())
+    n += columns(x);
+  if (getInputs().empty() || n != columns(getResult()))
+    return emitOpError("expects operands of ") << columns(getResult()) << " columns in all, got " << n;
+  return success();
+}
+
 LogicalResult MapOp::verify() {
   for (Value v : getInputs())
     if (columns(v) != columns(getResult()))

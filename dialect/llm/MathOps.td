@@ -60,6 +60,14 @@ def Llm_SliceOp : Llm_Op<"slice", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Llm_ConcatOp : Llm_Op<"concat", [Pure]> {
+  let summary = "the columns of its operands side by side";
+  let arguments = (ins Variadic<Llm_Rows>:$inputs);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$inputs attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Llm_MapOp : Llm_Op<"map", [Pure, SingleBlock]> {
   let summary = "the same scalar function at every element";
   let description = [{

@@ -19,16 +19,18 @@ def Llm_AppendOp : Llm_Op<"append", [Pure]> {
 }
 
 def Llm_AttentionOp : Llm_Op<"attention", [Pure]> {
-  let summary = "causal softmax attention over the caches, grouped queries";
+  let summary = "softmax attention over the caches, grouped queries";
   let description = [{
     `q [T, heads * d]`; `keys [B, CTX/32, kv_heads * d, 32]` (see `llm.append` with `key_block = 32`), `values [B, CTX, kv_heads * dv]`, both already
     holding this call's rows. Query head h uses key head `h / (heads / kv_heads)`. `o = softmax(scale * q k^T) v` over positions <= its own; with
-    `window = w` over the last w of those. `scale` is usually d^-0.5.
+    `window = w` over the last w of those; with `block = b` over those of its own block of b positions and the blocks before it, as far as the sequence's rows reach; with
+    `bounds` (see `llm.unmask`) over all positions before the sequence's end. `scale` is usually d^-0.5.
   }];
-  let arguments = (ins Llm_Rows:$q, Llm_State:$keys, Llm_State:$values, Llm_SequencesType:$sequences,
-                       Llm_Positive:$heads, Llm_Positive:$kv_heads, F64Attr:$scale, OptionalAttr<Llm_Positive>:$window);
+  let arguments = (ins Llm_Rows:$q, Llm_State:$keys, Llm_State:$values, Llm_SequencesType:$sequences, Optional<Llm_Bounds>:$bounds,
+                       Llm_Positive:$heads, Llm_Positive:$kv_heads, F64Attr:$scale, OptionalAttr<Llm_Positive>:$window,
+                       OptionalAttr<Llm_Positive>:$block);
   let results = (outs Llm_Rows:$result);
-  let assemblyFormat = "$q `,` $keys `,` $values `,` $sequences attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$q `,` $keys `,` $values `,` $sequences (`bounds` $bounds^)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 

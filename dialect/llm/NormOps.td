@@ -39,8 +39,9 @@ def Llm_RotaryTableOp : Llm_Op<"rotary_table", [Pure]> {
 def Llm_RotaryOp : Llm_Op<"rotary", [Pure]> {
   let summary = "rotates pairs (d, d + n/2) of each head by the table's angles";
   let description = [{
-    `x [T, heads * n]`, `table [T, n]` from `llm.rotary_table`: `y[d] = x[d] c[d] - x[d+n/2] s[d]`,
-    `y[d+n/2] = x[d+n/2] c[d] + x[d] s[d]` (half rotation, the convention of Hugging Face checkpoints).
+    `x [T, heads * w]`, `table [T, n]` from `llm.rotary_table`, n <= w: `y[d] = x[d] c[d] - x[d+n/2] s[d]`,
+    `y[d+n/2] = x[d+n/2] c[d] + x[d] s[d]` (half rotation, the convention of Hugging Face checkpoints); what follows the first n of
+    a head's columns stays.
   }];
   let arguments = (ins Llm_Rows:$x, Llm_Rows:$table, Llm_Positive:$heads);
   let results = (outs Llm_Rows:$result);

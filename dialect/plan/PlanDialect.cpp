@@ -79,8 +79,44 @@ LogicalResult BufferOp::verify() {
 
 LogicalResult ProgramOp::verify() {
   for (Operation &op : getBody().front())
+    if (!isa<DispatchOp, LoopOp>(op))
+      return op.emitOpError("expects to be outside of a plan.program, which holds dispatches and loops only");
+  int64_t spans = 1;
+  if (ArrayAttr list = getSpansAttr()) {
+    spans = list.size();
+    for (Attribute each : list) {
+      auto ends = dyn_cast<ArrayAttr>(each);
+      if (!ends || ends.size() != 2 || !llvm::all_of(ends, llvm::IsaPred<StringAttr>))
+        return emitOpError("expects spans of two texts, from and to, got ") << each;
+    }
+    if (spans == 0)
+      return emitOpError("expects at least one span");
+  }
+  if (getMaxRows() && (int64_t)getMaxRows()->size() != spans)
+    return emitOpError("expects a number of rows for each of ") << spans << " spans, got " << getMaxRows()->size();
+  auto found = (*this)->walk([&](DispatchOp op) {
+    if ((int64_t)op.getSpan() < spans)
+      return WalkResult::advance();
+    op.emitOpError("expects one of ") << spans << " spans, got " << op.getSpan();
+    return WalkResult::interrupt();
+  });
+  return failure(found.wasInterrupted());
+}
+
+LogicalResult LoopOp::verify() {
+  if (getBody().front().empty())
+    return emitOpError("expects dispatches");
+  for (Operation &op : getBody().front())
     if (!isa<DispatchOp>(op))
-      return op.emitOpError("expects to be outside of a plan.program, which holds dispatches only");
+      return op.emitOpError("expects to be outside of a plan.loop, which holds dispatches only");
+  return success();
+}
+
+LogicalResult LoopOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto buffer = symbols.lookupNearestSymbolFrom<BufferOp>(*this, getConditionAttr());
+  auto type = buffer ? dyn_cast<RankedTensorType>(buffer.getType()) : RankedTensorType();
+  if (!type || buffer.getKind() != "transient" || !type.getElementType().isInteger(32))
+    return emitOpError("expects a condition that is a transient of i32, got ") << getConditionAttr();
   return success();
 }
 

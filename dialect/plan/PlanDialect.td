@@ -35,18 +35,34 @@ def Plan_ProgramOp : Plan_Op<"program", [Symbol, NoTerminator, SingleBlock, Decl
   let description = [{
     `inputs` are the buffers that the caller fills before the program runs, `outputs` those that it reads afterwards. `arena_bytes` is the size of
     the memory in which the program's transients lie, once memory is planned.
+    A call may have several tables of sequences, the program's `spans`: for each sequence rows at the positions from ... to, two numbers in postfix terms (constants; `known`,
+    `end`, `start` of `bounds`; names of settings; add, sub, mul, div, min, max). Span 0 is the table `where`, `rows`. `max_rows` bounds the rows of each, once memory is planned.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$inputs,
-                       TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$outputs, OptionalAttr<I64Attr>:$arena_bytes);
+                       TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$outputs, OptionalAttr<I64Attr>:$arena_bytes, OptionalAttr<ArrayAttr>:$spans,
+                       OptionalAttr<DenseI64ArrayAttr>:$max_rows);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name `inputs` $inputs `outputs` $outputs (`arena` $arena_bytes^)? attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name `inputs` $inputs `outputs` $outputs (`arena` $arena_bytes^)? (`spans` $spans^)? (`rows` $max_rows^)? attr-dict-with-keyword $body";
   let hasVerifier = 1;
 }
 
 def Plan_DispatchOp : Plan_Op<"dispatch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs all workgroups of a kernel on these buffers, one per argument";
-  let arguments = (ins FlatSymbolRefAttr:$kernel, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$buffers);
-  let assemblyFormat = "$kernel $buffers attr-dict";
+  let description = [{T is the number of rows of the call's table number `span`.}];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, TypedArrayAttrBase<FlatSymbolRefAttr, "buffers">:$buffers,
+                       DefaultValuedAttr<ConfinedAttr<I64Attr, [IntNonNegative]>, "0">:$span);
+  let assemblyFormat = "$kernel $buffers (`span` $span^)? attr-dict";
+}
+
+def Plan_LoopOp : Plan_Op<"loop", [NoTerminator, SingleBlock, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "runs its dispatches again and again while a buffer says so";
+  let description = [{
+    Before each trip: goes on if an element of the call's part of `condition`, i32, is not 0. At most `at_most` trips.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$condition, ConfinedAttr<I64Attr, [IntPositive]>:$at_most);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "`while` $condition `at_most` $at_most attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 #endif

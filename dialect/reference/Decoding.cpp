@@ -1,15 +1,15 @@
 // From logits to tokens.
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/reference/Handlers.h"
+#include "dialect/reference/Sampling.h"
 #include <cmath>
 #include <numeric>
 
 using namespace mlir;
 namespace llmc::reference {
 
-/// First word of Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-static uint32_t philox(uint64_t key, uint64_t counter) {
-  uint32_t c[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), 0, 0}, k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
+uint32_t philox(uint64_t key, uint64_t position, uint32_t step, uint32_t index) {
+  uint32_t c[4] = {(uint32_t)position, (uint32_t)(position >> 32), step, index}, k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
   for (int round = 0; round < 10; ++round) {
     uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
     uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k[0], (uint32_t)b, (uint32_t)(a >> 32) ^ c[3] ^ k[1], (uint32_t)a};
@@ -20,8 +20,7 @@ static uint32_t philox(uint64_t key, uint64_t counter) {
   return c[0];
 }
 
-/// Drops tokens that are not among the `topK` most probable; those equal to the last of them stay.
-static void keepTopK(std::vector<double> &p, int64_t topK) {
+void keepTopK(std::vector<double> &p, int64_t topK) {
   if (topK <= 0 || topK >= (int64_t)p.size())
     return;
   std::vector<double> sorted(p);
@@ -31,9 +30,7 @@ static void keepTopK(std::vector<double> &p, int64_t topK) {
       x = 0;
 }
 
-/// Drops what the most probable tokens do not need to reach the fraction `topP` of the mass that is left; those equal to the last
-/// needed stay.
-static void keepTopP(std::vector<double> &p, double topP) {
+void keepTopP(std::vector<double> &p, double topP) {
   if (topP >= 1)
     return;
   std::vector<double> sorted(p);
@@ -100,6 +97,34 @@ static LogicalResult evaluateSample(Context &c) {
   return c.give(std::move(tokens));
 }
 
-void addDecoding(Handlers &t) { t["llm.sample"] = evaluateSample; }
+static LogicalResult evaluateLogitStatistics(Context &c) {
+  const Tensor &logits = c.in(0), &temperature = c.in(1);
+  int64_t vocabulary = logits.dim(1);
+  Tensor result(Element::F32, {logits.dim(0), 4});
+  for (int64_t s = 0; s < logits.dim(0); ++s) {
+    std::vector<double> q(vocabulary);
+    double top = logits.at(s, 0), sum = 0, entropy = 0, squares = 0;
+    for (int64_t v = 0; v < vocabulary; ++v)
+      top = std::max(top, logits.at(s, v));
+    for (int64_t v = 0; v < vocabulary; ++v)
+      sum += q[v] = std::exp((logits.at(s, v) - top) / (temperature.at(s, 0) + 1e-8));
+    for (double &x : q) {
+      x /= sum;
+      entropy -= x * std::log(x + 1e-8);
+      squares += (x - 1.0 / vocabulary) * (x - 1.0 / vocabulary);
+    }
+    std::sort(q.begin(), q.end(), std::greater<double>());
+    result.at(s, 0) = q[0];
+    result.at(s, 1) = entropy;
+    result.at(s, 2) = squares / (vocabulary - 1);
+    result.at(s, 3) = std::accumulate(q.begin(), q.begin() + std::min<int64_t>(5, vocabulary), 0.0);
+  }
+  return c.give(std::move(result));
+}
+
+void addDecoding(Handlers &t) {
+  t["llm.sample"] = evaluateSample;
+  t["llm.logit_statistics"] = evaluateLogitStatistics;
+}
 
 } // namespace llmc::reference

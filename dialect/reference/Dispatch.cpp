@@ -97,7 +97,7 @@ static LogicalResult evaluateLaunch(Context &c) {
       return failure();
     arguments.push_back(std::move(*destination));
   }
-  auto results = c.call(op.getKernel(), arguments);
+  auto results = c.launch(kernel, arguments);
   if (failed(results))
     return failure();
   for (Value &v : *results)

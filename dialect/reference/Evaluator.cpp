@@ -39,6 +39,7 @@ static const Handlers &handlers() {
     addMixer(*t);
     addRouting(*t);
     addDecoding(*t);
+    addCanvas(*t);
     addDispatch(*t);
     addUpstreamControl(*t);
     addUpstreamTensor(*t);
@@ -209,6 +210,15 @@ double Context::number(const APFloat &attribute) const {
 const Value &Context::captured(mlir::Value v) { return frame.registers[frame.program.registers.lookup(v)]; }
 FailureOr<std::vector<Value>> Context::call(StringRef function, ArrayRef<Value> arguments) {
   return frame.evaluator.call(function, arguments);
+}
+FailureOr<std::vector<Value>> Context::launch(func::FuncOp kernel, std::vector<Value> &arguments) {
+  const Options &options = frame.evaluator.options;
+  if (options.beforeLaunch)
+    options.beforeLaunch(kernel, arguments);
+  auto results = call(kernel.getName(), arguments);
+  if (succeeded(results) && options.afterLaunch)
+    options.afterLaunch(kernel, *results);
+  return results;
 }
 llvm::DenseMap<mlir::Value, SharedReads> &Context::allSharedReads() { return frame.sharedReads; }
 SharedReads *Context::sharedReads(mlir::Value v) {

@@ -6,6 +6,7 @@
 // description says so.
 #pragma once
 #include "dialect/reference/Tensor.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Support/LogicalResult.h"
 #include <functional>
@@ -58,6 +59,9 @@ struct Options {
   /// Called with every result of every op that is run, except inside bodies that are evaluated element by element
   /// (`llm.map`, `linalg.generic`).
   std::function<void(mlir::OpResult, const Value &)> afterResult;
+  /// Called before every launch of a kernel, with its arguments, which it may change, and after it with its results.
+  std::function<void(mlir::func::FuncOp kernel, std::vector<Value> &arguments)> beforeLaunch;
+  std::function<void(mlir::func::FuncOp kernel, llvm::ArrayRef<Value> results)> afterLaunch;
   /// Takes real attributes of llm ops (scales, epsilons) as the float32 that kernels hold. What remains of a difference between
   /// an op and its kernel is then not the rounding of constants.
   bool hasFloat32Attributes = false;

@@ -43,6 +43,8 @@ public:
   const Value &captured(mlir::Value v);
   /// Calls another function of the module.
   mlir::FailureOr<std::vector<Value>> call(llvm::StringRef function, llvm::ArrayRef<Value> arguments);
+  /// Calls a kernel, telling who wants to know.
+  mlir::FailureOr<std::vector<Value>> launch(mlir::func::FuncOp kernel, std::vector<Value> &arguments);
   mlir::FailureOr<Tensor> weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, mlir::Type elementType);
   /// The body as a program on scalars, or null if it holds ops of another sort.
   const ScalarProgram *scalarBody(mlir::Block &block);
@@ -65,12 +67,22 @@ void addNorm(Handlers &);
 void addMixer(Handlers &);
 void addRouting(Handlers &);
 void addDecoding(Handlers &);
+void addCanvas(Handlers &);
 void addDispatch(Handlers &);
 void addUpstreamControl(Handlers &);
 void addUpstreamTensor(Handlers &);
 /// All structured linalg ops, by interface and not by name.
 mlir::LogicalResult evaluateLinalg(Context &);
 void addUpstreamLinalg(Handlers &);
+
+/// A row of the table of sequences.
+struct Sequence {
+  int64_t slot, first, length, past;
+};
+
+/// The table's sequences, checked against the number of rows and, if given, of slots and positions.
+mlir::FailureOr<std::vector<Sequence>> sequencesOf(Context &c, const Value &table, int64_t rows, int64_t slots,
+                                                   int64_t context = -1);
 
 /// Shape and kind of a tensor type whose dynamic dimensions are filled from `sizes` in order.
 Tensor tensorOfType(mlir::Type type, llvm::ArrayRef<int64_t> sizes, bool zero = false);

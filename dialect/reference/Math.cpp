@@ -86,6 +86,19 @@ static LogicalResult evaluateSlice(Context &c) {
   return c.give(std::move(y));
 }
 
+static LogicalResult evaluateConcat(Context &c) {
+  Tensor y(Element::F32, {c.in(0).dim(0), llm::columns(c.op->getResult(0))});
+  int64_t offset = 0;
+  for (const Value &operand : c.operands) {
+    const Tensor &x = operand.tensor();
+    for (int64_t t = 0; t < x.dim(0); ++t)
+      for (int64_t n = 0; n < x.dim(1); ++n)
+        y.at(t, offset + n) = x.at(t, n);
+    offset += x.dim(1);
+  }
+  return c.give(std::move(y));
+}
+
 static LogicalResult evaluateMap(Context &c) {
   auto op = cast<llm::MapOp>(c.op);
   Block &body = op.getBody().front();
@@ -128,6 +141,7 @@ void addMath(Handlers &t) {
   t["llm.linear"] = evaluateLinear;
   t["llm.pack"] = evaluatePack;
   t["llm.slice"] = evaluateSlice;
+  t["llm.concat"] = evaluateConcat;
   t["llm.map"] = evaluateMap;
 }
 

@@ -6,12 +6,7 @@
 using namespace mlir;
 namespace llmc::reference {
 
-struct Sequence {
-  int64_t slot, first, length, past;
-};
-
-/// The table's sequences, checked against the number of rows and, if given, of slots and positions.
-static FailureOr<std::vector<Sequence>> sequencesOf(Context &c, const Value &table, int64_t rows, int64_t slots, int64_t context = -1) {
+FailureOr<std::vector<Sequence>> sequencesOf(Context &c, const Value &table, int64_t rows, int64_t slots, int64_t context) {
   std::vector<Sequence> all;
   const Tensor &t = table.rows();
   for (int64_t s = 0; s < t.dim(0); ++s) {
@@ -49,6 +44,25 @@ static LogicalResult evaluateAppend(Context &c) {
   return c.give(std::move(c.operands[inputs]));
 }
 
+/// The positions that a row attends to.
+struct Visible {
+  int64_t begin, end;
+};
+
+static FailureOr<Visible> visible(Context &c, llm::AttentionOp op, size_t sequence, const Sequence &s, int64_t position,
+                                  int64_t context) {
+  if (auto window = op.getWindow())
+    return Visible{std::max<int64_t>(0, position + 1 - (int64_t)*window), position + 1};
+  if (auto block = op.getBlock())
+    return Visible{0, std::min<int64_t>((position / *block + 1) * *block, s.past + s.length)};
+  if (!op.getBounds())
+    return Visible{0, position + 1};
+  int64_t end = c.in(4).intAt(sequence, 1);
+  if (end < s.past + s.length || end > context)
+    return c.error() << "sequence " << sequence << " ends at " << end << ", outside of its rows and the cache";
+  return Visible{0, end};
+}
+
 /// exp(scores - max) / sum, in place.
 static void softmax(std::vector<double> &scores) {
   double top = -INFINITY, sum = 0;
@@ -69,13 +83,16 @@ static LogicalResult evaluateAttention(Context &c) {
   if (failed(sequences))
     return failure();
   Tensor y(Element::F32, {q.dim(0), heads * dv});
-  for (const Sequence &s : *sequences)
-    for (int64_t i = 0; i < s.length; ++i)
+  for (auto [number, s] : llvm::enumerate(*sequences))
+    for (int64_t i = 0; i < s.length; ++i) {
+      auto range = visible(c, op, number, s, s.past + i, context);
+      if (failed(range))
+        return failure();
+      auto [begin, end] = *range;
       for (int64_t h = 0; h < heads; ++h) {
-        int64_t row = s.first + i, position = s.past + i, kv = h / (heads / kvHeads);
-        int64_t begin = op.getWindow() ? std::max<int64_t>(0, position + 1 - (int64_t)*op.getWindow()) : 0;
+        int64_t row = s.first + i, kv = h / (heads / kvHeads);
         std::vector<double> p;
-        for (int64_t t = begin; t <= position; ++t) {
+        for (int64_t t = begin; t < end; ++t) {
           double score = 0;
           for (int64_t e = 0; e < d; ++e)
             score += q.at(row, h * d + e) * keys.real(((s.slot * keys.dim(1) + t / 32) * kvHeads * d + kv * d + e) * 32 + t % 32);
@@ -84,11 +101,12 @@ static LogicalResult evaluateAttention(Context &c) {
         softmax(p);
         for (int64_t e = 0; e < dv; ++e) {
           double sum = 0;
-          for (int64_t t = begin; t <= position; ++t)
+          for (int64_t t = begin; t < end; ++t)
             sum += p[t - begin] * values.real((s.slot * context + t) * kvHeads * dv + kv * dv + e);
           y.at(row, h * dv + e) = sum;
         }
       }
+    }
   return c.give(std::move(y));
 }
 

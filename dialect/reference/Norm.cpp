@@ -60,8 +60,8 @@ static LogicalResult evaluateRotaryTable(Context &c) {
 
 static LogicalResult evaluateRotary(Context &c) {
   const Tensor &x = c.in(0), &table = c.in(1);
-  int64_t width = table.dim(1), half = width / 2, heads = cast<llm::RotaryOp>(c.op).getHeads();
-  Tensor y(Element::F32, x.shape);
+  int64_t half = table.dim(1) / 2, heads = cast<llm::RotaryOp>(c.op).getHeads(), width = x.dim(1) / heads;
+  Tensor y = x;
   for (int64_t t = 0; t < x.dim(0); ++t)
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t d = 0; d < half; ++d) {

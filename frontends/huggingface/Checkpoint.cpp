@@ -134,9 +134,31 @@ absl::StatusOr<Checkpoint> Checkpoint::open(const std::string &directory) {
     status = absl::NotFoundError(withoutWeights(directory));
   if (!status.ok())
     return status;
-  std::sort(checkpoint.entries.begin(), checkpoint.entries.end(),
-            [](const CheckpointTensor &a, const CheckpointTensor &b) { return a.name < b.name; });
+  checkpoint.sortByName();
   return checkpoint;
+}
+
+absl::Status Checkpoint::add(const std::string &other) {
+  absl::StatusOr<Checkpoint> more = open(other);
+  if (!more.ok())
+    return more.status();
+  for (CheckpointTensor &tensor : more->entries) {
+    if (find(tensor.name))
+      return absl::InvalidArgumentError(absl::StrCat(other, ": tensor ", inQuotes(tensor.name), " is in ",
+                                                     directory, " too: one of the two does not belong here"));
+    tensor.shard += paths.size();
+  }
+  entries.insert(entries.end(), more->entries.begin(), more->entries.end());
+  sortByName();
+  paths.insert(paths.end(), more->paths.begin(), more->paths.end());
+  std::move(more->mappings.begin(), more->mappings.end(), std::back_inserter(mappings));
+  absl::StrAppend(&directory, " with ", other);
+  return absl::OkStatus();
+}
+
+void Checkpoint::sortByName() {
+  std::sort(entries.begin(), entries.end(),
+            [](const CheckpointTensor &a, const CheckpointTensor &b) { return a.name < b.name; });
 }
 
 /// Maps and parses one file and adds its tensors, unsorted.

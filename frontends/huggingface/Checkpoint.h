@@ -25,6 +25,9 @@ public:
   /// Opens `model.safetensors`, or else the files named by `model.safetensors.index.json`.
   static absl::StatusOr<Checkpoint> open(const std::string &directory);
 
+  /// Adds the tensors of another directory; no name may be in both.
+  absl::Status add(const std::string &directory);
+
   /// Sorted by name. To read much, go in the order of (shard, bytes.data()), which is that of the disk.
   const std::vector<CheckpointTensor> &tensors() const { return entries; }
   const std::vector<std::string> &files() const { return paths; }
@@ -45,8 +48,9 @@ public:
 private:
   absl::Status addFile(const std::string &path);
   absl::Status openShards(const std::string &directory);
+  void sortByName();
 
-  std::string directory;
+  std::string directory; // for messages; of several "A with B"
   std::vector<std::string> paths;
   std::vector<MappedFile> mappings; // parallel to paths
   std::vector<CheckpointTensor> entries;

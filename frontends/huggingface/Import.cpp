@@ -79,24 +79,44 @@ absl::Status checkTokens(const ImportedModel &model, const std::string &director
   return model.generation.bosToken ? check("bos_token_id", *model.generation.bosToken) : absl::OkStatus();
 }
 
+/// The family that the configuration names.
+absl::StatusOr<const Family *> familyOf(const ConfigReader &config) {
+  absl::StatusOr<const Family *> family = findFamily(config);
+  if (family.ok() && config.has("quantization_config"))
+    return absl::UnimplementedError(
+        config.fileName() +
+        ": key \"quantization_config\": quantized checkpoints are not supported; use the BF16 or F32 one");
+  return family;
+}
+
 } // namespace
 
 absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std::string &directory,
-                                                bool weights) {
+                                                bool weights, const std::string &heads) {
   absl::StatusOr<ConfigReader> config = readConfig(directory);
   if (!config.ok())
     return config.status();
-  std::string modelType = config->getString("model_type");
-  if (absl::Status status = config->status(); !status.ok())
-    return status;
-  const Family *family = findFamily(modelType);
-  if (!family)
-    return absl::UnimplementedError(config->fileName() + ": key \"model_type\" is \"" + modelType +
-                                    "\", a family that llmc does not know; it knows " + familyNames());
-  if (config->has("quantization_config"))
-    return absl::UnimplementedError(
-        config->fileName() +
-        ": key \"quantization_config\": quantized checkpoints are not supported; use the BF16 or F32 one");
+  absl::StatusOr<const Family *> family = familyOf(*config);
+  if (!family.ok())
+    return family.status();
+  std::optional<ConfigReader> headsConfig;
+  const Family *added = nullptr;
+  if (!heads.empty()) {
+    absl::StatusOr<ConfigReader> read = readConfig(heads);
+    if (!read.ok())
+      return read.status();
+    headsConfig = std::move(*read);
+    absl::StatusOr<const Family *> found = familyOf(*headsConfig);
+    if (!found.ok())
+      return found.status();
+    added = *found;
+    if (!added->buildOver || (*family)->buildOver) {
+      const ConfigReader &wrong = added->buildOver ? *config : *headsConfig;
+      return absl::InvalidArgumentError(wrong.fileName() + ": key \"model_type\" is \"" +
+                                        (added->buildOver ? *family : added)->modelType +
+                                        "\": --heads adds autodeco's heads to a base of another family");
+    }
+  }
 
   ImportedModel result;
   if (weights) {
@@ -104,6 +124,9 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
     if (!checkpoint.ok())
       return checkpoint.status();
     result.checkpoint = std::move(*checkpoint);
+    if (!heads.empty())
+      if (absl::Status status = result.checkpoint->add(heads); !status.ok())
+        return status;
   }
   std::string dtype = config->getStringOr(config->presentKey({"dtype", "torch_dtype"}), "bfloat16");
   if (!weights && dtype != "bfloat16" && dtype != "float16" && dtype != "float32")
@@ -123,7 +146,8 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
       return Float16Type::get(&context);
     return BFloat16Type::get(&context); // what is missing or of another type is reported below
   };
-  absl::StatusOr<BuiltModel> model = family->build(context, *config, weightType);
+  absl::StatusOr<BuiltModel> model = added ? added->buildOver(context, *config, *headsConfig, weightType)
+                                           : (*family)->build(context, *config, weightType);
   if (absl::IsUnimplemented(model.status())) // about tensors, of which a family knows the names only
     return absl::UnimplementedError(directory + ": " + std::string(model.status().message()));
   if (!model.ok())

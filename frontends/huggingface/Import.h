@@ -22,8 +22,9 @@ struct ImportedModel {
 
 /// Reads config.json, finds the family, builds the module and compares the checkpoint's tensors with what the
 /// module reads. With `weights` false only config.json is needed and weights have its `dtype` (bf16 where it
-/// names none). Errors name file, key or tensor.
+/// names none). `heads`, if not empty, is a directory of what another family adds to this model (AutoDeco). Errors name
+/// file, key or tensor.
 absl::StatusOr<ImportedModel> importHuggingFace(mlir::MLIRContext &context, const std::string &directory,
-                                                bool weights = true);
+                                                bool weights = true, const std::string &heads = "");
 
 } // namespace llmc

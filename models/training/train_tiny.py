@@ -26,6 +26,7 @@ from tiny_tokenizer import END_OF_TEXT, train_tokenizer
 VOCABULARY = 1024
 END = VOCABULARY - 1
 CONTEXT = 256
+HELD_OUT = 8000  # tokens at the end of the text
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -241,6 +242,10 @@ def round_to_stored(model: LanguageModel) -> None:
             value.copy_(value.bfloat16())
 
 
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
 def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
@@ -264,7 +269,7 @@ def main() -> None:
     tokenizer = train_tokenizer(text, VOCABULARY)
     assert tokenizer.token_to_id(END_OF_TEXT) == END
     data = torch.tensor(tokenizer.encode(documents(text)).ids)
-    held_out, data = data[-8000:], data[:-8000]
+    held_out, data = data[-HELD_OUT:], data[:-HELD_OUT]
 
     torch.manual_seed(args.seed)
     config = CONFIGS[args.family]

@@ -9,6 +9,10 @@
 // Blocks start at multiples of 32 of the position in the sequence, and a block that a row does not see
 // changes none of its values (a = 1, p = 0), so a row's result depends neither on the rows beside it nor on
 // the pieces in which a prompt came.
+//
+// A step with few rows and a long context has too few workgroups for a GPU. It goes in two kernels: the blocks that a row sees are cut into
+// segments of equal length, by the row's own position alone, and each gives o and the logarithm of its weight, max + log l; then
+//   o = sum_s e^{w_s - max w} o_s / sum_s e^{w_s - max w}     in the order of the segments.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -27,29 +31,60 @@ struct Queries {
   bool ascending;
 };
 
-/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values
-/// [32, dv].
-SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, std::optional<int64_t> window,
-                               Value j, Value keys, Value values, ValueRange carried) {
-  int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
-  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0));
-  Value offset =
-      arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), t.sub(q.position, t.mul(j, kBlock)));
-  Value scores = t.mapWithColumn(
-      {m, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
-        auto i32 = [&](Value index) -> Value {
-          return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index);
-        };
-        Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32(row)).getResult() : v[1];
-        Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32(column), position);
+/// Which positions a row sees besides causally: see llm.attention.
+struct Mask {
+  std::optional<int64_t> window = {}, block = {};
+  Value end = {};  ///< index, one past the last position of the sequence; null for causal masks
+  Value ends = {}; ///< of two-way masks, one past the last position that each row sees, [M] i32
+
+  /// Whether a row sees more than the positions up to its own.
+  bool isTwoWay() const { return bool(end); }
+  /// One past the last position that a row at `position` sees; all index.
+  Value endFor(TileBuilder &t, Value position) const {
+    if (!isTwoWay())
+      return t.add(position, 1);
+    return block ? t.min(t.mul(t.add(t.floorDiv(position, *block), 1), *block), end) : end;
+  }
+};
+
+Value i32Of(TileBuilder &t, Value index) { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); }
+
+/// Scaled scores of block `j`, -inf where a row does not see the position: causal masks.
+Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, std::optional<int64_t> window, Value j) {
+  Value offset = i32Of(t, t.sub(q.position, t.mul(j, kBlock)));
+  return t.mapWithColumn(
+      {q.count, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
+        Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, row)).getResult() : v[1];
+        Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32Of(t, column), position);
         if (window) {
           Value first = arith::SubIOp::create(t.b, t.loc, position, t.i32(*window));
-          Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32(column), first);
+          Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32Of(t, column), first);
           visible = arith::AndIOp::create(t.b, t.loc, visible, near);
         }
         Value scaled = t.mulf(v[0], t.f32(scale));
         return arith::SelectOp::create(t.b, t.loc, visible, scaled, t.f32(-INFINITY)).getResult();
       });
+}
+
+/// The same, row r seeing all positions before `ends[r]` (i32).
+Value seenTwoWay(TileBuilder &t, Value raw, double scale, Value ends, Value j) {
+  Value first = i32Of(t, t.mul(j, kBlock));
+  auto shape = TileBuilder::shapeOf(raw);
+  return t.mapWithColumn({shape[0], shape[1]}, {raw, first, ends}, {{0, 1}, {}, {0}},
+                         [&](TileBuilder &t, ValueRange v, Value, Value column) -> Value {
+                           Value position = arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, column));
+                           Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::slt, position, v[2]);
+                           return arith::SelectOp::create(t.b, t.loc, visible, t.mulf(v[0], t.f32(scale)), t.f32(-INFINITY));
+                         });
+}
+
+/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values
+/// [32, dv].
+SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, const Mask &mask, Value j,
+                               Value keys, Value values, ValueRange carried) {
+  int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
+  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0));
+  Value scores = mask.ends ? seenTwoWay(t, raw, scale, mask.ends, j) : seenCausally(t, raw, q, scale, mask.window, j);
   Value oldMax = carried[0];
   Value newMax =
       t.reduce(scores, t.map({oldMax}, [](TileBuilder &, ValueRange v) { return v[0]; }), /*maximum=*/true);
@@ -73,21 +108,33 @@ Value normalised(TileBuilder &t, Value acc, Value sum) {
                [](TileBuilder &t, ValueRange v) { return t.divf(v[0], v[1]); });
 }
 
-/// Attends to all visible blocks. `keys(j)` gives [d, 32], `values(j)` [32, dv]. Returns [M, dv].
-Value attend(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale,
-             std::optional<int64_t> window, function_ref<Value(TileBuilder &, Value block)> keys,
-             function_ref<Value(TileBuilder &, Value block)> values) {
+using Blocks = function_ref<Value(TileBuilder &, Value block)>;
+
+/// (max, sum, acc) of the rows after blocks `from` .. `to` of positions. `keys(j)` gives [d, 32], `values(j)` [32, dv].
+SmallVector<Value> attendBlocks(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale, const Mask &mask,
+                                Blocks keys, Blocks values, Value from, Value to) {
+  int64_t m = q.count;
+  if (mask.window) { // blocks before the first row's window are not visible to any row
+    Value first = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*mask.window)), t.index(0)), kBlock);
+    from = t.max(from, first);
+  }
+  Value lowest = t.full({m}, kMinus), zero = t.full({m}, 0), nothing = t.full({m, valueWidth}, 0);
+  return t.loop(from, to, 1, {lowest, zero, nothing}, [&](TileBuilder &t, Value j, ValueRange carried) {
+    return attendBlock(t, q, scale, mask, j, keys(t, j), values(t, j), carried);
+  });
+}
+
+/// Attends to all visible blocks. Returns [M, dv].
+Value attend(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale, Mask mask, Blocks keys, Blocks values) {
   int64_t m = q.count;
   Value last = q.ascending ? t.add(q.position, m - 1) : q.position;
-  Value blocks = t.add(t.floorDiv(last, kBlock), 1);
-  Value from = t.index(0);
-  if (window) // blocks before the first row's window are not visible to any row
-    from = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*window)), t.index(0)), kBlock);
-  Value lowest = t.full({m}, kMinus), zero = t.full({m}, 0), nothing = t.full({m, valueWidth}, 0);
-  auto result =
-      t.loop(from, blocks, 1, {lowest, zero, nothing}, [&](TileBuilder &t, Value j, ValueRange carried) {
-        return attendBlock(t, q, scale, window, j, keys(t, j), values(t, j), carried);
-      });
+  Value blocks = mask.isTwoWay() ? t.ceilDiv(mask.endFor(t, last), kBlock) : t.add(t.floorDiv(last, kBlock), 1);
+  if (mask.isTwoWay()) {
+    mask.ends = t.empty({m}, t.b.getI32Type());
+    for (int64_t i = 0; i < m; ++i)
+      mask.ends = t.insert(i32Of(t, mask.endFor(t, q.ascending ? t.add(q.position, i) : q.position)), mask.ends, t.index(i));
+  }
+  auto result = attendBlocks(t, q, valueWidth, scale, mask, keys, values, t.index(0), blocks);
   return normalised(t, result[2], result[1]);
 }
 
@@ -119,16 +166,125 @@ void emitAppend(TileEmitter &e, TileBuilder &t, llm::AppendOp op) {
   });
 }
 
+/// Keys [d, 32] and values [32, dv] of key head `head` in block `j` of the sequence's positions.
+static Value keyBlock(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, const SequenceValues &seq, Value head, Value j) {
+  int64_t d = llm::columns(op.getQ()) / op.getHeads();
+  return t.load(e.argument(op.getKeys()), {seq.slot, j, t.mul(head, d), t.index(0)}, {1, 1, d, kBlock}, {d, kBlock});
+}
+static Value valueBlock(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, const SequenceValues &seq, Value head, Value j) {
+  int64_t dv = llm::columns(op.getValues()) / op.getKvHeads();
+  return t.load(e.argument(op.getValues()), {seq.slot, t.mul(j, kBlock), t.mul(head, dv)}, {1, kBlock, dv}, {kBlock, dv});
+}
+
+/// Rows of causal masks shared out among workgroups: one per sequence, query head and M rows of the call (as many as there could be; those without rows
+/// have nothing to do). Rows beyond the last are zeros, whose scores are zeros; their results are not stored.
+static void emitTiledAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
+  int64_t heads = op.getHeads(), group = heads / op.getKvHeads(), m = t.tiles.attentionRows;
+  int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / op.getKvHeads();
+  Value keys = e.argument(op.getKeys());
+  forAll(e, t, {e.sequences(t), t.index(heads), t.ceilDiv(e.tokens(t), m)},
+         [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           SequenceValues seq = e.sequence(outer, at[0]);
+           Value row = outer.mul(at[2], m), zero = outer.index(0);
+           Value valid = outer.min(outer.max(outer.sub(seq.length, row), zero), outer.index(m));
+           TileBuilder t = outer.withRows(valid);
+           Value first = t.add(seq.first, row), head = t.floorDiv(at[1], group), column = t.mul(at[1], dv);
+           Value share = t.load(destinations[0], {first, column}, {-1, dv}, {-1, dv});
+           Value some = t.productOperand(e.tile(t, op.getQ(), {first, -1, t.mul(at[1], d), d}), TileBuilder::elementOf(keys));
+           Value none = t.cast(t.full({m, d}, 0), TileBuilder::elementOf(some));
+           Value q = t.store(some, none, {zero, zero}, {-1, d});
+           // No blocks where there are no rows.
+           constexpr int64_t kMany = int64_t(1) << 32;
+           Value blocks = t.min(t.ceilDiv(t.add(seq.past, t.add(row, valid)), kBlock), t.mul(valid, kMany));
+           auto sums = attendBlocks(
+               t, {q, m, t.add(seq.past, row), true}, dv, op.getScale().convertToDouble(), Mask{op.getWindow()},
+               [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, head, j); },
+               [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, head, j); }, zero, blocks);
+           Value o = normalised(t, sums[2], sums[1]);
+           Value made = t.store(t.load(o, {zero, zero}, {-1, dv}, {-1, dv}), share, {zero, zero}, {-1, dv});
+           return {{made, 0, {first, column}, {-1, dv}, {valid}}};
+         });
+}
+
+RankedTensorType segmentsType(llm::AttentionOp op, int64_t segments) {
+  int64_t dv = llm::columns(op.getValues()) / op.getKvHeads();
+  return RankedTensorType::get({ShapedType::kDynamic, segments, int64_t(op.getHeads()) * (dv + 1)},
+                               Float32Type::get(op.getContext()));
+}
+
+void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
+  int64_t kvHeads = op.getKvHeads(), group = op.getHeads() / kvHeads, segments = t.tiles.segments;
+  int64_t d = llm::columns(op.getQ()) / op.getHeads(), dv = llm::columns(op.getValues()) / kvHeads;
+  forAll(e, t, {e.sequences(t), t.index(kvHeads), t.index(segments)},
+         [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           SequenceValues seq = e.sequence(t, at[0]);
+           Value zero = t.index(0), base = t.mul(at[1], group * (dv + 1));
+           Value share = t.load(destinations[0], {seq.first, at[2], base}, {1, 1, group * (dv + 1)}, {1, group * (dv + 1)});
+           Type stored = TileBuilder::elementOf(e.argument(op.getKeys()));
+           Value q = t.loop(zero, t.index(group), 1, t.empty({group, d}, t.tiles.narrowProducts ? stored : Type()),
+                            [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                              Value head = t.add(t.mul(at[1], group), g);
+                              Value row = e.tile(t, op.getQ(), {seq.first, 1, t.mul(head, d), d});
+                              return {t.store(row, carried[0], {g, t.index(0)}, {1, d})};
+                            })[0];
+           Value blocks = t.add(t.floorDiv(seq.past, kBlock), 1), per = t.ceilDiv(blocks, segments);
+           Value from = t.mul(at[2], per);
+           auto sums = attendBlocks(
+               t, {q, group, seq.past, false}, dv, op.getScale().convertToDouble(), Mask{op.getWindow()},
+               [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, at[1], j); },
+               [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, at[1], j); }, from,
+               t.min(t.add(from, per), blocks));
+           // A segment without blocks has a sum of 0: its result is 0 and its weight exp(-1e30).
+           constexpr double kTiny = 1e-37;
+           Value total = t.map({sums[1]}, [&](TileBuilder &t, ValueRange v) { return t.maxf(v[0], t.f32(kTiny)); });
+           Value o = normalised(t, sums[2], total);
+           Value weight = t.map({sums[0], total}, [](TileBuilder &t, ValueRange v) {
+             return t.addf(v[0], math::LogOp::create(t.b, t.loc, v[1]));
+           });
+           Value made = t.loop(zero, t.index(group), 1, share,
+                               [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                                 Value column = t.mul(g, dv + 1);
+                                 Value row = t.load(o, {g, t.index(0)}, {1, dv}, {1, dv});
+                                 Value into = t.store(row, carried[0], {t.index(0), column}, {1, dv});
+                                 return {t.insert(t.extract(weight, g), into, {t.index(0), t.add(column, dv)})};
+                               })[0];
+           return {{made, 0, {seq.first, at[2], base}, {1, 1, group * (dv + 1)}}};
+         });
+}
+
+void emitJoinSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, Value parts) {
+  int64_t dv = llm::columns(op.getValues()) / op.getKvHeads(), segments = TileBuilder::shapeOf(parts)[1];
+  forAll(e, t, {t.dim(parts, 0), t.index(op.getHeads())},
+         [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+           Value zero = t.index(0), column = t.mul(at[1], dv + 1);
+           Value logs = t.load(parts, {at[0], zero, t.add(column, dv)}, {1, segments, 1}, {1, segments});
+           Value most = t.extract(t.reduce(logs, t.full({1}, kMinus), /*maximum=*/true), zero);
+           Value weights = t.map({1, segments}, {logs, most}, {{0, 1}, {}},
+                                 [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
+           Value total = t.reduce(weights, t.full({1}, 0));
+           Value rows = t.load(parts, {at[0], zero, column}, {1, segments, dv}, {segments, dv});
+           Value o = normalised(t, t.contract(weights, rows, t.full({1, dv}, 0)), total);
+           return {{o, 0, {at[0], t.mul(at[1], dv)}, {1, dv}}};
+         });
+}
+
 void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
+  bool isTwoWay = op.getBlock() || op.getBounds();
+  if (t.tiles.attentionRows && !e.isStep && !isTwoWay)
+    return emitTiledAttention(e, t, op);
   // One workgroup per sequence and key head; its query heads share the keys and values that the workgroup
   // reads.
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), group = heads / kvHeads;
   int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / kvHeads;
   double scale = op.getScale().convertToDouble();
-  Value keys = e.argument(op.getKeys()), values = e.argument(op.getValues());
   forAll(e, t, {e.sequences(t), t.index(kvHeads)},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            SequenceValues seq = e.sequence(t, at[0]);
+           Mask mask{op.getWindow(), op.getBlock()};
+           if (op.getBlock())
+             mask.end = t.add(seq.past, seq.length);
+           else if (op.getBounds())
+             mask.end = t.toIndex(t.extract(e.argument(op.getBounds()), {at[0], t.index(1)}));
            Value column = t.mul(at[1], group * dv);
            Value share =
                t.load(destinations[0], {seq.first, column}, {-1, group * dv}, {-1, group * dv}, {seq.length});
@@ -140,15 +296,9 @@ void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
                                  Value q =
                                      e.tile(t, op.getQ(), {t.add(seq.first, row), rows, t.mul(head, d), d});
                                  Value o = attend(
-                                     t, {q, rows, t.add(seq.past, row), true}, dv, scale, op.getWindow(),
-                                     [&](TileBuilder &t, Value j) {
-                                       return t.load(keys, {seq.slot, j, t.mul(at[1], d), t.index(0)},
-                                                     {1, 1, d, kBlock}, {d, kBlock});
-                                     },
-                                     [&](TileBuilder &t, Value j) {
-                                       return t.load(values, {seq.slot, t.mul(j, kBlock), t.mul(at[1], dv)},
-                                                     {1, kBlock, dv}, {kBlock, dv});
-                                     });
+                                     t, {q, rows, t.add(seq.past, row), true}, dv, scale, mask,
+                                     [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, at[1], j); },
+                                     [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, at[1], j); });
                                  return {t.store(o, carried[0], {row, t.mul(g, dv)}, {rows, dv})};
                                });
                });
@@ -201,7 +351,7 @@ static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAtt
                       SmallVector<Value> old{t.load(carried[0], {row}, {n}, {n}),
                                              t.load(carried[1], {row}, {n}, {n}),
                                              t.load(carried[2], {row, t.index(0)}, {n, dv}, {n, dv})};
-                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, std::nullopt, j,
+                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, Mask{}, j,
                                                keys, values, old);
                       return {t.store(fresh[0], carried[0], {row}, {n}),
                               t.store(fresh[1], carried[1], {row}, {n}),
@@ -269,7 +419,7 @@ void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp 
                              {kBlock, columns});
              };
              return attend(
-                 t, q, r, op.getScale().convertToDouble(), std::nullopt,
+                 t, q, r, op.getScale().convertToDouble(), Mask{},
                  [&](TileBuilder &t, Value j) { return t.transpose(block(t, j, width)); },
                  [&](TileBuilder &t, Value j) { return block(t, j, r); });
            };

@@ -17,7 +17,8 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op))
+            llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
+        llm::isCanvasOp(&op))
       root = &op;
   }
   return root ? root : last;
@@ -58,11 +59,52 @@ std::string keyOf(llm::DispatchOp dispatch, TypeRange operandTypes) {
   return key;
 }
 
+/// Sizes by name of the target's kind.
+///
+/// cuda: 128 x 128 keeps the tensor cores of an SM busy out of shared memory (64 multiply-adds per value read), with accumulators of 64
+/// registers a thread. A step's rows are the narrow side of mma.sync; 2 panels make its 64-column tiles.
+std::optional<Tiles> tilesOf(StringRef name) {
+  if (name == "cpu")
+    return Tiles();
+  if (name != "cuda")
+    return std::nullopt;
+  Tiles tiles;
+  tiles.promptRows = 128;
+  tiles.promptPanels = 4;
+  tiles.stepRows = 16;
+  tiles.stepPanels = 2;
+  tiles.attentionRows = 64;
+  tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
+  tiles.narrowProducts = true;
+  return tiles;
+}
+
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
-  struct Made {
-    func::FuncOp function;
-  };
+  using FormKernelsBase::FormKernelsBase;
+  Tiles sizes;
+  bool hasCanvas; ///< `advance` brings blocks of rows
   llvm::StringMap<func::FuncOp> known;
+
+  /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
+  SmallVector<StringRef> canvasSymbols(Operation *op, Value v) {
+    auto type = cast<RankedTensorType>(v.getType());
+    if (auto attention = dyn_cast<llm::AttentionOp>(op); attention && attention.getBounds() == v)
+      return {"S"};
+    if (!llm::isCanvasOp(op))
+      return {};
+    if (auto emit = dyn_cast<llm::EmitBlockOp>(op); emit && emit.getNext() == v)
+      return {"S", "CTX"};
+    if (type.getElementType().isInteger(32) && type.getRank() == 2 && type.isDynamicDim(1))
+      return {"SLOTS", "CTX"};
+    if (type.getElementType().isInteger(32) && type.getRank() == 2)
+      return {"S"}; // bounds, progress, more
+    if (auto predict = dyn_cast<llm::PredictOp>(op);
+        predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
+      return {"S"};
+    if (auto unmask = dyn_cast<llm::UnmaskOp>(op); unmask && unmask.getSettings() == v)
+      return {"S"};
+    return {};
+  }
 
   /// "T", "8*T", "SLOTS", ...: the symbols of a value's dynamic dimensions, from what the dispatch does with
   /// it.
@@ -71,7 +113,12 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (type.hasStaticShape())
       return {};
     auto state = [&](Value s) { return s == v; };
+    if (Operation *maker = v.getDefiningOp())
+      if (auto symbols = canvasSymbols(maker, v); !symbols.empty())
+        return symbols;
     for (Operation *user : v.getUsers()) {
+      if (auto symbols = canvasSymbols(user, v); !symbols.empty())
+        return symbols;
       if (auto append = dyn_cast<llm::AppendOp>(user); append && state(append.getCache()))
         return {"SLOTS", append.getKeyBlock() ? "CTXB" : "CTX"};
       if (auto attention = dyn_cast<llm::AttentionOp>(user)) {
@@ -174,7 +221,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     Operation *root = rootOf(dispatch);
 
     // What is passed, and which kernel arguments stand for which body argument.
-    enum class Role { Plain, Where, Rows, Transposed };
+    enum class Role { Plain, Where, Rows, Transposed, Gathered };
     SmallVector<Value> passed;
     SmallVector<std::pair<Value, Role>> roles;
     llvm::SmallDenseSet<Value> done;
@@ -233,6 +280,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     // Several weights of one linear are one argument: it stands for the first of them, which the emitter asks
     // for.
 
+    // A program of one token a sequence has tiles of its own where the target's depend on it.
+    auto function = dispatch->getParentOfType<func::FuncOp>();
+    bool isStep = sizes.areShared() && !hasCanvas &&
+                  (function.getName() == "advance" || function.getName().ends_with("_step"));
+    if (auto experts = dyn_cast<llm::ExpertLinearOp>(root);
+        experts && experts.getGather() && sizes.areShared() && !isStep && storedInput(experts)) {
+      FailureOr<Value> rows = gather(b, dispatch, experts);
+      if (failed(rows))
+        return failure();
+      passed.push_back(*rows);
+      roles.push_back({experts.getX(), Role::Gathered});
+    }
+
     SmallVector<Value> inputs(passed);
     SmallVector<int64_t> tied;
     for (int64_t operand : dispatch.getTied()) {
@@ -244,11 +304,26 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       }
     }
 
-    std::string key = keyOf(dispatch, ValueRange(inputs).getTypes());
+    std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
     func::FuncOp &kernel = known[key];
+    auto attention = dyn_cast<llm::AttentionOp>(root);
+    bool isCausal = attention && !attention.getBlock() && !attention.getBounds();
+    Type parts = isCausal && isStep && sizes.segments > 1 ? segmentsType(attention, sizes.segments) : Type();
     if (!kernel)
-      if (failed(emit(dispatch, root, passed, roles, kernel)))
+      if (failed(emit(dispatch, root, passed, roles, isStep, parts, kernel)))
         return failure();
+    if (parts) {
+      func::FuncOp &join = known[key + "join"];
+      if (!join)
+        if (failed(emitJoin(dispatch, attention, parts, join)))
+          return failure();
+      auto made = llm::LaunchOp::create(b, loc, parts, FlatSymbolRefAttr::get(kernel), inputs, b.getDenseI64ArrayAttr(tied));
+      auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(join), made.getResults(),
+                                          b.getDenseI64ArrayAttr({-1}));
+      dispatch.replaceAllUsesWith(launch.getResults());
+      dispatch.erase();
+      return success();
+    }
     auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(kernel),
                                         inputs, b.getDenseI64ArrayAttr(tied));
     dispatch.replaceAllUsesWith(launch.getResults());
@@ -257,7 +332,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   }
 
   template <typename Roles>
-  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, bool isStep, Type parts,
                      func::FuncOp &kernel) {
     OpBuilder b(&getContext());
     SymbolTable symbols(getOperation());
@@ -270,6 +345,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     kernel->setAttr("llm.kernel", b.getUnitAttr());
     Block *entry = kernel.addEntryBlock();
     TileEmitter emitter(dispatch, kernel);
+    emitter.isStep = isStep;
     SmallVector<DictionaryAttr> attrs;
     auto argument = [&](Type type, ArrayRef<StringRef> dims, bool written) {
       SmallVector<NamedAttribute> list;
@@ -287,6 +363,11 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         emitter.where = argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false);
       } else if (role == Role::Rows) {
         emitter.rows = argument(RankedTensorType::get({dynamic, 4}, i32), {"S"}, false);
+        emitter.setTable(inner, {emitter.where, emitter.rows});
+        ++next;
+      } else if (role == Role::Gathered) {
+        auto experts = cast<llm::ExpertLinearOp>(root);
+        emitter.gathered = argument(passed[next].getType(), {pairRows(b, experts)}, false);
         ++next;
       } else {
         Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
@@ -299,16 +380,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
     for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
       Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
-      Value arg = argument(dispatch.getResult(i).getType(), symbolsOf(b, described), true);
+      Value arg = argument(parts ? parts : dispatch.getResult(i).getType(), symbolsOf(b, described), true);
       emitter.destinations.push_back(arg);
       if (operand >= 0)
         emitter.setArgument(described, arg);
     }
-    kernel.setType(b.getFunctionType(entry->getArgumentTypes(), dispatch.getResultTypes()));
+    SmallVector<Type> results(dispatch.getResultTypes());
+    if (parts)
+      results = {parts};
+    kernel.setType(b.getFunctionType(entry->getArgumentTypes(), results));
     kernel.setAllArgAttrs(attrs);
 
     b.setInsertionPointToStart(entry);
-    TileBuilder t(b, dispatch.getLoc());
+    TileBuilder t(b, dispatch.getLoc(), sizes);
     llvm::TypeSwitch<Operation *>(root)
         .Case([&](llm::EmbedOp op) { emitEmbed(emitter, t, op); })
         .Case([&](llm::LinearOp op) { emitLinear(emitter, t, op); })
@@ -317,17 +401,103 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::RouteOp op) { emitRoute(emitter, t, op); })
         .Case([&](llm::DispatchExpertsOp op) { emitDispatchExperts(emitter, t, op); })
         .Case([&](llm::AppendOp op) { emitAppend(emitter, t, op); })
-        .Case([&](llm::AttentionOp op) { emitAttention(emitter, t, op); })
+        .Case([&](llm::AttentionOp op) { parts ? emitAttentionSegments(emitter, t, op) : emitAttention(emitter, t, op); })
         .Case([&](llm::LatentAttentionOp op) { emitLatentAttention(emitter, t, op); })
         .Case([&](llm::DeltaRuleOp op) { emitDeltaRule(emitter, t, op); })
         .Case([&](llm::RotaryTableOp op) { emitRotaryTable(emitter, t, op); })
         .Case([&](llm::SampleOp op) { emitSample(emitter, t, op); })
+        .Case([&](llm::WriteCanvasOp op) { emitWriteCanvas(emitter, t, op); })
+        .Case([&](llm::ReadCanvasOp op) { emitReadCanvas(emitter, t, op); })
+        .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
+        .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
+        .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
+        .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
+        .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
+        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
   }
 
+  /// A kernel beside the dispatch's own: `inputs` and one destination, with the names of their rows. `body` emits it.
+  LogicalResult emitBeside(llm::DispatchOp dispatch, StringRef suffix, TypeRange inputs, Type out, ArrayRef<StringRef> rows,
+                           func::FuncOp &kernel, function_ref<void(TileEmitter &, TileBuilder &, Block &)> body) {
+    OpBuilder b(&getContext());
+    SymbolTable symbols(getOperation());
+    Location loc = dispatch.getLoc();
+    SmallVector<Type> types(inputs);
+    types.push_back(out);
+    kernel = func::FuncOp::create(b, loc, (dispatch.getKernel() + suffix).str(), b.getFunctionType(types, {out}));
+    symbols.insert(kernel);
+    kernel.setPrivate();
+    kernel->setAttr("llm.kernel", b.getUnitAttr());
+    Block *entry = kernel.addEntryBlock();
+    for (auto [i, name] : llvm::enumerate(rows))
+      kernel.setArgAttr(i, "llm.dims", b.getStrArrayAttr({name}));
+    kernel.setArgAttr(inputs.size(), "llm.written", b.getUnitAttr());
+    TileEmitter emitter(dispatch, kernel);
+    emitter.destinations.push_back(entry->getArguments().back());
+    b.setInsertionPointToStart(entry);
+    TileBuilder t(b, loc, sizes);
+    body(emitter, t, *entry);
+    return failure(emitter.failed());
+  }
+
+  /// The kernel that makes a step's attention of its segments.
+  LogicalResult emitJoin(llm::DispatchOp dispatch, llm::AttentionOp op, Type parts, func::FuncOp &kernel) {
+    return emitBeside(dispatch, "_join", parts, dispatch.getResult(0).getType(), {"T", "T"}, kernel,
+                      [&](TileEmitter &e, TileBuilder &t, Block &entry) { emitJoinSegments(e, t, op, entry.getArgument(0)); });
+  }
+
+  /// Rows of an expert linear's result: "8*T".
+  static StringRef pairRows(OpBuilder &b, llm::ExpertLinearOp op) {
+    return op.getTopK() > 1 ? b.getStringAttr(Twine(op.getTopK()) + "*T").getValue() : StringRef("T");
+  }
+
+  /// The operand of the dispatch whose columns `op` reads, if it does so directly.
+  static BlockArgument storedInput(llm::ExpertLinearOp op) {
+    Value x = op.getX();
+    while (auto slice = x.getDefiningOp<llm::SliceOp>())
+      x = slice.getX();
+    return dyn_cast<BlockArgument>(x);
+  }
+
+  /// Launches the kernel that puts the rows that `op` gathers side by side.
+  FailureOr<Value> gather(OpBuilder &b, llm::DispatchOp dispatch, llm::ExpertLinearOp op) {
+    BlockArgument x = storedInput(op), order = cast<BlockArgument>(op.getOrder());
+    auto type = RankedTensorType::get({ShapedType::kDynamic, llm::columns(op.getX())},
+                                      cast<RankedTensorType>(x.getType()).getElementType());
+    std::string key = "gather";
+    llvm::raw_string_ostream out(key);
+    out << x.getType() << op.getX().getType() << op.getTopK();
+    for (Value v = op.getX(); auto slice = v.getDefiningOp<llm::SliceOp>(); v = slice.getX())
+      out << "," << slice.getOffset();
+    func::FuncOp &kernel = known[key];
+    StringRef pairs = pairRows(b, op);
+    if (!kernel)
+      if (failed(emitBeside(dispatch, "_gather", {x.getType(), order.getType()}, type, {"T", pairs, pairs}, kernel,
+                            [&](TileEmitter &e, TileBuilder &t, Block &entry) {
+                              e.setArgument(x, entry.getArgument(0));
+                              e.setArgument(order, entry.getArgument(1));
+                              emitGatherRows(e, t, op);
+                            })))
+        return failure();
+    auto operand = [&](BlockArgument arg) { return dispatch.getInputs()[arg.getArgNumber()]; };
+    return llm::LaunchOp::create(b, dispatch.getLoc(), type, FlatSymbolRefAttr::get(kernel),
+                                 ValueRange{operand(x), operand(order)}, b.getDenseI64ArrayAttr({-1}))
+        .getResult(0);
+  }
+
   void runOnOperation() override {
     known.clear();
+    std::optional<Tiles> found = tilesOf(target);
+    if (!found) {
+      getOperation().emitError("form-kernels: unknown target '") << target << "': expects cpu or cuda";
+      return signalPassFailure();
+    }
+    sizes = *found;
+    hasCanvas = getOperation().walk([](Operation *op) {
+      return llm::isCanvasOp(op) ? WalkResult::interrupt() : WalkResult::advance();
+    }).wasInterrupted();
     SmallVector<llm::DispatchOp> dispatches;
     getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
     for (llm::DispatchOp op : dispatches)

@@ -67,23 +67,81 @@ static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value 
 
 /// Rows of `k` columns that share the work on a panel of weights: as many as leave room for the weights in
 /// the second-level cache, since each panel passes over all of them.
-static int64_t rowsPerBlock(int64_t k) {
+static int64_t rowsPerBlock(const TileBuilder &t, int64_t k) {
   constexpr int64_t kMost = 128, kInputValues = 192 * 1024;
-  return std::clamp<int64_t>(llvm::bit_floor<uint64_t>(kInputValues / k), 1, kMost);
+  return t.tiles.areShared() ? kFewRows : std::clamp<int64_t>(llvm::bit_floor<uint64_t>(kInputValues / k), 1, kMost);
 }
 
-/// All columns of rows `row ..` of a value that the kernel makes, a few rows at a time: what lies between its
-/// steps stays in the first-level cache.
-static Value makeRows(TileEmitter &e, TileBuilder &t, Value v, Value row, int64_t rows) {
-  constexpr int64_t kStep = 8;
-  int64_t k = llm::columns(v);
-  if (rows <= kStep)
-    return e.tile(t, v, {row, rows, t.index(0), k});
-  return t.loop(t.index(0), t.index(rows), kStep, t.empty({rows, k}),
-                [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-                  Value some = e.tile(t, v, {t.add(row, i), kStep, t.index(0), k});
-                  return {t.store(some, carried[0], {i, t.index(0)}, {kStep, k})};
-                })[0];
+/// Scratch for the input of a product, rows x k. Rows of which the same k are read together must not lie a power of two apart: they would
+/// share a set of the first-level cache.
+static Value makeInput(TileBuilder &t, int64_t rows, int64_t k, function_ref<Value(TileBuilder &, Value row, int64_t rows)> make) {
+  constexpr int64_t kPadding = 16; // a cache line
+  if (rows <= kFewRows)
+    return make(t, t.index(0), rows);
+  // A few rows at a time: what lies between the steps of a prologue stays in the first-level cache.
+  Value made = t.loop(t.index(0), t.index(rows), kFewRows, t.empty({rows, k + kPadding}),
+                      [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                        Value some = t.map({make(t, i, kFewRows)}, [](TileBuilder &, ValueRange v) { return v[0]; });
+                        return {t.store(some, carried[0], {i, t.index(0)}, {kFewRows, k})};
+                      })[0];
+  return t.load(made, {t.index(0), t.index(0)}, {rows, k}, {rows, k});
+}
+
+/// Columns of a tile: as many panels as the target wants, fewer where the product has fewer or they would not come out even and
+/// most of a narrower tile is used.
+static int64_t panelsPerTile(int64_t panels, int64_t wanted) {
+  for (int64_t per = wanted; per > 1; --per)
+    if (panels % per == 0 && per * 2 > wanted)
+      return per;
+  return std::min(panels, wanted);
+}
+
+/// Columns from `first` panel on of `out`, `per` panels or what is left of n, for rows `row ..`, into `into` whose first column that is.
+static Value storeColumns(TileEmitter &e, TileBuilder &t, Value out, Value row, int64_t rows, Value into, Value first, int64_t per,
+                          int64_t n) {
+  Value zero = t.index(0);
+  auto emit = [&](TileBuilder &t, int64_t columns) -> SmallVector<Value> {
+    Value tile = e.tile(t, out, {row, rows, t.mul(first, 32), columns});
+    return {t.store(tile, into, {zero, zero}, {rows, columns})};
+  };
+  int64_t whole = per * 32;
+  if (n % whole == 0)
+    return emit(t, whole)[0];
+  if (n < whole)
+    return emit(t, n)[0];
+  return t.select(
+      t.less(first, t.index(n / whole * per)), [&](TileBuilder &t) { return emit(t, whole); },
+      [&](TileBuilder &t) { return emit(t, n % whole); })[0];
+}
+
+/// What targets with many threads want: rows are shared out among workgroups as well.
+///
+///        columns: `per` panels a workgroup
+///  rows  ┌─────┬─────┬─────┐
+///  M     │ 0,0 │ 1,0 │     │   a tile: input [M, K] times panels [per, K, 32], then the epilogue on [M, 32 per];
+///  M     │ 0,1 │ 1,1 │     │   neighbouring workgroups take rows below each other, so that they read the same weights
+///  rest  │     │     │     │   the last rows: as many as there are
+///        └─────┴─────┴─────┘
+static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
+  Value out = yielded(e.dispatch, 0);
+  int64_t n = llm::columns(out), k = llm::columns(op.getX()), panels = llvm::divideCeil(n, 32);
+  int64_t rows = e.isStep ? t.tiles.stepRows : t.tiles.promptRows;
+  int64_t per = panelsPerTile(panels, e.isStep ? t.tiles.stepPanels : t.tiles.promptPanels);
+  Value tokens = t.dim(e.destinations[0], 0);
+  forAll(e, t, {t.index(llvm::divideCeil(panels, per)), t.ceilDiv(tokens, rows)},
+         [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           Value row = outer.mul(at[1], rows), first = outer.mul(at[0], per), base = outer.mul(first, 32);
+           Value valid = outer.min(outer.sub(tokens, row), outer.index(rows));
+           Value width = n % (32 * per) ? outer.min(outer.sub(outer.index(n), base), outer.index(32 * per))
+                                        : outer.index(32 * per);
+           TileBuilder t = outer.withRows(valid);
+           Value share = t.load(destinations[0], {row, base}, {-1, -1}, {-1, -1}, {valid, width});
+           if (!isa<BlockArgument>(op.getX()))
+             e.bind(op.getX(), t.productOperand(e.tile(t, op.getX(), {row, -1, t.index(0), k}), e.weightType(op)));
+           Value done = storeColumns(e, t, out, row, -1, share, first, per, n);
+           e.unbind(op.getX());
+           return {{done, 0, {row, base}, {-1, -1}, {valid, width}}};
+         });
 }
 
 /// Columns `p * 32 ..` of `out` for rows `row ..`, into `into` whose first column is `base`. Of a block's
@@ -116,12 +174,14 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //   8    │    │    │    │   fewer are left: blocks of 8
   //   1    │    │    │    │   and one by one, summed in the same order
   //        └────┴────┴────┘
+  if (t.tiles.areShared())
+    return emitTiledLinear(e, t, op);
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX());
   int64_t panels = llvm::divideCeil(n, 32);
   Value tokens = t.dim(e.destinations[0], 0);
   bool isInputMade = !isa<BlockArgument>(op.getX());
-  int64_t blockRows = rowsPerBlock(k);
+  int64_t blockRows = rowsPerBlock(t, k);
   PanelGroups groups = panelGroups(t, panels, k, tokens, blockRows);
   forAll(e, t, {groups.count},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
@@ -133,8 +193,10 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
            auto done = byRowBlocks(
                t, tokens, blockRows, share,
                [&](TileBuilder &t, const RowBlock &block, ValueRange carried) -> SmallVector<Value> {
-                 if (isInputMade)
-                   e.bind(op.getX(), makeRows(e, t, op.getX(), block.row, block.rows));
+                 if (isInputMade || block.rows > kFewRows)
+                   e.bind(op.getX(), makeInput(t, block.rows, k, [&](TileBuilder &t, Value i, int64_t rows) {
+                            return e.tile(t, op.getX(), {t.add(block.row, i), rows, t.index(0), k});
+                          }));
                  auto result =
                      t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {
@@ -147,13 +209,56 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
          });
 }
 
+void emitGatherRows(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
+  Value order = e.argument(op.getOrder());
+  int64_t k = llm::columns(op.getX()), gather = op.getGather();
+  forAll(e, t, {t.dim(e.destinations[0], 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    Value source = t.floorDiv(t.toIndex(t.extract(order, at[0])), gather);
+    Value row = e.tile(t, op.getX(), {source, 1, t.index(0), k});
+    return {{t.map({row}, [](TileBuilder &, ValueRange v) { return v[0]; }), 0, {at[0], t.index(0)}, {1, k}}};
+  });
+}
+
+/// As emitTiledLinear, for the rows of one group: how many that are only the kernel knows, so a workgroup takes them all, M at a time.
+/// Its rows lie side by side: those that were gathered, by a kernel before.
+static void emitTiledExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
+  Value out = yielded(e.dispatch, 0), groups = e.argument(op.getGroups());
+  int64_t n = llm::columns(out), k = llm::columns(op.getX()), panels = llvm::divideCeil(n, 32);
+  int64_t rows = t.tiles.promptRows, per = panelsPerTile(panels, t.tiles.promptPanels);
+  Value active = t.min(t.index(TileBuilder::shapeOf(groups)[0]), t.dim(e.destinations[0], 0));
+  forAll(e, t, {active, t.index(llvm::divideCeil(panels, per))},
+         [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           auto field = [&](int64_t i) { return t.toIndex(t.extract(groups, {at[0], t.index(i)})); };
+           Value begin = field(1), count = t.sub(field(2), begin), first = t.mul(at[1], per), base = t.mul(first, 32);
+           e.expert = field(0);
+           Value width = n % (32 * per) ? t.min(t.sub(t.index(n), base), t.index(32 * per)) : t.index(32 * per);
+           Value share = t.load(destinations[0], {begin, base}, {-1, -1}, {-1, -1}, {count, width});
+           Value zero = t.index(0);
+           auto done = t.loop(
+               zero, count, rows, share, [&](TileBuilder &outer, Value local, ValueRange carried) -> SmallVector<Value> {
+                 Value valid = outer.min(outer.sub(count, local), outer.index(rows)), row = outer.add(begin, local);
+                 TileBuilder t = outer.withRows(valid);
+                 Value into = t.load(carried[0], {local, zero}, {-1, -1}, {-1, -1}, {valid, width});
+                 if (e.gathered)
+                   e.bind(op.getX(), t.load(e.gathered, {row, zero}, {-1, k}, {-1, k}));
+                 Value made = storeColumns(e, t, out, row, -1, into, first, per, n);
+                 e.unbind(op.getX());
+                 return {t.store(made, carried[0], {local, zero}, {-1, -1}, {valid, width})};
+               });
+           e.expert = Value();
+           return {{done[0], 0, {begin, base}, {-1, -1}, {count, width}}};
+         });
+}
+
 void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
+  if (t.tiles.areShared() && !e.isStep && (e.gathered || !op.getGather()))
+    return emitTiledExpertLinear(e, t, op);
   // As emitLinear, for the rows of one group of (token, choice) pairs; gathered rows are put side by side
   // first.
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX()), gather = op.getGather();
-  bool isInputMade = !isa<BlockArgument>(op.getX());
   int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k, 256 * 1024);
+  constexpr int64_t kExpertRows = 32; // an expert of many sees a small part of a prompt
   Value groups = e.argument(op.getGroups()), order = e.argument(op.getOrder());
   int64_t experts = TileBuilder::shapeOf(groups)[0];
   // With few rows most experts have none: at most one group per row is not empty.
@@ -171,24 +276,21 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
            Value count = t.sub(end, begin);
            Value share = t.load(destinations[0], {begin, base}, {-1, -1}, {-1, -1}, {count, width});
            auto done = byRowBlocks(
-               t, count, rowsPerBlock(k), share,
+               t, count, std::min(rowsPerBlock(t, k), kExpertRows), share,
                [&](TileBuilder &t, const RowBlock &block, ValueRange carried) -> SmallVector<Value> {
                  Value row = t.add(begin, block.row);
-                 int64_t rows = block.rows;
-                 Value input;
-                 if (gather) {
-                   input = t.loop(t.index(0), t.index(rows), 1, t.empty({rows, k}),
-                                  [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-                                    Value source =
-                                        t.floorDiv(t.toIndex(t.extract(order, t.add(row, i))), gather);
-                                    Value tile = e.tile(t, op.getX(), {source, 1, t.index(0), k});
-                                    return {t.store(tile, carried[0], {i, t.index(0)}, {1, k})};
-                                  })[0];
-                 } else {
-                   input = isInputMade ? makeRows(e, t, op.getX(), row, rows)
-                                       : e.tile(t, op.getX(), {row, rows, t.index(0), k});
-                 }
-                 e.bind(op.getX(), input);
+                 auto make = [&](TileBuilder &t, Value i, int64_t rows) -> Value {
+                   Value first = t.add(row, i);
+                   if (!gather)
+                     return e.tile(t, op.getX(), {first, rows, t.index(0), k});
+                   return t.loop(t.index(0), t.index(rows), 1, t.empty({rows, k}),
+                                 [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                                   Value source = t.floorDiv(t.toIndex(t.extract(order, t.add(first, i))), gather);
+                                   Value tile = e.tile(t, op.getX(), {source, 1, t.index(0), k});
+                                   return {t.store(tile, carried[0], {i, t.index(0)}, {1, k})};
+                                 })[0];
+                 };
+                 e.bind(op.getX(), makeInput(t, block.rows, k, make));
                  auto result =
                      t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {

@@ -3,32 +3,21 @@
 // Sampling needs no sort. Thresholds are found by bisection over the order of float bits: 32 passes over the
 // row tell the k-th largest logit exactly, 32 more the smallest logit of the top-p set; then one pass finds
 // the token at which the running mass crosses u times the total.
-#include "passes/chunk/TileEmitter.h"
+#include "passes/chunk/LogitRow.h"
 
 using namespace mlir;
 namespace llmc {
-namespace {
 
-/// Double-precision words, for angles and masses.
-struct F64 {
-  TileBuilder &t;
-  Value c(double v) { return arith::ConstantOp::create(t.b, t.loc, t.b.getF64FloatAttr(v)); }
-  Value mul(Value x, Value y) { return arith::MulFOp::create(t.b, t.loc, x, y); }
-  Value add(Value x, Value y) { return arith::AddFOp::create(t.b, t.loc, x, y); }
-  Value sub(Value x, Value y) { return arith::SubFOp::create(t.b, t.loc, x, y); }
-  Value of(Value f32) { return arith::ExtFOp::create(t.b, t.loc, t.b.getF64Type(), f32); }
-  /// c0 + x (c1 + x (c2 + ..))
-  Value polynomial(Value x, ArrayRef<double> coefficients) {
-    Value sum = c(coefficients.back());
-    for (double k : llvm::reverse(coefficients.drop_back()))
-      sum = add(mul(sum, x), c(k));
-    return sum;
-  }
-};
+Value F64::polynomial(Value x, ArrayRef<double> coefficients) {
+  Value sum = c(coefficients.back());
+  for (double k : llvm::reverse(coefficients.drop_back()))
+    sum = add(mul(sum, x), c(k));
+  return sum;
+}
 
 /// cos(angle + shift * pi/2) in double: reduction by multiples of pi/2 in two parts, Taylor polynomials on
 /// [-pi/4, pi/4] (error below 1e-13).
-Value cosine(TileBuilder &t, Value angle, int64_t shift) {
+static Value cosine(TileBuilder &t, Value angle, int64_t shift) {
   F64 d{t};
   Value turns = math::FloorOp::create(t.b, t.loc, d.add(d.mul(angle, d.c(2 / M_PI)), d.c(0.5)));
   Value r =
@@ -51,9 +40,7 @@ Value cosine(TileBuilder &t, Value angle, int64_t shift) {
   return select(is(0), cos, select(is(1), neg(sin), select(is(2), neg(cos), sin)));
 }
 
-/// Philox4x32-10, first word, as i64 holding 32 bits. Counter (position low, high, 0, 0), key (seed low,
-/// high).
-Value philox(TileBuilder &t, Value seed, Value position) {
+Value philox(TileBuilder &t, Value seed, Value position, Value step, Value index) {
   auto c = [&](uint64_t v) -> Value {
     return arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr((int64_t)v));
   };
@@ -61,7 +48,8 @@ Value philox(TileBuilder &t, Value seed, Value position) {
   auto bxor = [&](Value x, Value y) -> Value { return arith::XOrIOp::create(t.b, t.loc, x, y); };
   auto low = [&](Value x) -> Value { return arith::AndIOp::create(t.b, t.loc, x, c(0xffffffff)); };
   auto high = [&](Value x) -> Value { return arith::ShRUIOp::create(t.b, t.loc, x, c(32)); };
-  Value x0 = low(position), x1 = high(position), x2 = c(0), x3 = c(0), k0 = low(seed), k1 = high(seed);
+  Value x0 = low(position), x1 = high(position), x2 = step ? low(step) : c(0), x3 = index ? low(index) : c(0),
+        k0 = low(seed), k1 = high(seed);
   for (int round = 0; round < 10; ++round) {
     Value p0 = mul(c(0xD2511F53), x0), p1 = mul(c(0xCD9E8D57), x2);
     Value y0 = bxor(bxor(high(p1), x1), k0), y2 = bxor(bxor(high(p0), x3), k1);
@@ -75,32 +63,29 @@ Value philox(TileBuilder &t, Value seed, Value position) {
   return x0;
 }
 
-/// One row of logits, walked in blocks.
-struct Row {
-  TileEmitter &e;
-  llm::SampleOp op;
-  Value row;
-  int64_t vocab;
-  static constexpr int64_t kBlock = 1024;
+Value LogitRow::block(TileBuilder &t, Value start, int64_t size) const {
+  Value tile = e.tile(t, logits, {row, 1, start, size});
+  if (!without)
+    return tile;
+  Value column = arith::SubIOp::create(t.b, t.loc, without, arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), start));
+  return t.mapWithColumn({1, size}, {tile, column}, {{0, 1}, {}}, [](TileBuilder &t, ValueRange v, Value, Value at) -> Value {
+    Value here = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq,
+                                       arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), at), v[1]);
+    return choose(t, here, t.f32(-INFINITY), v[0]);
+  });
+}
 
-  using Body = function_ref<SmallVector<Value>(TileBuilder &, Value tile, Value start, int64_t size,
-                                               ValueRange carried)>;
-  SmallVector<Value> walk(TileBuilder &t, ValueRange init, Body body) {
-    auto at = [&](TileBuilder &t, Value start, int64_t size) {
-      return e.tile(t, op.getLogits(), {row, 1, start, size});
-    };
-    int64_t whole = vocab / kBlock * kBlock;
-    SmallVector<Value> carried(init);
-    if (whole)
-      carried = t.loop(t.index(0), t.index(whole), kBlock, carried,
-                       [&](TileBuilder &t, Value start, ValueRange carried) {
-                         return body(t, at(t, start, kBlock), start, kBlock, carried);
-                       });
-    if (whole < vocab)
-      carried = body(t, at(t, t.index(whole), vocab - whole), t.index(whole), vocab - whole, carried);
-    return carried;
-  }
-};
+SmallVector<Value> LogitRow::walk(TileBuilder &t, ValueRange init, Body body) const {
+  int64_t whole = vocab / kBlock * kBlock;
+  SmallVector<Value> carried(init);
+  if (whole)
+    carried = t.loop(t.index(0), t.index(whole), kBlock, carried, [&](TileBuilder &t, Value start, ValueRange carried) {
+      return body(t, block(t, start, kBlock), start, kBlock, carried);
+    });
+  if (whole < vocab)
+    carried = body(t, block(t, t.index(whole), vocab - whole), t.index(whole), vocab - whole, carried);
+  return carried;
+}
 
 Value compare(TileBuilder &t, arith::CmpFPredicate predicate, Value x, Value y) {
   return arith::CmpFOp::create(t.b, t.loc, predicate, x, y);
@@ -109,8 +94,7 @@ Value choose(TileBuilder &t, Value c, Value x, Value y) {
   return arith::SelectOp::create(t.b, t.loc, c, x, y);
 }
 
-/// Sum over the row of `weight(x)`, in double over blocks summed in float.
-Value mass(TileBuilder &t, Row &row, ArrayRef<Value> scalars, TileBuilder::Body weight) {
+Value mass(TileBuilder &t, const LogitRow &row, ArrayRef<Value> scalars, TileBuilder::Body weight) {
   F64 d{t};
   return row.walk(
       t, d.c(0),
@@ -129,7 +113,7 @@ Value mass(TileBuilder &t, Row &row, ArrayRef<Value> scalars, TileBuilder::Body 
 }
 
 /// The float whose place in the order of floats is the i64 `key`.
-Value floatOfKey(TileBuilder &t, Value key) {
+static Value floatOfKey(TileBuilder &t, Value key) {
   Value k = arith::TruncIOp::create(t.b, t.loc, t.b.getI32Type(), key);
   Value sign = arith::ShRSIOp::create(t.b, t.loc, k, t.i32(31));
   Value bits =
@@ -138,7 +122,7 @@ Value floatOfKey(TileBuilder &t, Value key) {
 }
 
 /// The largest float x with `enough(x)`; `enough` holds for very small x and stays false once false.
-Value bisect(TileBuilder &t, function_ref<Value(TileBuilder &, Value)> enough) {
+static Value bisect(TileBuilder &t, function_ref<Value(TileBuilder &, Value)> enough) {
   auto c = [](TileBuilder &t, int64_t v) -> Value {
     return arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(v));
   };
@@ -154,7 +138,68 @@ Value bisect(TileBuilder &t, function_ref<Value(TileBuilder &, Value)> enough) {
   return floatOfKey(t, ends[0]);
 }
 
-} // namespace
+Value countBad(TileBuilder &t, Value tile) {
+  Value bad = t.map({tile}, [](TileBuilder &t, ValueRange v) {
+    return choose(t, compare(t, arith::CmpFPredicate::OLT, v[0], t.f32(INFINITY)), t.f32(0), t.f32(1));
+  });
+  return t.extract(t.reduce(bad, t.full({1}, 0)), t.index(0));
+}
+
+Largest larger(TileBuilder &t, Value tile, Value start, int64_t size, Largest soFar) {
+  Value best = t.extract(t.reduce(tile, t.full({1}, -INFINITY), true), t.index(0));
+  auto found = t.select(
+      compare(t, arith::CmpFPredicate::OGT, best, soFar.value),
+      [&](TileBuilder &t) -> SmallVector<Value> {
+        Value first = t.loop(t.index(0), t.index(size), 1, t.index(size),
+                             [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
+                               Value same =
+                                   compare(t, arith::CmpFPredicate::OEQ, t.extract(tile, {t.index(0), i}), best);
+                               return {choose(t, same, t.min(i, c[0]), c[0])};
+                             })[0];
+        return {best, t.add(start, first)};
+      },
+      [&](TileBuilder &) -> SmallVector<Value> { return {soFar.value, soFar.index}; });
+  return {found[0], found[1]};
+}
+
+Value keptWeight(TileBuilder &t, ValueRange v) {
+  Value w = t.exp(t.mulf(t.subf(v[0], v[2]), v[3]));
+  return choose(t, compare(t, arith::CmpFPredicate::OGE, v[0], v[1]), w, t.f32(0));
+}
+
+Value keptBound(TileBuilder &t, const LogitRow &row, Value maximum, Value inverse, Value topK, Value topP) {
+  Value nothing = t.f32(-INFINITY);
+  Value isLimited =
+      arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, topK,
+                            arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(0)));
+  // The k-th largest logit.
+  Value kth = t.select(
+      isLimited,
+      [&](TileBuilder &t) -> SmallVector<Value> {
+        Value k = arith::SIToFPOp::create(t.b, t.loc, t.b.getF64Type(), topK);
+        return {bisect(t, [&](TileBuilder &t, Value bound) {
+          Value count = mass(t, row, {bound}, [](TileBuilder &t, ValueRange v) {
+            return choose(t, compare(t, arith::CmpFPredicate::OGE, v[0], v[1]), t.f32(1), t.f32(0));
+          });
+          return compare(t, arith::CmpFPredicate::OGE, count, k);
+        })};
+      },
+      [&](TileBuilder &) -> SmallVector<Value> { return {nothing}; })[0];
+  Value total = mass(t, row, {kth, maximum, inverse}, keptWeight);
+  return t.select(
+      compare(t, arith::CmpFPredicate::OLT, topP, t.f32(1)),
+      [&](TileBuilder &t) -> SmallVector<Value> {
+        F64 d{t};
+        Value wanted = d.mul(d.of(topP), total);
+        Value found = bisect(t, [&](TileBuilder &t, Value bound) {
+          Value m = mass(t, row, {t.maxf(bound, kth), maximum, inverse}, keptWeight);
+          return compare(t, arith::CmpFPredicate::OGE, m, wanted);
+        });
+        // top_p = 0 keeps the most probable token
+        return {arith::MinimumFOp::create(t.b, t.loc, t.maxf(found, kth), maximum)};
+      },
+      [&](TileBuilder &) -> SmallVector<Value> { return {kth}; })[0];
+}
 
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op) {
   int64_t half = op.getFrequencies().size();
@@ -179,10 +224,11 @@ void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op) {
 
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
   int64_t vocab = llm::columns(op.getLogits());
-  Value sampling = e.argument(op.getSampling()), draws = e.argument(op.getDraws());
-  forAll(e, t, {t.dim(sampling, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
-    Row row{e, op, at[0], vocab};
-    auto option = [&](int64_t i) { return t.extract(sampling, {at[0], t.index(i)}); };
+  Value draws = e.argument(op.getDraws());
+  forAll(e, t, {t.dim(draws, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    LogitRow row{e, op.getLogits(), at[0], vocab};
+    Value sampling = e.tile(t, op.getSampling(), {at[0], 1, t.index(0), 4}); // may be computed on the way
+    auto option = [&](int64_t i) { return t.extract(sampling, {t.index(0), t.index(i)}); };
     auto draw = [&](int64_t i) { return t.extract(draws, {at[0], t.index(i)}); };
     Value temperature = option(0), topP = option(1), minP = option(2);
     Value seed = draw(0), topK = draw(1), position = draw(2);
@@ -191,25 +237,8 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
     auto top = row.walk(
         t, {t.f32(-INFINITY), t.index(0), t.f32(0)},
         [&](TileBuilder &t, Value tile, Value start, int64_t size, ValueRange carried) -> SmallVector<Value> {
-          Value bad = t.map({tile}, [](TileBuilder &t, ValueRange v) {
-            return choose(t, compare(t, arith::CmpFPredicate::OLT, v[0], t.f32(INFINITY)), t.f32(0),
-                          t.f32(1));
-          });
-          Value badCount = t.extract(t.reduce(bad, t.full({1}, 0)), t.index(0));
-          Value best = t.extract(t.reduce(tile, t.full({1}, -INFINITY), true), t.index(0));
-          auto found = t.select(
-              compare(t, arith::CmpFPredicate::OGT, best, carried[0]),
-              [&](TileBuilder &t) -> SmallVector<Value> {
-                Value first = t.loop(t.index(0), t.index(size), 1, t.index(size),
-                                     [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
-                                       Value same = compare(t, arith::CmpFPredicate::OEQ,
-                                                            t.extract(tile, {t.index(0), i}), best);
-                                       return {choose(t, same, t.min(i, c[0]), c[0])};
-                                     })[0];
-                return {best, t.add(start, first)};
-              },
-              [&](TileBuilder &) -> SmallVector<Value> { return {carried[0], carried[1]}; });
-          return {found[0], found[1], t.addf(carried[2], badCount)};
+          Largest found = larger(t, tile, start, size, {carried[0], carried[1]});
+          return {found.value, found.index, t.addf(carried[2], countBad(t, tile))};
         });
     Value maximum = top[0];
     // A row with a NaN or +inf, or of nothing but -inf, has no token.
@@ -222,46 +251,10 @@ void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op) {
         [&](TileBuilder &t) -> SmallVector<Value> {
           F64 d{t};
           Value inverse = t.divf(t.f32(1), temperature);
-          Value nothing = t.f32(-INFINITY);
-          auto zero64 = [](TileBuilder &t, Value v) -> Value {
-            return arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, v,
-                                         arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(0)));
-          };
-          // The k-th largest logit.
-          Value kth = t.select(
-              zero64(t, topK),
-              [&](TileBuilder &t) -> SmallVector<Value> {
-                Value k = arith::SIToFPOp::create(t.b, t.loc, t.b.getF64Type(), topK);
-                return {bisect(t, [&](TileBuilder &t, Value bound) {
-                  Value count = mass(t, row, {bound}, [](TileBuilder &t, ValueRange v) {
-                    return choose(t, compare(t, arith::CmpFPredicate::OGE, v[0], v[1]), t.f32(1), t.f32(0));
-                  });
-                  return compare(t, arith::CmpFPredicate::OGE, count, k);
-                })};
-              },
-              [&](TileBuilder &) -> SmallVector<Value> { return {nothing}; })[0];
-          // e^((x - max) / temperature) of what is at least v[1]
-          auto weight = [](TileBuilder &t, ValueRange v) {
-            Value w = t.exp(t.mulf(t.subf(v[0], v[2]), v[3]));
-            return choose(t, compare(t, arith::CmpFPredicate::OGE, v[0], v[1]), w, t.f32(0));
-          };
-          Value total = mass(t, row, {kth, maximum, inverse}, weight);
-          Value bound = t.select(
-              compare(t, arith::CmpFPredicate::OLT, topP, t.f32(1)),
-              [&](TileBuilder &t) -> SmallVector<Value> {
-                F64 d{t};
-                Value wanted = d.mul(d.of(topP), total);
-                Value found = bisect(t, [&](TileBuilder &t, Value bound) {
-                  Value m = mass(t, row, {t.maxf(bound, kth), maximum, inverse}, weight);
-                  return compare(t, arith::CmpFPredicate::OGE, m, wanted);
-                });
-                // top_p = 0 keeps the most probable token
-                return {arith::MinimumFOp::create(t.b, t.loc, t.maxf(found, kth), maximum)};
-              },
-              [&](TileBuilder &) -> SmallVector<Value> { return {kth}; })[0];
+          Value bound = keptBound(t, row, maximum, inverse, topK, topP);
           // The final weights: at least the bound, and min_p of the largest (whose weight is 1).
           auto kept = [&](TileBuilder &t, ValueRange v) {
-            Value w = weight(t, v);
+            Value w = keptWeight(t, v);
             return choose(t, compare(t, arith::CmpFPredicate::OGE, w, v[4]), w, t.f32(0));
           };
           SmallVector<Value> scalars{bound, maximum, inverse, minP};

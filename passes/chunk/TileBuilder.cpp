@@ -66,7 +66,11 @@ Value TileBuilder::dim(Value tensor, int64_t i) {
 }
 
 Value TileBuilder::empty(ArrayRef<int64_t> shape, Type element) {
-  return tensor::EmptyOp::create(b, loc, shape, element ? element : b.getF32Type());
+  SmallVector<int64_t> sizes;
+  for (int64_t size : shape)
+    sizes.push_back(size < 0 ? ShapedType::kDynamic : size);
+  return tensor::EmptyOp::create(b, loc, sizes, element ? element : b.getF32Type(),
+                                 ShapedType::isDynamicShape(sizes) ? ValueRange(rowCount) : ValueRange());
 }
 
 Value TileBuilder::full(ArrayRef<int64_t> shape, double value) {
@@ -88,6 +92,8 @@ SmallVector<OpFoldResult> TileBuilder::mixed(ArrayRef<int64_t> sizes, ValueRange
   for (int64_t size : sizes)
     if (size >= 0)
       result.push_back(b.getIndexAttr(size));
+    else if (dynamic.empty())
+      result.push_back(rowCount);
     else {
       result.push_back(dynamic.front());
       dynamic = dynamic.drop_front();
@@ -112,6 +118,7 @@ Value TileBuilder::load(Value tensor, ArrayRef<Value> offsets, ArrayRef<int64_t>
 Value TileBuilder::store(Value tile, Value tensor, ArrayRef<Value> offsets, ArrayRef<int64_t> sizes,
                          ValueRange dynamic) {
   SmallVector<OpFoldResult> ones(offsets.size(), b.getIndexAttr(1));
+  tile = cast(tile, elementOf(tensor));
   return tensor::InsertSliceOp::create(b, loc, tile, tensor, mixed(offsets), mixed(sizes, dynamic), ones);
 }
 
@@ -119,7 +126,15 @@ Value TileBuilder::extract(Value tensor, ValueRange indices) {
   return tensor::ExtractOp::create(b, loc, tensor, indices);
 }
 Value TileBuilder::insert(Value scalar, Value tensor, ValueRange indices) {
+  if (scalar.getType() != elementOf(tensor))
+    scalar = toF32(scalar);
   return tensor::InsertOp::create(b, loc, scalar, tensor, indices);
+}
+
+Value TileBuilder::cast(Value tile, Type element) {
+  if (elementOf(tile) == element)
+    return tile;
+  return map(shapeOf(tile), {tile}, {}, [](TileBuilder &, ValueRange v) { return v[0]; }, empty(shapeOf(tile), element));
 }
 
 /// The affine map that picks `dims` out of `rank` dimensions.
@@ -143,16 +158,20 @@ Value TileBuilder::map(ArrayRef<int64_t> shape, ValueRange inputs, ArrayRef<Smal
   maps.push_back(identity);
   Value out = into ? into : empty(shape);
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-  auto op = linalg::GenericOp::create(b, loc, TypeRange{out.getType()}, inputs, ValueRange{out}, maps,
-                                      iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
-                                        TileBuilder t(nested, l);
-                                        SmallVector<Value> values;
-                                        for (Value v : args.drop_back())
-                                          values.push_back(t.toF32(v));
-                                        if (into)
-                                          values.push_back(args.back());
-                                        linalg::YieldOp::create(nested, l, body(t, values));
-                                      });
+  auto op = linalg::GenericOp::create(
+      b, loc, TypeRange{out.getType()}, inputs, ValueRange{out}, maps, iterators,
+      [&](OpBuilder &nested, Location l, ValueRange args) {
+        TileBuilder t = inside(nested, l);
+        SmallVector<Value> values;
+        for (Value v : args.drop_back())
+          values.push_back(t.toF32(v));
+        if (into)
+          values.push_back(t.toF32(args.back()));
+        Value y = body(t, values);
+        if (y.getType().isF32() && y.getType() != elementOf(out))
+          y = arith::TruncFOp::create(nested, l, elementOf(out), y);
+        linalg::YieldOp::create(nested, l, y);
+      });
   return op.getResult(0);
 }
 
@@ -173,14 +192,20 @@ Value TileBuilder::mapWithColumn(ArrayRef<int64_t> shape, ValueRange inputs,
 
 Value TileBuilder::contract(Value a, Value w, Value acc, bool aTransposed, bool bTransposed) {
   MLIRContext *context = b.getContext();
+  a = productOperand(a, elementOf(w));
   SmallVector<int64_t> aDims = aTransposed ? SmallVector<int64_t>{2, 0} : SmallVector<int64_t>{0, 2};
   SmallVector<int64_t> bDims = bTransposed ? SmallVector<int64_t>{1, 2} : SmallVector<int64_t>{2, 1};
   SmallVector<AffineMap> maps{pick(context, 3, aDims), pick(context, 3, bDims), pick(context, 3, {0, 1})};
+  if (shapeOf(w).size() == 3) {
+    AffineExpr n = getAffineDimExpr(1, context), k = getAffineDimExpr(2, context);
+    int64_t panel = shapeOf(w)[2];
+    maps[1] = AffineMap::get(3, 0, {n.floorDiv(panel), k, n % panel}, context);
+  }
   SmallVector<utils::IteratorType> iterators{utils::IteratorType::parallel, utils::IteratorType::parallel,
                                              utils::IteratorType::reduction};
   auto op = linalg::GenericOp::create(b, loc, TypeRange{acc.getType()}, ValueRange{a, w}, ValueRange{acc},
-                                      maps, iterators, [](OpBuilder &nested, Location l, ValueRange args) {
-                                        TileBuilder t(nested, l);
+                                      maps, iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
+                                        TileBuilder t = inside(nested, l);
                                         Value product = t.mulf(t.toF32(args[0]), t.toF32(args[1]));
                                         linalg::YieldOp::create(nested, l, t.addf(args[2], product));
                                       });
@@ -198,7 +223,7 @@ Value TileBuilder::reduce(Value tile, Value init, bool maximum) {
   iterators.back() = utils::IteratorType::reduction;
   auto op = linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{tile}, ValueRange{init},
                                       maps, iterators, [&](OpBuilder &nested, Location l, ValueRange args) {
-                                        TileBuilder t(nested, l);
+                                        TileBuilder t = inside(nested, l);
                                         Value v = t.toF32(args[0]);
                                         linalg::YieldOp::create(
                                             nested, l, maximum ? t.maxf(args[1], v) : t.addf(args[1], v));
@@ -214,16 +239,16 @@ Value TileBuilder::transpose(Value tile) {
 SmallVector<Value> TileBuilder::loop(Value from, Value to, int64_t step, ValueRange init, LoopBody body) {
   auto op = scf::ForOp::create(b, loc, from, to, index(step), init,
                                [&](OpBuilder &nested, Location l, Value i, ValueRange carried) {
-                                 TileBuilder t(nested, l);
+                                 TileBuilder t = inside(nested, l);
                                  scf::YieldOp::create(nested, l, body(t, i, carried));
                                });
   return SmallVector<Value>(op.getResults());
 }
 
 SmallVector<Value> TileBuilder::select(Value condition, Branch yes, Branch no) {
-  auto branch = [](Branch body) {
-    return [body](OpBuilder &nested, Location l) {
-      TileBuilder t(nested, l);
+  auto branch = [this](Branch body) {
+    return [this, body](OpBuilder &nested, Location l) {
+      TileBuilder t = inside(nested, l);
       scf::YieldOp::create(nested, l, body(t));
     };
   };

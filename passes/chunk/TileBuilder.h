@@ -1,8 +1,10 @@
 // Words in which tile programs are written: loads and stores of static tiles, elementwise maps, contractions,
 // reductions, loops. Every method emits upstream ops and returns the new value. Tiles are tensors of static
-// shape; coordinates are index values.
+// shape, but for the rows of a tile at the end of a call: a size of -1 stands for "the rows that there are"
+// (withRows), which is a minimum with a constant, so that scratch is bounded.
 #pragma once
 #include "passes/Passes.h"
+#include "passes/chunk/Tiles.h"
 
 namespace llmc {
 
@@ -11,9 +13,23 @@ public:
   using Value = mlir::Value;
   using Body = llvm::function_ref<Value(TileBuilder &, mlir::ValueRange)>;
 
-  TileBuilder(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
+  TileBuilder(mlir::OpBuilder &b, mlir::Location loc, const Tiles &tiles = {}) : b(b), loc(loc), tiles(tiles) {}
   mlir::OpBuilder &b;
   mlir::Location loc;
+  Tiles tiles; ///< what the target wants
+
+  /// The same builder for tiles of `count` rows (an index value).
+  TileBuilder withRows(Value count) const {
+    TileBuilder t = *this;
+    t.rowCount = count;
+    return t;
+  }
+  /// The same builder inside a region.
+  TileBuilder inside(mlir::OpBuilder &nested, mlir::Location l) const {
+    TileBuilder t(nested, l, tiles);
+    t.rowCount = rowCount;
+    return t;
+  }
 
   // Index and scalar arithmetic.
   Value index(int64_t i);
@@ -53,6 +69,7 @@ public:
               mlir::ValueRange dynamic = {});
   Value extract(Value tensor, mlir::ValueRange indices);
   Value insert(Value scalar, Value tensor, mlir::ValueRange indices);
+  Value cast(Value tile, mlir::Type element); ///< the tile with its elements rounded to or widened from a stored type
 
   /// out[d...] = body(inputs...) for every element of `shape`. Each input is a scalar, or a tile whose
   /// dimensions are those of `shape` given by `dims[i]` (empty list of lists: all inputs have the shape
@@ -60,8 +77,13 @@ public:
   Value map(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs,
             llvm::ArrayRef<llvm::SmallVector<int64_t>> dims, Body body, Value into = {});
   Value map(mlir::ValueRange inputs, Body body); ///< all of the first one's shape
-  /// acc[m, n] + sum_k a * b; `a` is [m, k] or [k, m] (aRows), `b` [k, n] or [n, k] (bRows).
+  /// acc[m, n] + sum_k a * b; `a` is [m, k] or [k, m] (aTransposed), `b` [k, n], [n, k] (bTransposed), or panels [p, k, 32] of
+  /// columns n = 32 p + j. Where the target multiplies narrow numbers, a computed tile is rounded to the type of the stored one.
   Value contract(Value a, Value b, Value acc, bool aTransposed = false, bool bTransposed = false);
+  /// A computed tile as `contract` takes it beside a tile of `stored` elements.
+  Value productOperand(Value a, mlir::Type stored) {
+    return tiles.narrowProducts && stored.isBF16() ? cast(a, stored) : a;
+  }
   /// sum or maximum over the last dimension, starting from `init` (a tile of the remaining shape).
   Value reduce(Value tile, Value init, bool maximum = false);
   Value transpose(Value tile); ///< [m, n] to [n, m]
@@ -86,6 +108,7 @@ public:
   }
 
 private:
+  Value rowCount; ///< what -1 stands for
   llvm::SmallVector<mlir::OpFoldResult> mixed(llvm::ArrayRef<Value> values);
   llvm::SmallVector<mlir::OpFoldResult> mixed(llvm::ArrayRef<int64_t> sizes, mlir::ValueRange dynamic);
 };

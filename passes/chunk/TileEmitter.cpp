@@ -12,7 +12,7 @@ Value TileEmitter::fail(TileBuilder &t, Operation *op, const Tile &at, const Twi
   return t.full({at.rows, at.columns}, 0);
 }
 
-SequenceValues TileEmitter::sequence(TileBuilder &t, Value s) {
+SequenceValues TileEmitter::sequence(TileBuilder &t, Value rows, Value s) {
   auto field = [&](int64_t i) { return t.toIndex(t.extract(rows, {s, t.index(i)})); };
   return {field(0), field(1), field(2), field(3)};
 }
@@ -47,6 +47,8 @@ Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
   }
   if (auto map = dyn_cast<llm::MapOp>(op))
     return mapTile(t, map, at);
+  if (auto concat = dyn_cast<llm::ConcatOp>(op))
+    return concatTile(t, concat, at);
   if (auto norm = dyn_cast<llm::RmsNormOp>(op))
     return normTile(t, norm, at);
   if (auto norm = dyn_cast<llm::L2NormOp>(op))
@@ -85,6 +87,20 @@ Value TileEmitter::mapTile(TileBuilder &t, llm::MapOp op, const Tile &at) {
       t.b.clone(inner, mapping);
     return mapping.lookupOrDefault(body.getTerminator()->getOperand(0));
   });
+}
+
+Value TileEmitter::concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at) {
+  int64_t all = llm::columns(op.getResult()), offset = 0;
+  if (at.columns != all)
+    return fail(t, op, at, "a concatenation needs all of its " + Twine(all) + " columns");
+  Value result = t.empty({at.rows, all});
+  for (Value x : op.getInputs()) {
+    int64_t n = llm::columns(x);
+    Value part = tile(t, x, {at.row, at.rows, t.index(0), n});
+    result = t.store(part, result, {t.index(0), t.index(offset)}, {at.rows, n});
+    offset += n;
+  }
+  return result;
 }
 
 /// Sum of squares of each row, [rows].
@@ -135,12 +151,12 @@ Value TileEmitter::l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at) {
 }
 
 Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) {
-  int64_t n = llm::columns(op.getTable()), half = n / 2;
+  int64_t rotated = llm::columns(op.getTable()), half = rotated / 2, n = llm::columns(op.getX()) / op.getHeads();
   if (at.columns != n)
     return at.columns % n ? fail(t, op, at, "a rotation needs whole heads of " + Twine(n) + " columns")
                           : byGroups(t, op.getResult(), at, n);
   Value x = tile(t, op.getX(), at);
-  Value table = tile(t, op.getTable(), {at.row, at.rows, t.index(0), n});
+  Value table = tile(t, op.getTable(), {at.row, at.rows, t.index(0), rotated});
   auto part = [&](Value v, int64_t from) {
     return t.load(v, {t.index(0), t.index(from)}, {at.rows, half}, {at.rows, half});
   };
@@ -152,7 +168,11 @@ Value TileEmitter::rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at) 
     return t.addf(t.mulf(v[1], v[2]), t.mulf(v[0], v[3]));
   });
   Value y = t.store(y1, t.empty({at.rows, n}), {t.index(0), t.index(0)}, {at.rows, half});
-  return t.store(y2, y, {t.index(0), t.index(half)}, {at.rows, half});
+  y = t.store(y2, y, {t.index(0), t.index(half)}, {at.rows, half});
+  if (rotated == n)
+    return y;
+  Value rest = t.load(x, {t.index(0), t.index(rotated)}, {at.rows, n - rotated}, {at.rows, n - rotated});
+  return t.store(rest, y, {t.index(0), t.index(rotated)}, {at.rows, n - rotated});
 }
 
 Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at) {
@@ -217,8 +237,6 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
   });
 }
 
-/// Rows that are in registers at a time.
-static constexpr int64_t kFewRows = 8;
 
 Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel) {
   auto shape = TileBuilder::shapeOf(panels);
@@ -257,6 +275,16 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
   // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
   int64_t k = shape[2], p = shape[3];
+  int64_t wide = llvm::divideCeil(at.columns, p);
+  if (wide > 1 && t.tiles.areShared()) { // one product over several panels
+    Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
+    Value w = t.load(panels, {expert ? expert : t.index(0), t.floorDiv(at.column, p), t.index(0), t.index(0)},
+                     {1, wide, k, p}, {wide, k, p});
+    Value product = t.contract(a, w, t.full({at.rows, wide * p}, 0));
+    return at.columns == wide * p
+               ? product
+               : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
+  }
   if (at.columns >
       p) { // panel by panel; whoever asks for so much binds the input first, so that it is made once
     int64_t whole = at.columns / p * p;
@@ -284,13 +312,15 @@ void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
     upper.push_back(getAsOpFoldResult(v));
   auto op = scf::ForallOp::create(
       t.b, t.loc, upper, e.destinations, std::nullopt, [&](OpBuilder &nested, Location l, ValueRange args) {
-        TileBuilder inner(nested, l);
+        TileBuilder inner = t.inside(nested, l);
         ValueRange at = args.take_front(bounds.size()), destinations = args.drop_front(bounds.size());
         // What is updated in place is read from where it is written.
         for (auto [i, operand] : llvm::enumerate(e.dispatch.getTied()))
           if (operand >= 0)
             e.setArgument(e.dispatch.getBody().getArgument(operand), destinations[i]);
         SmallVector<Piece> pieces = body(inner, at, destinations);
+        for (Piece &piece : pieces)
+          piece.tile = inner.cast(piece.tile, TileBuilder::elementOf(destinations[piece.result]));
         auto end = scf::InParallelOp::create(nested, l);
         nested.setInsertionPointToStart(&end.getRegion().front());
         for (const Piece &piece : pieces) {

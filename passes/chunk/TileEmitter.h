@@ -40,12 +40,19 @@ public:
   /// The second packing of a weight that a kernel reads in two orders.
   mlir::Value transposedArgument(mlir::Value bodyArgument) { return transposed.lookup(bodyArgument); }
   void setTransposedArgument(mlir::Value bodyArgument, mlir::Value v) { transposed[bodyArgument] = v; }
+  /// A table of sequences of the dispatch, for kernels that read several.
+  struct Table {
+    mlir::Value where, rows;
+  };
+  const Table &table(mlir::Value bodyArgument) { return tables[bodyArgument]; }
+  void setTable(mlir::Value bodyArgument, Table table) { tables[bodyArgument] = table; }
   /// From now on `tile` answers requests for all columns of `v`, or for the bound columns, with this tile.
   void bind(mlir::Value v, mlir::Value tile) { bound[v] = tile; }
   void unbind(mlir::Value v) { bound.erase(v); }
 
   /// Loads the row of the sequence table.
-  SequenceValues sequence(TileBuilder &t, mlir::Value s);
+  SequenceValues sequence(TileBuilder &t, mlir::Value s) { return sequence(t, rows, s); }
+  SequenceValues sequence(TileBuilder &t, mlir::Value rows, mlir::Value s);
   /// Rows of the whole call, T as an index value.
   mlir::Value tokens(TileBuilder &t) { return t.dim(where, 0); }
   mlir::Value sequences(TileBuilder &t) { return t.dim(rows, 0); }
@@ -55,10 +62,16 @@ public:
 
   llm::DispatchOp dispatch;
   mlir::func::FuncOp kernel;
-  mlir::Value where, rows;                     ///< the sequence table; null if the dispatch has none
+  mlir::Value where, rows;                     ///< the (last) sequence table; null if the dispatch has none
   llvm::SmallVector<mlir::Value> destinations; ///< one per result
   SequenceValues current = {};                 ///< the workgroup's sequence, for convolutions
   mlir::Value expert;                          ///< the workgroup's expert, for expert linears
+  mlir::Value gathered;                        ///< the rows of an expert linear's input in the order of `order`
+  bool isStep = false;                         ///< every sequence brings one token (the program `advance`)
+  /// Stored type of a linear's weights.
+  template <typename Op> mlir::Type weightType(Op op) {
+    return TileBuilder::elementOf(argument(op.getWeights().front()));
+  }
 
 private:
   mlir::Value normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at);
@@ -67,6 +80,7 @@ private:
   mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
   mlir::Value convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
+  mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
   mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
                          const Tile &at);
   /// a times panel `panel` [k, p] of `panels`, [rows, p].
@@ -75,6 +89,7 @@ private:
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
   llvm::DenseMap<mlir::Value, mlir::Value> arguments, bound, transposed;
+  llvm::DenseMap<mlir::Value, Table> tables;
   bool hasFailed = false;
 };
 
@@ -102,6 +117,9 @@ byRows(TileBuilder &t, mlir::Value count, mlir::ValueRange init,
                                                          mlir::ValueRange carried)>
            body);
 
+/// Rows of a product that are in registers at a time.
+constexpr int64_t kFewRows = 8;
+
 /// Rows `row .. row + rows` of a call. The first `done` of them, if not null, belong to the block before too
 /// and have been stored.
 struct RowBlock {
@@ -123,15 +141,29 @@ void emitEmbed(TileEmitter &e, TileBuilder &t, llm::EmbedOp op);
 void emitRows(TileEmitter &e, TileBuilder &t, mlir::Operation *op);
 void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op);
 void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op);
+/// The rows of `op`'s input in the order of its `order`.
+void emitGatherRows(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op);
 void emitCombineExperts(TileEmitter &e, TileBuilder &t, llm::CombineExpertsOp op);
 void emitRoute(TileEmitter &e, TileBuilder &t, llm::RouteOp op);
 void emitDispatchExperts(TileEmitter &e, TileBuilder &t, llm::DispatchExpertsOp op);
 void emitAppend(TileEmitter &e, TileBuilder &t, llm::AppendOp op);
 void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
+/// A step's attention in two kernels: results and weights of `segments` parts of the context, [T, segments, H (dv + 1)], and their sum.
+mlir::RankedTensorType segmentsType(llm::AttentionOp op, int64_t segments);
+void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
+void emitJoinSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, mlir::Value parts);
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op);
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op);
+void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op);
+void emitReadCanvas(TileEmitter &e, TileBuilder &t, llm::ReadCanvasOp op);
+void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
+void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
+void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
+void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
+void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
+void emitLogitStatistics(TileEmitter &e, TileBuilder &t, llm::LogitStatisticsOp op);
 
 /// The value that the dispatch yields as result `i`.
 inline mlir::Value yielded(llm::DispatchOp dispatch, unsigned i) {

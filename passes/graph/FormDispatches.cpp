@@ -11,18 +11,28 @@ namespace {
 /// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every
 /// dispatch that needs them.
 bool isLocal(Operation *op) {
-  return isa<llm::SliceOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::SliceOp, llm::ConcatOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp,
+             llm::DecayGateOp>(op);
 }
 
 /// Local ops that need whole groups of columns, more than the panel of 32 that a linear's epilogue works on.
 bool needsWholeGroups(Operation *op) {
-  return isa<llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::ConcatOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+}
+
+/// Whether the operand is asked for with all its columns at once, as a concatenation needs it.
+bool isReadWhole(OpOperand &use) {
+  Operation *user = use.getOwner();
+  if (auto sample = dyn_cast<llm::SampleOp>(user))
+    return &use == &sample.getSamplingMutable();
+  return isa<llm::LinearOp, llm::ExpertLinearOp, llm::ConcatOp>(user);
 }
 
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
              llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-             llm::CombineExpertsOp, llm::SampleOp, llm::RotaryTableOp>(op);
+             llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
+         llm::isCanvasOp(op);
 }
 
 /// A router's linear joins the choice of experts if its weights are so few that one core reads them in less
@@ -44,10 +54,24 @@ Value tiedOperand(OpResult result) {
     return result == conv.getUpdated() ? conv.getTail() : Value();
   if (auto delta = dyn_cast<llm::DeltaRuleOp>(op))
     return result == delta.getUpdated() ? delta.getState() : Value();
+  if (auto write = dyn_cast<llm::WriteCanvasOp>(op))
+    return write.getCanvas();
+  if (auto open = dyn_cast<llm::OpenBlockOp>(op))
+    return result == open.getUpdated() ? open.getCanvas() : Value();
+  if (auto unmask = dyn_cast<llm::UnmaskOp>(op))
+    return result == unmask.getUpdated()    ? unmask.getCanvas()
+           : result == unmask.getAdvanced() ? unmask.getProgress()
+                                            : Value();
   return {};
 }
 
+/// A program, or a layer function of one, in which every sequence brings one token.
+bool isStep(func::FuncOp function) {
+  return function.getName() == "advance" || function.getName().ends_with("_step");
+}
+
 struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
+  using FormDispatchesBase::FormDispatchesBase;
   using Group = llvm::SetVector<Operation *>;
   using Ordered = SmallVector<std::pair<Operation *, std::pair<Group, Operation *>>>; // root, (group, last)
   llvm::DenseSet<Operation *> taken; // epilogue ops that belong to a group already
@@ -212,7 +236,13 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     if (getOperation().isExternal() || getOperation()->hasAttr("llm.kernel"))
       return;
     taken.clear();
-    for (Block &block : getOperation().getBody()) {
+    SmallVector<Block *> blocks; // of the function and of the loops and branches in it, not of ops' bodies
+    getOperation()->walk([&](Block *block) {
+      if (isa<func::FuncOp, scf::WhileOp, scf::IfOp>(block->getParentOp()))
+        blocks.push_back(block);
+    });
+    for (Block *each : blocks) {
+      Block &block = *each;
       eraseDead(block);
       // Roots in order; a local op whose result leaves the function through something that is no dispatch, or
       // is read by an epilogue that could not make it in panels, is its own root.
@@ -240,6 +270,11 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
           return !isRoot(u) && !isLocal(u) && !isa<llm::ShortConvOp>(u);
         });
         escapes |= needsWholeGroups(&op) && reaches(&op, panelEpilogues);
+        escapes |= isa<llm::ConcatOp>(op) && !llvm::all_of(op.getUses(), isReadWhole);
+        escapes |= storePrologues && !isStep(getOperation()) && !isa<llm::SliceOp>(op) &&
+                   llvm::any_of(op.getUsers(), [&](Operation *u) {
+                     return isa<llm::LinearOp, llm::ExpertLinearOp>(u) && groups.contains(u);
+                   });
         if (escapes) {
           Group group;
           group.insert(&op);

@@ -14,6 +14,8 @@ template <typename Op> SmallVector<void *> keyOf(Op op) {
   auto weights = op.getWeights();
   key.push_back(const_cast<void *>(
       cast<RankedTensorType>(weights.front().getType()).getElementType().getAsOpaquePointer()));
+  key.push_back(
+      const_cast<void *>(cast<RankedTensorType>(op.getResult().getType()).getElementType().getAsOpaquePointer()));
   for (Value operand : op->getOperands())
     if (!llvm::is_contained(weights, operand))
       key.push_back(operand.getAsOpaquePointer());
@@ -53,7 +55,8 @@ struct FuseLinears : impl::FuseLinearsBase<FuseLinears> {
     }
     // Weights are arguments of the layer's function or come before all uses: they dominate the first op, or
     // the ops stay apart.
-    auto type = RankedTensorType::get({ShapedType::kDynamic, columns}, b.getF32Type());
+    auto type = RankedTensorType::get({ShapedType::kDynamic, columns},
+                                      cast<RankedTensorType>(first.getResult().getType()).getElementType());
     Op joined;
     if constexpr (std::is_same_v<Op, llm::LinearOp>)
       joined = Op::create(b, first.getLoc(), type, first.getX(), weights, b.getI64IntegerAttr(align));

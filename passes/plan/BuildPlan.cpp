@@ -15,6 +15,7 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     SmallVector<StringAttr, 2> buffers;
     llm::WeightOp weight;
     llm::PackOp rows;
+    std::optional<int64_t> span = {}; ///< of which table of sequences it has the rows
   };
   using Places = llvm::DenseMap<Value, Place>;
 
@@ -101,8 +102,27 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     return success();
   }
 
-  LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps,
-                       const llvm::DenseMap<Value, StringAttr> &outputs) {
+  /// Buffers that a launch must write a result to: outputs, and what a loop carries.
+  using Fixed = llvm::DenseMap<Value, StringAttr>;
+
+  /// The table whose rows a launch works on: that of its last sequences, else of its operands' rows.
+  FailureOr<int64_t> spanOf(llm::LaunchOp op, Places &places) {
+    std::optional<int64_t> table, rows;
+    for (Value operand : op.getInputs()) {
+      std::optional<int64_t> span = places[operand].span;
+      if (isa<llm::SequencesType>(operand.getType()))
+        table = span;
+      else if (span && rows && *span != *rows)
+        rows = -1;
+      else if (span)
+        rows = span;
+    }
+    if (!table && rows && *rows < 0)
+      return op.emitOpError("reads rows of two tables of sequences and none of the tables");
+    return table.value_or(rows.value_or(0));
+  }
+
+  LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const Fixed &fixed) {
     auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(op, op.getKernelAttr());
     if (!kernel)
       return op.emitOpError("names a kernel that does not exist: ") << op.getKernel();
@@ -124,12 +144,17 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       for (StringAttr name : place.buffers)
         add(name);
     }
+    FailureOr<int64_t> found = spanOf(op, places);
+    if (failed(found))
+      return failure();
+    int64_t span = *found;
     for (auto [result, tied] : llvm::zip(op.getResults(), op.getTied())) {
       Place place;
+      place.span = span;
       if (tied >= 0) {
         place = places[op.getInputs()[tied]];
-      } else if (auto output = outputs.find(result); output != outputs.end()) {
-        place.buffers = {output->second};
+      } else if (auto buffer = fixed.find(result); buffer != fixed.end()) {
+        place.buffers = {buffer->second};
       } else {
         auto dims = kernel.getArgAttrOfType<ArrayAttr>(buffers.size(), "llm.dims");
         place.buffers = {
@@ -138,12 +163,61 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       add(place.buffers.front());
       places[result] = place;
     }
-    plan::DispatchOp::create(steps, op.getLoc(), op.getKernelAttr(), steps.getArrayAttr(buffers));
+    plan::DispatchOp::create(steps, op.getLoc(), op.getKernelAttr(), steps.getArrayAttr(buffers),
+                             steps.getI64IntegerAttr(span));
     return success();
   }
 
-  LogicalResult follow(Block &block, Places &places, OpBuilder &steps,
-                       const llvm::DenseMap<Value, StringAttr> &outputs) {
+  /// scf.while whose condition is llm.any of what it carries. Everything carried stays in its buffer: a state is updated in place, and
+  /// what a launch of the body makes anew is written over the value of the trip before, which nothing else in the body reads.
+  LogicalResult loop(scf::WhileOp op, Places &places, OpBuilder &steps) {
+    auto condition = op.getConditionOp();
+    auto any = condition.getCondition().getDefiningOp<llm::AnyOp>();
+    Block &before = *op.getBeforeBody(), &after = *op.getAfterBody();
+    auto carriedNumber = [&](Value v) -> std::optional<unsigned> {
+      auto arg = dyn_cast_or_null<BlockArgument>(v);
+      return arg && arg.getOwner() == &before ? std::optional<unsigned>(arg.getArgNumber()) : std::nullopt;
+    };
+    std::optional<unsigned> tested = carriedNumber(any ? Value(any.getMore()) : Value());
+    bool passesOn = llvm::all_of(condition.getArgs(), [&](Value v) { return carriedNumber(v).has_value(); });
+    if (!tested || !passesOn || &before.front() != any || any->getNextNode() != condition)
+      return op.emitOpError("expects as condition llm.any of a carried value, and nothing else before the body");
+    auto atMost = op->getAttrOfType<IntegerAttr>("llm.at_most");
+    if (!atMost)
+      return op.emitOpError("expects llm.at_most, the largest number of trips");
+    // The body's arguments and the results are those carried values that are passed on.
+    SmallVector<bool> isRead(before.getNumArguments());
+    for (auto [i, v] : llvm::enumerate(condition.getArgs())) {
+      unsigned k = *carriedNumber(v);
+      Place begin = places[op.getInits()[k]]; // a copy: the table may move when it grows
+      places[after.getArgument(i)] = begin;
+      places[op.getResult(i)] = begin;
+      isRead[k] = isRead[k] || !after.getArgument(i).use_empty();
+    }
+    Fixed made;
+    Operation *yield = after.getTerminator();
+    for (auto [k, value] : llvm::enumerate(yield->getOperands())) {
+      auto maker = value.getDefiningOp<llm::LaunchOp>();
+      if (!maker || maker.getTied()[cast<OpResult>(value).getResultNumber()] >= 0)
+        continue;
+      if (isRead[k])
+        return op.emitOpError("expects carried value ")
+               << k << ", which is made anew in each trip, to be read by the condition only";
+      made[value] = places[op.getInits()[k]].buffers.front();
+    }
+    auto planned = plan::LoopOp::create(
+        steps, op.getLoc(), FlatSymbolRefAttr::get(places[op.getInits()[*tested]].buffers.front()), atMost);
+    OpBuilder inner(&getContext());
+    inner.setInsertionPointToStart(&planned.getBody().emplaceBlock());
+    if (failed(follow(after, places, inner, made)))
+      return failure();
+    for (auto [k, value] : llvm::enumerate(yield->getOperands()))
+      if (places[value].buffers != places[op.getInits()[k]].buffers)
+        return op.emitOpError("expects carried value ") << k << " to be updated in place";
+    return success();
+  }
+
+  LogicalResult follow(Block &block, Places &places, OpBuilder &steps, const Fixed &fixed) {
     for (Operation &op : block.without_terminator()) {
       if (auto weight = dyn_cast<llm::WeightOp>(op)) {
         places[weight.getResult()].weight = weight;
@@ -159,14 +233,17 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
         Places inner;
         for (auto [arg, operand] : llvm::zip(callee.getArguments(), call.getOperands()))
           inner[arg] = places[operand];
-        if (failed(follow(callee.front(), inner, steps, llvm::DenseMap<Value, StringAttr>())))
+        if (failed(follow(callee.front(), inner, steps, Fixed())))
           return failure();
         active.erase(callee);
         for (auto [result, value] :
              llvm::zip(call.getResults(), callee.front().getTerminator()->getOperands()))
           places[result] = inner[value];
       } else if (auto launchOp = dyn_cast<llm::LaunchOp>(op)) {
-        if (failed(launch(launchOp, places, steps, outputs)))
+        if (failed(launch(launchOp, places, steps, fixed)))
+          return failure();
+      } else if (auto whileOp = dyn_cast<scf::WhileOp>(op)) {
+        if (failed(loop(whileOp, places, steps)))
           return failure();
       } else {
         return op.emitOpError("is not part of a kernel: run form-dispatches and form-kernels first");
@@ -182,7 +259,7 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     if (!function.getBody().hasOneBlock())
       return function.emitOpError("expects a program of one block");
     Places places;
-    SmallVector<Attribute> inputs, outputs;
+    SmallVector<Attribute> inputs, outputs, spans;
     auto ref = [&](StringAttr name) { return FlatSymbolRefAttr::get(name); };
     auto shared = [&](StringRef key, std::string name, StringRef kind, Type type, ArrayAttr dims) {
       StringAttr &entry = declared[key];
@@ -198,8 +275,15 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
             shared(("state " + name.getValue()).str(), name.str(), "state", arg.getType(), dims)};
       } else if (isa<llm::SequencesType>(arg.getType())) {
         auto i32 = IntegerType::get(&getContext(), 32);
+        // The first table is `where` and `rows`, others have their name before that.
+        auto named = function.getArgAttrOfType<StringAttr>(i, "llm.input");
+        std::string prefix = program + "." + (named && named != "sequences" ? named.str() + "_" : "");
+        auto rows = function.getArgAttrOfType<ArrayAttr>(i, "llm.span");
+        places[arg].span = rows ? spans.size() : 0;
+        if (rows)
+          spans.push_back(rows);
         auto table = [&](StringRef name, int64_t width, StringRef symbol) {
-          StringAttr buffer = declare(program + "." + name.str(), "input",
+          StringAttr buffer = declare(prefix + name.str(), "input",
                                       RankedTensorType::get({ShapedType::kDynamic, width}, i32),
                                       top->getStrArrayAttr({symbol}));
           places[arg].buffers.push_back(buffer);
@@ -225,15 +309,17 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
         if (!isNew)
           return function.emitOpError("expects output ")
                  << name << " to be a result of its own of a kernel that the program launches";
-        StringRef rows = program == "advance" ? "S" : "T";
-        outputOf[value] =
-            declare(program + "." + name.str(), "output", value.getType(), top->getStrArrayAttr({rows}));
+        auto dims = function.getResultAttrOfType<ArrayAttr>(i, "llm.dims");
+        if (!dims)
+          dims = top->getStrArrayAttr({program == "advance" ? "S" : "T"});
+        outputOf[value] = declare(program + "." + name.str(), "output", value.getType(), dims);
         outputs.push_back(ref(outputOf[value]));
       }
     OpBuilder b(&getContext());
     b.setInsertionPointToEnd(getOperation().getBody());
     auto op = plan::ProgramOp::create(b, function.getLoc(), program + ".program", b.getArrayAttr(inputs),
-                                      b.getArrayAttr(outputs), IntegerAttr());
+                                      b.getArrayAttr(outputs), IntegerAttr(),
+                                      spans.empty() ? ArrayAttr() : b.getArrayAttr(spans), DenseI64ArrayAttr());
     OpBuilder steps(&getContext());
     steps.setInsertionPointToStart(&op.getBody().emplaceBlock());
     if (failed(follow(function.front(), places, steps, outputOf)))
@@ -253,7 +339,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     top->setInsertionPointToStart(module.getBody());
     // Buffers come in the order of their first use.
     auto anchor = plan::ProgramOp::create(*top, module.getLoc(), "anchor", top->getArrayAttr({}),
-                                          top->getArrayAttr({}), IntegerAttr());
+                                          top->getArrayAttr({}), IntegerAttr(), ArrayAttr(),
+                                          DenseI64ArrayAttr());
     anchor.getBody().emplaceBlock();
     top->setInsertionPoint(anchor);
     SmallVector<func::FuncOp> programs, layers;

@@ -54,24 +54,39 @@ public:
   const std::string &codeLevel() const override { return codeLevel_; }
   int threads() const override { return pool_->threads(); }
 
-  absl::StatusOr<void *> allocate(uint64_t bytes) override {
-    auto pages = Pages::map(bytes);
-    if (!pages)
-      return absl::ResourceExhaustedError("");
-    memory_.push_back(std::move(*pages));
-    return static_cast<void *>(memory_.back().data());
+  absl::StatusOr<std::vector<ExchangeMemory>> allocate(const std::vector<MemoryRequest> &requests) override {
+    std::vector<ExchangeMemory> result;
+    for (const MemoryRequest &request : requests) {
+      auto pages = Pages::map(request.bytes);
+      if (!pages)
+        return absl::ResourceExhaustedError("");
+      memory_.push_back(std::move(*pages));
+      uint8_t *data = memory_.back().data();
+      result.push_back({data, data});
+    }
+    return result;
   }
 
-  absl::StatusOr<void *> hold(const uint8_t *data, uint64_t) override {
+  absl::StatusOr<std::vector<void *>> hold(const std::vector<WeightBytes> &weights) override {
     // Mapped read only, and kernels are verified never to write it.
-    return static_cast<void *>(const_cast<uint8_t *>(data));
+    std::vector<void *> result;
+    for (const WeightBytes &w : weights)
+      result.push_back(const_cast<uint8_t *>(w.data));
+    return result;
   }
 
-  absl::StatusOr<ExchangeMemory> allocateExchange(uint64_t bytes, bool) override {
-    auto memory = allocate(bytes);
-    if (!memory.ok())
-      return memory.status();
-    return ExchangeMemory{static_cast<uint8_t *>(*memory), *memory};
+  absl::Status copy(void *memory, uint64_t from, uint64_t to, uint64_t bytes) override {
+    auto *data = static_cast<uint8_t *>(memory);
+    memcpy(data + to, data + from, bytes);
+    return absl::OkStatus();
+  }
+  absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) override {
+    memcpy(to, static_cast<uint8_t *>(memory) + offset, bytes);
+    return absl::OkStatus();
+  }
+  absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) override {
+    memcpy(static_cast<uint8_t *>(memory) + offset, from, bytes);
+    return absl::OkStatus();
   }
 
   absl::Status clear(void *memory, uint64_t offset, uint64_t bytes) override {
@@ -90,22 +105,9 @@ public:
     return absl::OkStatus();
   }
 
-  absl::Status copy(void *memory, uint64_t from, uint64_t to, uint64_t bytes) override {
-    auto *data = static_cast<uint8_t *>(memory);
-    memcpy(data + to, data + from, bytes);
-    return absl::OkStatus();
-  }
-  absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) override {
-    memcpy(to, static_cast<uint8_t *>(memory) + offset, bytes);
-    return absl::OkStatus();
-  }
-  absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) override {
-    memcpy(static_cast<uint8_t *>(memory) + offset, from, bytes);
-    return absl::OkStatus();
-  }
-
   absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
-                                                         const std::vector<DeviceOutput> &) override {
+                                                         const std::vector<DeviceOutput> &,
+                                                         const std::vector<Dims> &) override {
     auto program = std::make_unique<CpuProgram>();
     size_t pointers = 0;
     for (const DeviceDispatch &dispatch : dispatches)

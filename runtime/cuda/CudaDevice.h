@@ -1,5 +1,5 @@
 // An NVIDIA GPU as a device: kernels from a cubin or PTX, weights copied once, programs as launches in one
-// stream.
+// stream or as recordings of them (CudaProgram.h).
 #pragma once
 #include "runtime/Device.h"
 

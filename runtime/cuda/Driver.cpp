@@ -12,6 +12,12 @@ std::string CudaDriver::name(Result code) const {
   return "CUDA error " + std::to_string(code);
 }
 
+static std::string versionText(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::string CudaDriver::describe() const { return path + " (CUDA " + versionText(version) + ")"; }
+
 absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &given) {
   auto driver = std::make_unique<CudaDriver>();
   driver->path = given.empty() ? "libcuda.so.1" : given;
@@ -44,6 +50,7 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuFuncSetAttribute, "cuFuncSetAttribute");
   find(driver->cuMemAlloc, "cuMemAlloc_v2");
   find(driver->cuMemFree, "cuMemFree_v2");
+  find(driver->cuMemGetInfo, "cuMemGetInfo_v2");
   find(driver->cuMemAllocHost, "cuMemAllocHost_v2");
   find(driver->cuMemFreeHost, "cuMemFreeHost");
   find(driver->cuMemcpyHtoD, "cuMemcpyHtoD_v2");
@@ -55,15 +62,37 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuStreamDestroy, "cuStreamDestroy_v2");
   find(driver->cuStreamSynchronize, "cuStreamSynchronize");
   find(driver->cuLaunchKernel, "cuLaunchKernel");
+  find(driver->cuLaunchKernelEx, "cuLaunchKernelEx");
+  find(driver->cuEventCreate, "cuEventCreate");
+  find(driver->cuEventDestroy, "cuEventDestroy_v2");
+  find(driver->cuEventRecord, "cuEventRecord");
+  find(driver->cuEventSynchronize, "cuEventSynchronize");
+  find(driver->cuEventElapsedTime, "cuEventElapsedTime");
+  find(driver->cuStreamBeginCapture, "cuStreamBeginCapture_v2");
+  find(driver->cuStreamEndCapture, "cuStreamEndCapture");
+  find(driver->cuGraphInstantiate, "cuGraphInstantiateWithFlags");
+  find(driver->cuGraphExecUpdate, "cuGraphExecUpdate_v2");
+  find(driver->cuGraphUpload, "cuGraphUpload");
+  find(driver->cuGraphLaunch, "cuGraphLaunch");
+  find(driver->cuGraphDestroy, "cuGraphDestroy");
+  find(driver->cuGraphExecDestroy, "cuGraphExecDestroy");
   find(driver->cuGetErrorName, "cuGetErrorName");
+  driver->isSimulator = dlsym(library, "llmcSimReport") != nullptr;
+  if (driver->cuDriverGetVersion)
+    driver->cuDriverGetVersion(&driver->version);
+  if (driver->version && driver->version < kNeededCudaVersion)
+    return absl::FailedPreconditionError("the CUDA driver " + driver->describe() + " is too old; install one of CUDA " +
+                                         versionText(kNeededCudaVersion) + " or newer");
   if (missing)
     return absl::FailedPreconditionError("the CUDA driver " + driver->path + " lacks " + missing +
-                                         "; it is no CUDA driver or too old, install a newer one");
+                                         "; it is no CUDA driver or a damaged one, install NVIDIA's");
   if (Result r = driver->cuInit(0))
     return absl::FailedPreconditionError(
         r == kNoDevice
             ? "the CUDA driver " + driver->path + " finds no GPU; compile the model for --target=cpu"
-            : "the CUDA driver " + driver->path + " does not start: " + driver->name(r));
+            : "the CUDA driver " + driver->describe() + " does not start: " + driver->name(r) +
+                  (r == kSystemDriverMismatch ? "; it is not the version that the system runs: restart the machine"
+                                              : ""));
   return driver;
 }
 

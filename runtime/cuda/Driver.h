@@ -7,6 +7,12 @@
 
 namespace llmc::runtime {
 
+/// What the entry points below need: graphs that are changed in place are of CUDA 12.0.
+inline constexpr int kNeededCudaVersion = 12000;
+
+/// From here on launches that overlap can be recorded.
+inline constexpr int kOverlapCudaVersion = 12030;
+
 /// Entry points of a loaded driver; members have cuda.h's names without version suffixes.
 struct CudaDriver {
   cuda::Result (*cuInit)(unsigned);
@@ -25,6 +31,7 @@ struct CudaDriver {
   cuda::Result (*cuFuncSetAttribute)(void *, int, int);
   cuda::Result (*cuMemAlloc)(cuda::DevicePointer *, size_t);
   cuda::Result (*cuMemFree)(cuda::DevicePointer);
+  cuda::Result (*cuMemGetInfo)(size_t *, size_t *);
   cuda::Result (*cuMemAllocHost)(void **, size_t);
   cuda::Result (*cuMemFreeHost)(void *);
   cuda::Result (*cuMemcpyHtoD)(cuda::DevicePointer, const void *, size_t);
@@ -37,13 +44,31 @@ struct CudaDriver {
   cuda::Result (*cuStreamSynchronize)(cuda::Stream);
   cuda::Result (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                                  cuda::Stream, void **, void **);
+  cuda::Result (*cuLaunchKernelEx)(const cuda::LaunchConfig *, void *, void **, void **);
+  cuda::Result (*cuEventCreate)(cuda::Event *, unsigned);
+  cuda::Result (*cuEventDestroy)(cuda::Event);
+  cuda::Result (*cuEventRecord)(cuda::Event, cuda::Stream);
+  cuda::Result (*cuEventSynchronize)(cuda::Event);
+  cuda::Result (*cuEventElapsedTime)(float *, cuda::Event, cuda::Event);
+  cuda::Result (*cuStreamBeginCapture)(cuda::Stream, int);
+  cuda::Result (*cuStreamEndCapture)(cuda::Stream, cuda::Graph *);
+  cuda::Result (*cuGraphInstantiate)(cuda::GraphExec *, cuda::Graph, unsigned long long);
+  cuda::Result (*cuGraphExecUpdate)(cuda::GraphExec, cuda::Graph, cuda::GraphExecUpdateResult *);
+  cuda::Result (*cuGraphUpload)(cuda::GraphExec, cuda::Stream);
+  cuda::Result (*cuGraphLaunch)(cuda::GraphExec, cuda::Stream);
+  cuda::Result (*cuGraphDestroy)(cuda::Graph);
+  cuda::Result (*cuGraphExecDestroy)(cuda::GraphExec);
   cuda::Result (*cuGetErrorName)(cuda::Result, const char **);
 
-  std::string path; ///< as given to load
+  std::string path;         ///< as given to load
+  int version = 0;          ///< 13000 for CUDA 13.0
+  bool isSimulator = false; ///< libllmc-sim.so
 
   /// Loads the library (never unloaded) and initialises it; errors say what to do. An empty path means
   /// libcuda.so.1.
   static absl::StatusOr<std::unique_ptr<CudaDriver>> load(const std::string &path);
+  /// "libcuda.so.1 (CUDA 13.0)".
+  std::string describe() const;
   /// "CUDA_ERROR_OUT_OF_MEMORY", or the number.
   std::string name(cuda::Result code) const;
 };

@@ -11,17 +11,53 @@ using Result = int;
 using DevicePointer = unsigned long long;
 using Context = struct ContextHandle *;
 using Stream = struct StreamHandle *;
+using Event = struct EventHandle *;
+using Graph = struct GraphHandle *;
+using GraphExec = struct GraphExecHandle *;
+using GraphNode = struct GraphNodeHandle *;
 
 // CUresult
 inline constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3,
                         kNoDevice = 100, kInvalidDevice = 101, kInvalidImage = 200, kNoBinaryForGpu = 209,
-                        kInvalidPtx = 218, kUnsupportedPtxVersion = 222, kNotFound = 500,
-                        kIllegalAddress = 700, kLaunchFailed = 719;
+                        kInvalidPtx = 218, kUnsupportedPtxVersion = 222, kInvalidHandle = 400,
+                        kNotFound = 500, kNotReady = 600, kIllegalAddress = 700,
+                        kLaunchOutOfResources = 701, kLaunchFailed = 719, kCooperativeLaunchTooLarge = 720,
+                        kSystemDriverMismatch = 803,
+                        kStreamCaptureUnsupported = 900, kStreamCaptureInvalidated = 901,
+                        kStreamCaptureUnmatched = 903, kGraphExecUpdateFailure = 910;
 // CUdevice_attribute
 inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76,
-                     kMaxSharedBytesOptIn = 97;
+                     kCooperativeLaunch = 95, kMaxSharedBytesOptIn = 97;
 // CUfunction_attribute
 inline constexpr int kMaxDynamicSharedBytes = 8;
+// Flags of cuStreamCreate and cuEventCreate, mode of cuStreamBeginCapture, and what cuStreamIsCapturing gives
+inline constexpr unsigned kStreamNonBlocking = 1, kEventDefault = 0, kEventDisableTiming = 2;
+inline constexpr int kCaptureModeThreadLocal = 1;
+
+/// CUgraphExecUpdateResultInfo
+struct GraphExecUpdateResult {
+  int result;
+  GraphNode errorNode, errorFromNode;
+};
+
+/// CUlaunchAttribute, with the values that are used here.
+struct LaunchAttribute {
+  int id;
+  char pad[4];
+  union {
+    char bytes[64];
+    int number;
+  };
+};
+// CUlaunchAttributeID
+inline constexpr int kProgrammaticStreamSerialization = 6;
+/// CUlaunchConfig
+struct LaunchConfig {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned attributeCount;
+};
 
 /// cuda.h's name of a code that is declared above, else null.
 inline const char *errorName(Result code) {
@@ -46,12 +82,30 @@ inline const char *errorName(Result code) {
     return "CUDA_ERROR_INVALID_PTX";
   case kUnsupportedPtxVersion:
     return "CUDA_ERROR_UNSUPPORTED_PTX_VERSION";
+  case kInvalidHandle:
+    return "CUDA_ERROR_INVALID_HANDLE";
   case kNotFound:
     return "CUDA_ERROR_NOT_FOUND";
+  case kNotReady:
+    return "CUDA_ERROR_NOT_READY";
   case kIllegalAddress:
     return "CUDA_ERROR_ILLEGAL_ADDRESS";
+  case kLaunchOutOfResources:
+    return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
   case kLaunchFailed:
     return "CUDA_ERROR_LAUNCH_FAILED";
+  case kCooperativeLaunchTooLarge:
+    return "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE";
+  case kSystemDriverMismatch:
+    return "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH";
+  case kStreamCaptureUnsupported:
+    return "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
+  case kStreamCaptureInvalidated:
+    return "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED";
+  case kStreamCaptureUnmatched:
+    return "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED";
+  case kGraphExecUpdateFailure:
+    return "CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE";
   }
   return nullptr;
 }

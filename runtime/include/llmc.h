@@ -50,7 +50,9 @@ typedef struct llmc_model_options {
   const char *libcuda;    /* the CUDA driver's library for an artifact with CUDA code; null: libcuda.so.1 */
 } llmc_model_options;
 
-/* How the next token is drawn. temperature 0 takes the likeliest token and ignores the rest. */
+/* How the next token is drawn. temperature 0 takes the likeliest token and ignores the rest. For models that predict
+ * temperature or top_p themselves (llmc_model_text(model, "predicts") names which) these multiply what is predicted, so 1
+ * leaves it as it is. */
 typedef struct llmc_sampling {
   float temperature;
   float top_p;   /* above 0 to 1 */
@@ -87,14 +89,15 @@ typedef enum llmc_info {
   LLMC_INFO_FILE_BYTES = 9,
   LLMC_INFO_STATE_BYTES = 10,  /* of all slots */
   LLMC_INFO_ARENA_BYTES = 11,
-  LLMC_INFO_HAS_TOKENIZER = 12
+  LLMC_INFO_HAS_TOKENIZER = 12,
+  LLMC_INFO_MOST_TOKENS = 13   /* most tokens that one llmc_fill gives: 1, or more for models that make several at once */
 } llmc_info;
 LLMC_API int64_t llmc_model_info(const llmc_model *model, llmc_info info);
 /* "name", "family", "producer", "code_level", "chat_template" or a key of the artifact's metadata; NULL when there is none. */
 LLMC_API const char *llmc_model_text(const llmc_model *model, const char *key);
 /* Whether a token ends generation. */
 LLMC_API int llmc_model_is_eos(const llmc_model *model, int32_t token);
-/* The model's own sampling parameters (generation_config.json), seed 0; greedy when it has none. */
+/* The model's own sampling parameters (generation_config.json), seed 0; greedy when it has none. 1 for what it predicts. */
 LLMC_API void llmc_model_sampling(const llmc_model *model, llmc_sampling *sampling);
 
 /* A sequence of tokens with its state; takes one of the model's slots. */
@@ -131,6 +134,19 @@ LLMC_API llmc_status llmc_advance(llmc_session *session, const llmc_sampling *sa
  * LLMC_NOT_FINITE and LLMC_CANCELLED the tokens of the sessions concerned are -1, the others have advanced. */
 LLMC_API llmc_status llmc_advance_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
                                         int32_t *tokens);
+/* Says how many tokens are to come from here on. Models that fill masks need to know, others ignore it. */
+LLMC_API llmc_status llmc_begin(llmc_session *session, int64_t count);
+/* A parameter of generation that the artifact declares (llmc inspect lists them), as a number or word: "steps", "32". Stays until the
+ * session is freed. */
+LLMC_API llmc_status llmc_set(llmc_session *session, const char *name, const char *value);
+/* The next tokens, as many as the model makes at once, at most LLMC_INFO_MOST_TOKENS; for every model. They are final. */
+LLMC_API llmc_status llmc_fill(llmc_session *session, const llmc_sampling *sampling, int32_t *tokens, int64_t capacity,
+                               int64_t *count);
+/* The same for several sessions of one model in one batch: session i gets counts[i] tokens at tokens + i * capacity. */
+LLMC_API llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_sampling *sampling, int64_t sessions_count,
+                                     int32_t *tokens, int64_t capacity, int64_t *counts);
+/* What the session's last token was drawn with, of a model that predicts it; otherwise LLMC_NOT_FOUND. */
+LLMC_API llmc_status llmc_session_decoding(const llmc_session *session, float *temperature, float *top_p);
 /* Appends tokens and gives the logits after each: count rows of vocab floats. No token is left to advance from. */
 LLMC_API llmc_status llmc_score(llmc_session *session, const int32_t *tokens, int64_t count, float *logits);
 

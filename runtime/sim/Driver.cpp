@@ -1,76 +1,34 @@
-// The drop-in for libcuda.so.1: the entry points of the driver API that the runtime uses, on the CPU. Streams
-// are in order and each call is done when it returns; a failed launch is reported by the calls after it, as
-// the real driver does.
-#include "runtime/cuda/DriverApi.h"
-#include "runtime/sim/Block.h"
-#include "runtime/sim/SimControl.h"
+// The drop-in for libcuda.so.1: the entry points of the driver API that the runtime uses, on the CPU. Here:
+// device, context, modules and launches; the others are in DeviceMemory.cpp, Streams.cpp and Graphs.cpp. A failed
+// launch is reported by the calls after it, as the real driver does.
+#include "runtime/sim/DropIn.h"
+#include "runtime/sim/Launch.h"
+#include "runtime/sim/TensorMap.h"
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <sys/mman.h>
 #include <unistd.h>
 
 using namespace llmc::cuda;
-namespace sim = llmc::sim;
-
-#define LLMC_EXPORT extern "C" __attribute__((visibility("default")))
+using namespace llmc::sim;
 
 namespace {
 
-struct Function {
-  std::string name;
-  sim::Kernel code;
-  uint64_t staticShared;
-  uint64_t maxDynamicShared = 48 << 10;
-};
+constexpr int kProcessors = 4;
+constexpr uint64_t kThreadsPerProcessor = 2048;
+uint64_t sharedPerProcessor() { return (device().major >= 9 ? 228 : 164) << 10; }
+
 struct Module {
   void *library = nullptr;
-  std::map<std::string, std::unique_ptr<Function>> functions;
+  std::map<std::string, std::unique_ptr<FunctionState>> functions;
   ~Module() {
     if (library)
       dlclose(library);
   }
 };
-
-struct Device {
-  std::mutex mutex;
-  int major = 9, minor = 0;
-  uint64_t memoryBytes = uint64_t(16) << 30, usedBytes = 0;
-  int64_t allocationsLeft = -1;
-  std::map<uintptr_t, uint64_t> allocations;
-  bool isInitialised = false;
-  Result sticky = kSuccess;
-  std::string report;
-
-  bool isAllocated(uintptr_t address, uint64_t bytes) const {
-    auto next = allocations.upper_bound(address);
-    if (next == allocations.begin())
-      return false;
-    auto [base, size] = *--next;
-    return address - base < size && bytes <= size - (address - base);
-  }
-};
-Device &device() {
-  static Device *d = new Device; // outlives every user
-  return *d;
-}
-
-/// What calls answer when there is no better reason: the error of an earlier launch stays.
-Result state() { return device().isInitialised ? device().sticky : kNotInitialized; }
-
-Result copy(void *to, const void *from, uint64_t bytes, DevicePointer deviceSide) {
-  if (Result r = state())
-    return r;
-  if (bytes && !device().isAllocated(deviceSide, bytes))
-    return kInvalidValue;
-  memcpy(to, from, bytes);
-  return kSuccess;
-}
 
 /// Loads a shared object from memory by way of a file without a name. Its size follows from its header: the
 /// section headers come last.
@@ -86,42 +44,82 @@ void *openLibrary(const void *data, const Elf64_Ehdr &header) {
   return library;
 }
 
+/// A launch's own copy of its parameters: the real driver copies them when it is called.
+struct Parameters {
+  std::vector<std::vector<uint8_t>> values;
+  std::vector<void *> pointers;
+  Parameters(const FunctionState &function, void *const *given) {
+    for (size_t i = 0; i < function.parameterBytes.size(); ++i) {
+      auto *bytes = static_cast<const uint8_t *>(given[i]);
+      values.emplace_back(bytes, bytes + function.parameterBytes[i]);
+    }
+    for (std::vector<uint8_t> &value : values)
+      pointers.push_back(value.data());
+  }
+};
+
+Result runGrid(const Launch &launch) {
+  std::string report = run(launch);
+  if (report.empty())
+    return kSuccess;
+  return misuse(report, report.find("out of bounds") != std::string::npos ? kIllegalAddress : kLaunchFailed);
+}
+
+/// Gives a grid to its stream. A launch that would not be accepted answers why.
+Result launch(const FunctionState &function, const LaunchConfig &config, void **given,
+              bool isCooperative = false) {
+  const uint64_t threads = uint64_t(config.blockX) * config.blockY * config.blockZ,
+                 blocks = uint64_t(config.gridX) * config.gridY * config.gridZ;
+  if (blocks == 0 || threads == 0 || threads > 1024 || config.sharedBytes > function.maxDynamicShared)
+    return kInvalidValue;
+  // Blocks that wait for each other must all be resident; how many are is what occupancy would allow.
+  const uint64_t used = function.staticShared + config.sharedBytes + (1 << 10);
+  const uint64_t resident = std::min<uint64_t>(kThreadsPerProcessor / threads, sharedPerProcessor() / used);
+  if (isCooperative && blocks > resident * kProcessors)
+    return kCooperativeLaunchTooLarge;
+  Launch launch;
+  launch.kernel = function.name;
+  launch.code = function.code;
+  const unsigned grid[3] = {config.gridX, config.gridY, config.gridZ},
+                 block[3] = {config.blockX, config.blockY, config.blockZ};
+  memcpy(launch.grid, grid, sizeof grid);
+  memcpy(launch.block, block, sizeof block);
+  launch.sharedBytes = function.staticShared + config.sharedBytes;
+  launch.isCooperative = isCooperative;
+  launch.isAllocated = [](uintptr_t address, uint64_t bytes) { return device().isAllocated(address, bytes); };
+  auto parameters = std::make_shared<Parameters>(function, given);
+  launch.parameters = parameters->pointers.data();
+  return submit(config.stream, {Work::Kind::kernel, [launch, parameters] { return runGrid(launch); }});
+}
+
 } // namespace
 
-LLMC_EXPORT void llmcSimSetDevice(int major, int minor, uint64_t memoryBytes) {
-  device().major = major;
-  device().minor = minor;
-  device().memoryBytes = memoryBytes;
-}
-LLMC_EXPORT void llmcSimFailAllocation(int64_t count) { device().allocationsLeft = count; }
-LLMC_EXPORT int64_t llmcSimLiveAllocations(void) { return static_cast<int64_t>(device().allocations.size()); }
-LLMC_EXPORT const char *llmcSimReport(void) { return device().report.c_str(); }
-
-LLMC_EXPORT Result cuInit(unsigned) {
-  device().isInitialised = true;
-  return kSuccess;
-}
 LLMC_EXPORT Result cuDriverGetVersion(int *version) {
-  *version = 13000;
+  *version = device().driverVersion;
   return kSuccess;
 }
 LLMC_EXPORT Result cuDeviceGetCount(int *count) {
-  *count = 1;
+  LLMC_CALL(always);
+  *count = device().count;
   return kSuccess;
 }
 LLMC_EXPORT Result cuDeviceGet(int *handle, int ordinal) {
+  LLMC_CALL(always);
   *handle = 0;
-  return ordinal == 0 ? kSuccess : kInvalidDevice;
+  return ordinal < device().count ? kSuccess : kInvalidDevice;
 }
 LLMC_EXPORT Result cuDeviceGetName(char *name, int bytes, int) {
+  LLMC_CALL(always);
   snprintf(name, static_cast<size_t>(bytes), "llmc simulator");
   return kSuccess;
 }
 LLMC_EXPORT Result cuDeviceTotalMem_v2(size_t *bytes, int) {
+  LLMC_CALL(always);
   *bytes = device().memoryBytes;
   return kSuccess;
 }
 LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
+  LLMC_CALL(always);
   switch (attribute) {
   case kComputeCapabilityMajor:
     *value = device().major;
@@ -130,7 +128,10 @@ LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
     *value = device().minor;
     return kSuccess;
   case kMultiprocessorCount:
-    *value = 4;
+    *value = kProcessors;
+    return kSuccess;
+  case kCooperativeLaunch:
+    *value = 1;
     return kSuccess;
   case kMaxSharedBytesOptIn:
     *value = device().major >= 9 ? 227 << 10 : 163 << 10;
@@ -139,18 +140,29 @@ LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
   return kInvalidValue;
 }
 LLMC_EXPORT Result cuDevicePrimaryCtxRetain(Context *context, int) {
+  LLMC_CALL(notWhileCapturing);
   *context = reinterpret_cast<Context>(&device());
-  return device().isInitialised ? kSuccess : kNotInitialized;
-}
-LLMC_EXPORT Result cuDevicePrimaryCtxRelease_v2(int) {
-  device().sticky = kSuccess; // the context's error goes with it
+  ++device().contexts;
   return kSuccess;
 }
-LLMC_EXPORT Result cuCtxSetCurrent(Context) { return device().isInitialised ? kSuccess : kNotInitialized; }
+LLMC_EXPORT Result cuDevicePrimaryCtxRelease_v2(int) {
+  LLMC_CALL(evenWhenFailed);
+  DeviceState &d = device();
+  d.contexts = std::max(d.contexts - 1, 0);
+  if (!d.contexts) { // the context's work and error go with it
+    for (StreamState *stream : d.streams())
+      stream->waiting.clear();
+    d.sticky = kSuccess;
+  }
+  return kSuccess;
+}
+LLMC_EXPORT Result cuCtxSetCurrent(Context) {
+  LLMC_CALL(always);
+  return kSuccess;
+}
 
 LLMC_EXPORT Result cuModuleLoadData(void **module, const void *data) {
-  if (Result r = state())
-    return r;
+  LLMC_CALL(notWhileCapturing);
   Elf64_Ehdr header;
   if (memcmp(data, ELFMAG, SELFMAG) != 0)
     return kInvalidImage; // PTX
@@ -161,131 +173,91 @@ LLMC_EXPORT Result cuModuleLoadData(void **module, const void *data) {
   made->library = openLibrary(data, header);
   if (!made->library)
     return kInvalidImage;
+  device().objects[made.get()] = Object::module;
   *module = made.release();
   return kSuccess;
 }
 LLMC_EXPORT Result cuModuleUnload(void *handle) {
+  LLMC_CALL(evenWhenFailed);
+  if (!device().isLive(handle, Object::module))
+    return misuse("a module is unloaded that is not loaded", kInvalidHandle);
+  finishAll();
+  device().objects.erase(handle);
   delete static_cast<Module *>(handle);
   return kSuccess;
 }
 LLMC_EXPORT Result cuModuleGetFunction(void **function, void *handle, const char *name) {
+  LLMC_CALL(always);
+  if (!device().isLive(handle, Object::module))
+    return misuse("a function is asked of a module that is not loaded", kInvalidHandle);
   auto *module = static_cast<Module *>(handle);
-  auto code = reinterpret_cast<sim::Kernel>(dlsym(module->library, name));
-  auto shared = reinterpret_cast<sim::StaticShared>(
-      dlsym(module->library, (std::string(name) + ".static_shared").c_str()));
+  auto find = [&](const char *suffix) {
+    return dlsym(module->library, (std::string(name) + suffix).c_str());
+  };
+  auto code = reinterpret_cast<Kernel>(find(""));
+  auto shared = reinterpret_cast<KernelFact>(find(".static_shared")),
+       abi = reinterpret_cast<KernelFact>(find(".abi"));
+  auto parameters = reinterpret_cast<ParameterBytes>(find(".parameters"));
   if (!code || !shared)
     return kNotFound;
-  std::unique_ptr<Function> &known = module->functions[name];
-  if (!known)
-    known.reset(new Function{name, code, static_cast<uint64_t>(shared())});
+  if (!abi || abi() != kAbiVersion || !parameters)
+    return kUnsupportedPtxVersion; // made for another simulator
+  std::unique_ptr<FunctionState> &known = module->functions[name];
+  if (!known) {
+    known.reset(new FunctionState{name, code, {}, static_cast<uint64_t>(shared())});
+    for (const int64_t *bytes = parameters(); *bytes; ++bytes)
+      known->parameterBytes.push_back(*bytes);
+  }
   *function = known.get();
   return kSuccess;
 }
 LLMC_EXPORT Result cuFuncSetAttribute(void *handle, int attribute, int value) {
+  LLMC_CALL(always);
   if (attribute != kMaxDynamicSharedBytes || value < 0 || value > 227 << 10)
     return kInvalidValue;
-  static_cast<Function *>(handle)->maxDynamicShared = static_cast<uint64_t>(value);
+  static_cast<FunctionState *>(handle)->maxDynamicShared = static_cast<uint64_t>(value);
   return kSuccess;
 }
-
-LLMC_EXPORT Result cuMemAlloc_v2(DevicePointer *address, size_t bytes) {
-  if (Result r = state())
-    return r;
-  Device &d = device();
-  if (bytes == 0)
-    return kInvalidValue;
-  if (d.allocationsLeft == 0 || bytes > d.memoryBytes - d.usedBytes) {
-    d.allocationsLeft = -1;
-    return kOutOfMemory;
-  }
-  if (d.allocationsLeft > 0)
-    --d.allocationsLeft;
-  void *data = aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (!data)
-    return kOutOfMemory;
-  memset(data, 0xff, bytes); // NaN: what was never written must not look like zero
-  *address = reinterpret_cast<uintptr_t>(data);
-  d.allocations[*address] = bytes;
-  d.usedBytes += bytes;
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemFree_v2(DevicePointer address) {
-  Device &d = device();
-  auto found = d.allocations.find(address);
-  if (found == d.allocations.end())
-    return kInvalidValue;
-  d.usedBytes -= found->second;
-  free(reinterpret_cast<void *>(address));
-  d.allocations.erase(found);
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemAllocHost_v2(void **data, size_t bytes) {
-  *data = aligned_alloc(256, (bytes + 255) / 256 * 256);
-  return *data ? kSuccess : kOutOfMemory;
-}
-LLMC_EXPORT Result cuMemFreeHost(void *data) {
-  free(data);
-  return kSuccess;
-}
-LLMC_EXPORT Result cuMemcpyHtoD_v2(DevicePointer to, const void *from, size_t bytes) {
-  return copy(reinterpret_cast<void *>(to), from, bytes, to);
-}
-LLMC_EXPORT Result cuMemcpyDtoH_v2(void *to, DevicePointer from, size_t bytes) {
-  return copy(to, reinterpret_cast<const void *>(from), bytes, from);
-}
-LLMC_EXPORT Result cuMemcpyHtoDAsync_v2(DevicePointer to, const void *from, size_t bytes, Stream) {
-  return cuMemcpyHtoD_v2(to, from, bytes);
-}
-LLMC_EXPORT Result cuMemcpyDtoHAsync_v2(void *to, DevicePointer from, size_t bytes, Stream) {
-  return cuMemcpyDtoH_v2(to, from, bytes);
-}
-LLMC_EXPORT Result cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, size_t bytes, Stream) {
-  if (bytes && !device().isAllocated(from, bytes))
-    return kInvalidValue;
-  return copy(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes, to);
-}
-LLMC_EXPORT Result cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, Stream) {
-  if (Result r = state())
-    return r;
-  if (bytes && !device().isAllocated(to, bytes))
-    return kInvalidValue;
-  memset(reinterpret_cast<void *>(to), value, bytes);
-  return kSuccess;
-}
-LLMC_EXPORT Result cuStreamCreate(Stream *stream, unsigned) {
-  *stream = reinterpret_cast<Stream>(&device());
-  return state();
-}
-LLMC_EXPORT Result cuStreamDestroy_v2(Stream) { return kSuccess; }
-LLMC_EXPORT Result cuStreamSynchronize(Stream) { return state(); }
 
 LLMC_EXPORT Result cuLaunchKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
                                   unsigned blockX, unsigned blockY, unsigned blockZ, unsigned sharedBytes,
-                                  Stream, void **parameters, void **extra) {
-  if (Result r = state())
-    return r;
-  auto &function = *static_cast<Function *>(handle);
-  uint64_t threads = uint64_t(blockX) * blockY * blockZ;
-  if (!gridX || !gridY || !gridZ || threads == 0 || threads > 1024 ||
-      sharedBytes > function.maxDynamicShared || extra)
-    return kInvalidValue;
-  Device &d = device();
-  std::lock_guard<std::mutex> lock(d.mutex);
-  sim::Launch launch;
-  launch.kernel = function.name;
-  launch.code = function.code;
-  launch.parameters = parameters;
-  const unsigned grid[3] = {gridX, gridY, gridZ}, block[3] = {blockX, blockY, blockZ};
-  memcpy(launch.grid, grid, sizeof grid);
-  memcpy(launch.block, block, sizeof block);
-  launch.sharedBytes = function.staticShared + sharedBytes;
-  launch.isAllocated = [&d](uintptr_t address, uint64_t bytes) { return d.isAllocated(address, bytes); };
-  std::string report = sim::run(launch);
-  if (!report.empty()) {
-    fprintf(stderr, "llmc-sim: %s\n", report.c_str());
-    d.report = report;
-    d.sticky = report.find("out of bounds") != std::string::npos ? kIllegalAddress : kLaunchFailed;
-  }
+                                  Stream stream, void **parameters, void **extra) {
+  LLMC_CALL(always);
+  LaunchConfig config = {gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, nullptr, 0};
+  return extra ? kInvalidValue : launch(*static_cast<FunctionState *>(handle), config, parameters);
+}
+LLMC_EXPORT Result cuLaunchKernelEx(const LaunchConfig *config, void *handle, void **parameters,
+                                    void **extra) {
+  LLMC_CALL(always);
+  for (unsigned i = 0; i < config->attributeCount; ++i)
+    if (config->attributes[i].id == kProgrammaticStreamSerialization)
+      ++device().earlyLaunches;
+    else
+      return kInvalidValue;
+  return extra ? kInvalidValue : launch(*static_cast<FunctionState *>(handle), *config, parameters);
+}
+
+LLMC_EXPORT Result cuLaunchCooperativeKernel(void *handle, unsigned gridX, unsigned gridY, unsigned gridZ,
+                                             unsigned blockX, unsigned blockY, unsigned blockZ,
+                                             unsigned sharedBytes, Stream stream, void **parameters) {
+  LLMC_CALL(always);
+  LaunchConfig config = {gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, nullptr, 0};
+  return launch(*static_cast<FunctionState *>(handle), config, parameters, /*isCooperative=*/true);
+}
+
+/// As cuda.h declares it; `map` is 128 bytes at a multiple of 64.
+LLMC_EXPORT Result cuTensorMapEncodeTiled(void *map, int type, uint32_t rank, void *address,
+                                          const uint64_t *extents, const uint64_t *strides,
+                                          const uint32_t *box, const uint32_t *elementStrides, int interleave,
+                                          int swizzle, int, int fill) {
+  LLMC_CALL(always);
+  TensorMap made;
+  std::string wrong = encodeTiled(made, type, rank, reinterpret_cast<uintptr_t>(address), extents, strides,
+                                  box, elementStrides, interleave, swizzle, fill);
+  if (!wrong.empty())
+    return misuse("cuTensorMapEncodeTiled: " + wrong, kInvalidValue);
+  memset(map, 0, 128);
+  memcpy(map, &made, sizeof made);
   return kSuccess;
 }
 

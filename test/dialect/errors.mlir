@@ -115,7 +115,7 @@ func.func @norm_of_an_odd_group(%x: tensor<?x4xf32>, %w: tensor<3xf32>) {
 // -----
 
 func.func @norm_with_a_narrow_gate(%x: tensor<?x4xf32>, %w: tensor<4xf32>, %z: tensor<?x2xf32>) {
-  // expected-error@+1 {{expects input, gate and result of one type}}
+  // expected-error@+1 {{expects input, gate and result of as many columns}}
   %y = llm.rms_norm %x, %w gated by %z {eps = 1.0e-05 : f64} : (tensor<?x4xf32>, tensor<4xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
   return
 }
@@ -139,7 +139,7 @@ func.func @rotary_table_of_another_width(%s: !llm.sequences) {
 // -----
 
 func.func @rotary_of_other_heads(%x: tensor<?x8xf32>, %t: tensor<?x4xf32>) {
-  // expected-error@+1 {{expects 3 heads of 4 columns, got 8}}
+  // expected-error@+1 {{expects 3 heads of 4 columns or more, got 8}}
   %y = llm.rotary %x, %t {heads = 3 : i64} : (tensor<?x8xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
   return
 }
@@ -423,7 +423,7 @@ func.func @pack_of_nothing() {
 // -----
 
 func.func @slice_of_a_vector(%x: tensor<4xf32>) {
-  // expected-error@+1 {{operand #0 must be rows [T, N] of f32 with static N, but got 'tensor<4xf32>'}}
+  // expected-error@+1 {{operand #0 must be rows [T, N] of f32 or bf16 with static N, but got 'tensor<4xf32>'}}
   %y = llm.slice %x at 0 : (tensor<4xf32>) -> tensor<?x3xf32>
   return
 }
@@ -431,7 +431,7 @@ func.func @slice_of_a_vector(%x: tensor<4xf32>) {
 // -----
 
 func.func @map_of_a_scalar(%x: tensor<f32>) {
-  // expected-error@+1 {{operand #0 must be variadic of rows [T, N] of f32 or a stored vector [N], but got 'tensor<f32>'}}
+  // expected-error@+1 {{operand #0 must be variadic of rows [T, N] of f32 or bf16, or a stored vector [N], but got 'tensor<f32>'}}
   %y = llm.map %x : (tensor<f32>) -> tensor<?x3xf32> {
   ^bb0(%a: f32):
     llm.yield %a : f32
@@ -450,7 +450,7 @@ func.func @norm_of_no_weights(%x: tensor<?x4xf32>, %w: tensor<0xf32>) {
 // -----
 
 func.func @append_into_a_matrix(%x: tensor<?x4xf32>, %c: tensor<?x4xf32>, %s: !llm.sequences) {
-  // expected-error@+1 {{operand #1 must be a state [B, ...] of f32, at least three-dimensional, but got 'tensor<?x4xf32>'}}
+  // expected-error@+1 {{operand #1 must be a state [B, ...] of f32 or bf16, at least three-dimensional, but got 'tensor<?x4xf32>'}}
   %n = llm.append %x into %c, %s : (tensor<?x4xf32>, tensor<?x4xf32>, !llm.sequences) -> tensor<?x4xf32>
   return
 }
@@ -553,5 +553,45 @@ func.func @launch_tied_to_no_operand(%x: tensor<?x4xf32>) {
 func.func @launch_with_too_few_ties(%x: tensor<?x4xf32>) {
   // expected-error@+1 {{expects one entry of 'tied' per result}}
   %y = llm.launch @k(%x) {tied = array<i64>} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @concat_of_nothing() {
+  // expected-error@+1 {{expects operands of 3 columns in all, got 0}}
+  %y = llm.concat {} : () -> tensor<?x3xf32>
+  return
+}
+
+// -----
+
+func.func @concat_into_another_width(%x: tensor<?x4xf32>, %z: tensor<?x1xf32>) {
+  // expected-error@+1 {{expects operands of 4 columns in all, got 5}}
+  %y = llm.concat %x, %z : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @statistics_of_one_token(%z: tensor<?x1xf32>, %t: tensor<?x1xf32>) {
+  // expected-error@+1 {{expects logits of at least 2 tokens, got 1}}
+  %y = llm.logit_statistics %z, %t : (tensor<?x1xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @statistics_at_two_temperatures(%z: tensor<?x9xf32>, %t: tensor<?x2xf32>) {
+  // expected-error@+1 {{expects a temperature of 1 column and a result of 4, got 2 and 4}}
+  %y = llm.logit_statistics %z, %t : (tensor<?x9xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @statistics_of_another_width(%z: tensor<?x9xf32>, %t: tensor<?x1xf32>) {
+  // expected-error@+1 {{expects a temperature of 1 column and a result of 4, got 1 and 5}}
+  %y = llm.logit_statistics %z, %t : (tensor<?x9xf32>, tensor<?x1xf32>) -> tensor<?x5xf32>
   return
 }

@@ -61,6 +61,31 @@ TEST(Checkpoint, opens_shards_and_survives_a_move) {
   EXPECT_EQ(checkpoint.find("c")->bytes[0], 'c');
 }
 
+TEST(Checkpoint, adds_the_tensors_of_another_directory) {
+  TempDirectory base, heads;
+  base.write("model.safetensors", fileWith("ca"));
+  heads.write("model.safetensors", fileWith("b"));
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(base.path);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  ASSERT_TRUE(checkpoint->add(heads.path).ok());
+  ASSERT_EQ(checkpoint->tensors().size(), 3u);
+  EXPECT_EQ(checkpoint->find("a")->bytes[0], 'a');
+  EXPECT_EQ(checkpoint->find("b")->bytes[0], 'b');
+  EXPECT_EQ(checkpoint->files()[checkpoint->find("b")->shard], heads / "model.safetensors");
+  EXPECT_EQ(std::string(checkpoint->tensor("d").status().message()),
+            base.path + " with " + heads.path + ": the checkpoint has no tensor \"d\"");
+}
+
+TEST(Checkpoint, adds_no_tensor_twice) {
+  TempDirectory base, heads;
+  base.write("model.safetensors", fileWith("ab"));
+  heads.write("model.safetensors", fileWith("cb"));
+  absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(base.path);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(std::string(checkpoint->add(heads.path).message()),
+            heads.path + ": tensor \"b\" is in " + base.path + " too: one of the two does not belong here");
+}
+
 TEST(Checkpoint, takes_tensors_that_the_index_does_not_name) {
   TempDirectory directory;
   directory.write("m.safetensors", fileWith("ab"));

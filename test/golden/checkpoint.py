@@ -33,12 +33,17 @@ def save_weights(directory: Path, weights: Weights, shards: int) -> None:
     write_json(directory / "model.safetensors.index.json", index)
 
 
-def load_weights(directory: Path) -> dict[str, np.ndarray]:
-    """All tensors of a directory, in float64."""
+def load_stored(directory: Path) -> Weights:
+    """All tensors of a directory, as they are."""
     tensors: Weights = {}
     for file in sorted(directory.glob("*.safetensors")):
         tensors.update(load_file(file))
-    return {name: tensor.to(torch.float64).numpy() for name, tensor in tensors.items()}
+    return tensors
+
+
+def load_weights(directory: Path) -> dict[str, np.ndarray]:
+    """All tensors of a directory, in float64."""
+    return {name: tensor.to(torch.float64).numpy() for name, tensor in load_stored(directory).items()}
 
 
 def write_json(path: Path, value: object) -> None:

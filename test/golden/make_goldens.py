@@ -16,13 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import autodeco_oracle
+import diffusion_oracle
 import kimi_oracle
 import llama_oracle
 import qwen_oracle
+import random_diffusion
 import random_kimi
 import random_llama
 import random_qwen
-from checkpoint import load_weights, read_json, relative_l2, save_weights, write_golden, write_json
+from checkpoint import load_stored, load_weights, read_json, read_tokens, relative_l2, save_weights, write_golden, write_json
 
 FOLDER = Path(__file__).parent
 TOKENS = 200
@@ -147,6 +150,108 @@ def make_kimi(case: str) -> str:
     return line
 
 
+# Settings of the loop that each prompt of a diffusion case is continued with, in turn.
+BLOCK_BY_BLOCK = [
+    {"block": 8, "steps": 24},
+    {"block": 24, "steps": 7},
+    {"block": 5, "steps": 24, "remask": "entropy"},
+    {"block": 12, "steps": 12, "remask": "margin"},
+    {"block": 8, "steps": 24, "cache": "prefix"},
+    {"block": 6, "steps": 24, "cache": "dual"},
+    {"block": 8, "steps": 24, "cache": "dual", "threshold": 0.4},
+    {"block": 12, "steps": 24, "threshold": 0.3},
+    {"block": 8, "steps": 24, "factor": 1.0},
+    {"block": 24, "steps": 24, "cache": "prefix", "factor": 2.0},
+]
+BY_TIME = [
+    {"steps": 24, "remask": "entropy"},
+    {"steps": 9, "remask": "low-confidence"},
+    {"steps": 16, "remask": "margin"},
+    {"steps": 5, "remask": "entropy", "eps": 0.01},
+]
+
+
+def kept_blocks(block: int) -> list[dict]:
+    return [
+        {"steps": block, "threshold": 0.9},
+        {"steps": block // 2, "threshold": 0.95},
+        {"steps": block, "threshold": 0.3},
+        {"steps": block // 4, "threshold": 1.0},
+        {"steps": block, "threshold": 0.4, "remask": "margin"},
+    ]
+
+
+def loops_of(config: dict) -> tuple:
+    """The settings of a case, and the loop that they are for."""
+    if block := diffusion_oracle.block_of(config):
+        return kept_blocks(block), diffusion_oracle.fill_kept_blocks
+    if config["architectures"] == ["DreamModel"]:
+        return BY_TIME, diffusion_oracle.fill_by_time
+    return BLOCK_BY_BLOCK, diffusion_oracle.fill_semi_autoregressive
+
+
+def write_generations(directory: Path, generations: list[dict]) -> None:
+    """A line each: settings as name=value, the prompt, the tokens that follow, the forwards that it took."""
+    lines = []
+    for g in generations:
+        settings = " ".join(f"{name}={value}" for name, value in g["settings"].items())
+        prompt, tokens = (",".join(map(str, ids)) for ids in (g["prompt"], g["tokens"]))
+        lines.append(f"{settings} | {prompt} | {tokens} | {g['forwards']}\n")
+    (directory / "generations.txt").write_text("".join(lines))
+
+
+def make_diffusion(case: str) -> str:
+    config, shards = random_diffusion.CASES[case]
+    directory, rng = FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    write_json(directory / "config.json", config)
+    save_weights(directory, random_diffusion.random_weights(config, rng), shards)
+    config, weights = read_json(directory / "config.json"), load_weights(directory)
+    mask = config["mask_token_id"]
+    while True:
+        tokens = random_tokens(rng, config.get("embedding_size", config["vocab_size"]))
+        tokens[100::3] = mask  # a canvas is scored with its masks
+        margins: list[float] = []
+        golden = diffusion_oracle.logits(config, weights, tokens, margins)
+        if min(margins, default=1) > 2e-5:
+            break
+    write_golden(directory, tokens, golden)
+    generations, least, tries = [], np.inf, 0
+    settings, fill = loops_of(config)
+    while len(generations) < 20:
+        loop = settings[len(generations) % len(settings)]
+        prompt = rng.integers(0, mask, int(rng.integers(1, 30))).tolist()
+        made, margin, forwards = fill(config, weights, prompt, 24, **loop)
+        tries += 1
+        if margin < 2e-5:  # too close to call in float32
+            continue
+        least = min(least, margin)
+        generations.append({"settings": loop, "prompt": prompt, "tokens": made, "forwards": forwards})
+    write_generations(directory, generations)
+    return f"logits std {golden.std():.2f}; 20 generations of {tries}, closest call {least:.1e}"
+
+
+def make_autodeco(case: str) -> str:
+    """decoding.npy beside heads over the base of another case, or a merged checkpoint with all files of a case."""
+    base_case, own, dtype, shards = autodeco_oracle.CASES[case]
+    base, directory, rng = FOLDER / base_case, FOLDER / case, rng_for(case)
+    directory.mkdir(exist_ok=True)
+    config = autodeco_oracle.config_of(base, own)
+    write_json(directory / "config.json", config)
+    weights = autodeco_oracle.random_heads(config, dtype, rng)
+    if shards:
+        weights = {f"llm.{name}": value for name, value in load_stored(base).items()} | weights
+    save_weights(directory, weights, max(shards, 1))
+    tokens = read_tokens(base / "tokens.txt")
+    decoding, logits = autodeco_oracle.decoding(directory, base, tokens)
+    assert relative_l2(logits, np.load(base / "logits.npy")) < 1e-6
+    if shards:
+        write_golden(directory, tokens, logits)
+    np.save(directory / "decoding.npy", decoding.astype("<f4"))
+    columns = ("temperature", "top-p", "max", "entropy", "variance", "top 5")
+    return "; ".join(f"{n} {v.min():.3g} .. {v.max():.3g}" for n, v in zip(columns, decoding.T))
+
+
 def greedy(oracle, config: dict, weights: dict, prompt: list[int], count: int) -> tuple[list[int], float]:
     """The likeliest token, `count` times over; and the smallest lead of a likeliest token, in logits."""
     tokens, lead = list(prompt), np.inf
@@ -194,8 +299,11 @@ def make_tiny(case: str) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     kimi_oracle.self_test()
+    autodeco_oracle.self_test()
     makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
     makers |= {case: make_qwen for case in random_qwen.CASES}
+    makers |= {case: make_diffusion for case in random_diffusion.CASES}
+    makers |= {case: make_autodeco for case in autodeco_oracle.CASES}  # after their bases
     makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
     for case in sys.argv[1:] or makers:
         print(f"{case}: {makers[case](case)}")

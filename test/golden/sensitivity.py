@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import numpy as np
+import torch
 
+import autodeco_oracle as autodeco
 import kimi_oracle as kimi
 import llama_oracle as llama
 import qwen_oracle as qwen
@@ -175,6 +177,49 @@ def qwen_errors() -> dict[str, tuple[str, Callable]]:
     }
 
 
+def autodeco_errors() -> dict[str, tuple[str, Callable]]:
+    statistics, features = autodeco.probability_statistics, autodeco.features
+
+    def other(column: int, value: Callable) -> Callable:
+        def wrong(logits):
+            right, q = statistics(logits).clone(), logits.softmax(dim=-1)
+            right[:, column] = value(q)
+            return right
+
+        return wrong
+
+    def swapped(logits):
+        return statistics(logits)[:, [1, 0, 2, 3]]
+
+    return {
+        "statistics ignored": ("probability_statistics", lambda z: 0 * statistics(z)),
+        "max and entropy swapped": ("probability_statistics", swapped),
+        "entropy without 1e-8": ("probability_statistics", other(1, lambda q: torch.special.entr(q).sum(dim=-1))),
+        "variance divided by V": ("probability_statistics", other(2, lambda q: q.var(dim=-1, correction=0))),
+        "sum of the 4 largest": ("probability_statistics", other(3, lambda q: q.topk(4, dim=-1).values.sum(dim=-1))),
+        "temperature before the factor 2": ("features", lambda h, t, s, e: features(h, t / 2, s, e)),
+    }
+
+
+def autodeco_table() -> None:
+    """The largest change of a temperature or top-p."""
+    cases = list(autodeco.CASES)
+    loaded = []
+    for case in cases:
+        folder, base = FOLDER / case, FOLDER / autodeco.CASES[case][0]
+        heads = autodeco.heads_of(load_weights(folder))
+        states = autodeco.base_states(base, read_tokens(base / "tokens.txt"))
+        loaded.append((read_json(folder / "config.json"), heads, *states))
+    print(f"| {'error':<34} | " + " | ".join(f"{case:<17}" for case in cases) + " |")
+    print(f"|{'-' * 36}|" + "|".join("-" * 19 for _ in cases) + "|")
+    truth = [autodeco.decode(*case)[:, :2] for case in loaded]
+    for label, (name, wrong) in autodeco_errors().items():
+        with replaced(autodeco, name, wrong):
+            changes = [abs(autodeco.decode(*case)[:, :2] - right).max() for case, right in zip(loaded, truth)]
+        print(f"| {label:<34} | " + " | ".join(f"{f'{c:.0e}' if c > 1e-13 else '-':<17}" for c in changes) + " |")
+    print()
+
+
 def changed_rope(config: dict, **changes: object) -> dict:
     return config | {"rope_parameters": llama.rope_block(config) | changes}
 
@@ -214,6 +259,7 @@ def main() -> None:
     table(kimi, ["kimi-a", "kimi-b", "kimi-c", "kimi-extreme"], kimi_errors())
     table(llama, ["llama-a", "llama-b", "llama-c", "llama-d"], llama_errors())
     table(qwen, ["qwen2-a", "qwen3-a", "qwen3-b", "qwen3moe-a", "qwen3moe-b"], qwen_errors())
+    autodeco_table()
 
 
 if __name__ == "__main__":

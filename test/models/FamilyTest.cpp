@@ -15,7 +15,7 @@ struct Built {
   explicit Built(const std::string &text, const WeightType &type = [](StringRef) { return Type(); }) {
     auto config = ConfigReader::parse(text, "c");
     EXPECT_TRUE(config.ok()) << config.status();
-    const Family *family = findFamily(config->getString("model_type"));
+    const Family *family = findFamily(config->getString("model_type"), config->getStringsOr("architectures", {""}).front());
     EXPECT_NE(family, nullptr);
     model = family->build(context, *config, type);
   }
@@ -84,6 +84,33 @@ const std::string kLlama31 =
   "original_max_position_embeddings":8192,"rope_type":"llama3"},"rope_theta":500000.0,"tie_word_embeddings":false,"torch_dtype":"bfloat16",
   "use_cache":true,"vocab_size":128256})";
 
+const std::string kLlada8b =
+    R"({"architectures":["LLaDAModelLM"],"model_type":"llada","d_model":4096,"n_layers":32,"n_heads":32,"n_kv_heads":32,
+  "mlp_hidden_size":12288,"mlp_ratio":4,"activation_type":"silu","block_type":"llama","block_group_size":1,"weight_tying":false,
+  "mask_token_id":126336,"eos_token_id":126081,"pad_token_id":126081,"use_cache":false,"vocab_size":126464,"embedding_size":126464,
+  "max_sequence_length":4096,"rope":true,"rope_full_precision":true,"rope_theta":500000.0,"layer_norm_type":"rms",
+  "rms_norm_eps":1e-05,"layer_norm_with_affine":true,"bias_for_layer_norm":false,"include_bias":false,"include_qkv_bias":false,
+  "attention_layer_norm":false,"input_emb_norm":false,"scale_logits":false,"alibi":false,"alibi_bias_max":8.0,
+  "flash_attention":false,"multi_query_attention":null,"attention_dropout":0.0,"residual_dropout":0.0,"embedding_dropout":0.0,
+  "init_fn":"mitchell","init_std":0.02,"init_device":"meta","init_cutoff_factor":null,"precision":"amp_bf16",
+  "transformers_version":"4.46.3"})";
+
+const std::string kDream7b =
+    R"({"architectures":["DreamModel"],"model_type":"Dream","vocab_size":152064,"hidden_size":3584,"intermediate_size":18944,
+  "num_hidden_layers":28,"num_attention_heads":28,"num_key_value_heads":4,"rms_norm_eps":1e-06,"rope_theta":1000000.0,
+  "rope_scaling":null,"max_position_embeddings":131072,"max_window_layers":28,"tie_word_embeddings":false,"use_sliding_window":false,
+  "sliding_window":null,"mask_token_id":151666,"pad_token_id":151643,"bos_token_id":151643,"eos_token_id":151643,"hidden_act":"silu",
+  "initializer_range":0.02,"attention_dropout":0.0,"use_cache":true,"torch_dtype":"bfloat16"})";
+
+const std::string kLlada2Mini =
+    R"({"architectures":["LLaDA2MoeModelLM"],"model_type":"llada2_moe","hidden_size":2048,"num_hidden_layers":20,"num_attention_heads":16,
+  "num_key_value_heads":4,"head_dim":128,"intermediate_size":5120,"moe_intermediate_size":512,"num_experts":256,
+  "num_experts_per_tok":8,"num_shared_experts":1,"first_k_dense_replace":1,"n_group":8,"topk_group":4,"routed_scaling_factor":2.5,
+  "score_function":"sigmoid","moe_router_enable_expert_bias":true,"norm_topk_prob":true,"router_dtype":"fp32",
+  "partial_rotary_factor":0.5,"rope_theta":600000,"rms_norm_eps":1e-06,"vocab_size":157184,"tie_word_embeddings":false,
+  "use_bias":false,"use_qkv_bias":false,"use_qk_norm":true,"max_position_embeddings":16384,"pad_token_id":156892,"hidden_act":"silu",
+  "torch_dtype":"bfloat16"})";
+
 /// `text` with the first `from` replaced by `to`.
 std::string with(std::string text, const std::string &from, const std::string &to) {
   size_t at = text.find(from);
@@ -113,6 +140,17 @@ TEST(Family, published_sizes_have_the_published_tensors) {
             (std::vector<int64_t>{2048, 1024}));
   EXPECT_EQ(qwen3Moe.tensor("model.layers.47.mlp.experts.127.down_proj.weight")->shape,
             (std::vector<int64_t>{2048, 768}));
+}
+
+TEST(Family, published_sizes_of_models_that_fill_masks) {
+  Built llada(kLlada8b), dream(kDream7b), llada2(kLlada2Mini);
+  for (Built *built : {&llada, &dream, &llada2})
+    ASSERT_TRUE(built->model.ok()) << built->message();
+  EXPECT_EQ(llada.parameters(), 8015581184);
+  EXPECT_EQ(llada.model->tensors.size(), 291u);
+  EXPECT_EQ(dream.parameters(), 7615616512);
+  EXPECT_EQ(dream.model->tensors.size(), 339u);
+  EXPECT_EQ(llada2.parameters(), 16255643392);
 }
 
 TEST(Family, windows_follow_the_configuration) {
@@ -201,6 +239,91 @@ TEST(Family, experts_of_a_layer_must_be_stored_alike) {
             "tensor \"model.layers.1.mlp.experts.5.up_proj.weight\" is not of the type of "
             "\"model.layers.1.mlp.experts.0.up_proj.weight\": experts of one "
             "layer must be stored alike; convert the checkpoint to one type");
+}
+
+/// AutoDeco over a base: its keys beside those of the base.
+std::string autoDeco(const std::string &base, const std::string &own = "") {
+  size_t at = base.find("\"model_type\":");
+  return with(base, "\"model_type\":", "\"base_model_type\":")
+      .insert(at, own + "\"model_type\":\"autodeco\",\"base_model_name_or_path\":\"x\",");
+}
+
+TEST(Family, autodeco_heads_have_the_published_sizes) {
+  struct {
+    std::string base;
+    int64_t heads;
+  } const kCases[] = {{kLlama31, 2099458}, {kQwen25, 1837314}, {kQwen3Moe, 1050882}};
+  for (const auto &[base, heads] : kCases) {
+    Built alone(base), built(autoDeco(base));
+    ASSERT_TRUE(built.model.ok()) << built.message();
+    EXPECT_EQ(built.parameters(), alone.parameters() + heads);
+    EXPECT_EQ(built.model->tensors[0].name, "llm." + alone.model->tensors[0].name);
+    EXPECT_EQ(built.kinds(), alone.kinds());
+  }
+  Built tied(autoDeco(kQwen3));
+  ASSERT_TRUE(tied.model.ok()) << tied.message();
+  EXPECT_EQ(tied.model->ignorable[0], "llm.lm_head.weight");
+}
+
+TEST(Family, autodeco_heads_follow_the_configuration) {
+  auto widths = [](const std::string &own) {
+    Built built(autoDeco(kQwen3, own));
+    EXPECT_TRUE(built.model.ok()) << built.message();
+    std::vector<int64_t> found;
+    for (const char *name : {"temp_head.mlp.0.weight", "top_p_head.mlp.0.weight"})
+      found.push_back(built.tensor(name) ? built.tensor(name)->shape[1] : 0);
+    int statistics = 0;
+    built.model->module->walk([&](llm::LogitStatisticsOp) { ++statistics; });
+    found.push_back(statistics);
+    return found;
+  };
+  using Found = std::vector<int64_t>;
+  EXPECT_EQ(widths(""), (Found{1024, 1029, 1}));
+  EXPECT_EQ(widths("\"use_enhanced_features\":false,"), (Found{1024, 1025, 0}));
+  EXPECT_EQ(widths("\"enable_top_p_head\":false,"), (Found{1024, 0, 0}));
+  EXPECT_EQ(widths("\"enable_temperature_head\":false,"), (Found{0, 1029, 1}));
+}
+
+TEST(Family, autodeco_stands_on_any_base_that_draws_from_logits) {
+  Built built(autoDeco(kLlama31));
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  ModuleOp module = built.model->module.get();
+  auto advance = module.lookupSymbol<func::FuncOp>("advance");
+  EXPECT_EQ(advance.getResultAttrOfType<StringAttr>(2, "llm.output").getValue(), "decoding");
+  EXPECT_EQ(module->getAttrOfType<ArrayAttr>("llm.predicts").size(), 2u);
+  EXPECT_EQ(built.model->facts.context, 131072);
+}
+
+TEST(Family, autodeco_refuses_what_does_not_fit) {
+  const std::string kBases = "difflm, Dream, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe";
+  struct {
+    std::string text, message;
+  } const kCases[] = {
+      {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\"", "\"base_model_type\":\"mixtral\""),
+       "c: key \"base_model_type\" is \"mixtral\": no family that llmc knows; it knows " + kBases},
+      {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\"", "\"base_model_type\":\"autodeco\""),
+       "c: key \"base_model_type\" is \"autodeco\": no family that llmc knows; it knows " + kBases},
+      {with(autoDeco(kQwen3), "\"base_model_type\":\"qwen3\",", ""),
+       "c: key \"base_model_type\" is missing: expects a string; the file is incomplete or of another model "
+       "family"},
+      {autoDeco(kQwen3, "\"enable_temperature_head\":false,\"enable_top_p_head\":false,"),
+       "c: key \"enable_top_p_head\" is false: one of the two heads must be enabled; without them this is the "
+       "base model"},
+      {autoDeco(kQwen3, "\"temperature_hidden_size\":2048,\"top_p_hidden_size\":1024,"),
+       "c: key \"temperature_hidden_size\" is 2048: the hidden states of the base have 1024 columns; these "
+       "heads belong to another base"},
+      {autoDeco(kQwen3, "\"use_enhanced_features\":5,"),
+       "c: key \"use_enhanced_features\": expects true or false, found 5"},
+      {autoDeco(with(kQwen3, "\"hidden_act\":\"silu\"", "\"hidden_act\":\"gelu\"")),
+       "c: key \"hidden_act\" is \"gelu\": only silu is supported for this family"},
+  };
+  for (const auto &broken : kCases)
+    EXPECT_EQ(Built(broken.text).message(), broken.message);
+  EXPECT_EQ(Built(autoDeco(kQwen3), [](StringRef name) -> Type {
+              static MLIRContext context;
+              return name.starts_with("temp_head.") ? Type(BFloat16Type::get(&context)) : Type();
+            }).message(),
+            "c: these are AutoDeco's heads alone; compile the base and give their directory with --heads=DIR");
 }
 
 TEST(Family, refuses_what_it_does_not_understand) {

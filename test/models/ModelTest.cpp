@@ -1,139 +1,9 @@
 // Whole models against goldens made by independent implementations (test/golden/README.md), and the promises
 // about pieces, batches, threads and compilations. Each checkpoint is compiled once per CPU level by the llmc
 // program.
-#include "llmc.h"
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <fstream>
-#include <gtest/gtest.h>
-#include <map>
-#include <memory>
-#include <sstream>
-#include <string>
-#include <sys/stat.h>
-#include <vector>
+#include "test/models/Cases.h"
 
 namespace {
-
-const std::string kGolden = LLMC_SOURCE "/test/golden/";
-
-std::string readFile(const std::string &path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-/// The directory of a case's checkpoint: beside its logits, or, of a trained model, under models/.
-std::string checkpointOf(const std::string &name) {
-  if (name == "tiny-llama")
-    return LLMC_SOURCE "/models/llama/tiny";
-  if (name == "tiny-kimi")
-    return LLMC_SOURCE "/models/kimi_linear/tiny";
-  return kGolden + name;
-}
-
-/// Compiles the checkpoint into `path` and returns whether that worked.
-bool compileTo(const std::string &name, const std::string &level, const std::string &path) {
-  std::string command =
-      std::string(LLMC_PROGRAM) + " compile " + checkpointOf(name) + " --cpu=" + level + " -o " + path;
-  return system(command.c_str()) == 0;
-}
-
-std::string artifactOf(const std::string &name, const std::string &level) {
-  static std::map<std::string, std::string> known;
-  std::string &path = known[name + "." + level];
-  if (path.empty()) {
-    mkdir(LLMC_WORK, 0777);
-    path = std::string(LLMC_WORK) + "/" + name + "." + level + ".llmc";
-    EXPECT_TRUE(compileTo(name, level, path)) << name;
-  }
-  return path;
-}
-
-std::vector<int32_t> tokensOf(const std::string &name) {
-  std::vector<int32_t> tokens;
-  std::istringstream in(readFile(kGolden + name + "/tokens.txt"));
-  for (std::string item; std::getline(in, item, ',');)
-    tokens.push_back(std::stoi(item));
-  return tokens;
-}
-
-/// Rows of a float32 .npy file [T, V].
-std::vector<std::vector<float>> goldenOf(const std::string &name, size_t tokens) {
-  std::string file = readFile(kGolden + name + "/logits.npy");
-  uint16_t headerBytes;
-  std::memcpy(&headerBytes, &file.at(8), 2);
-  EXPECT_NE(file.find("'<f4'"), std::string::npos);
-  size_t data = 10 + headerBytes, vocab = (file.size() - data) / 4 / tokens;
-  std::vector<std::vector<float>> rows(tokens, std::vector<float>(vocab));
-  for (size_t t = 0; t < tokens; ++t)
-    std::memcpy(rows[t].data(), &file[data + t * vocab * 4], vocab * 4);
-  return rows;
-}
-
-struct Model {
-  llmc_model *model = nullptr;
-  Model(const std::string &name, const std::string &level = "native", int threads = 2, int slots = 1) {
-    llmc_model_options options;
-    llmc_model_options_init(&options);
-    options.threads = threads;
-    options.slots = slots;
-    EXPECT_EQ(llmc_model_open(artifactOf(name, level).c_str(), &options, &model), LLMC_OK)
-        << llmc_last_error();
-  }
-  ~Model() { llmc_model_close(model); }
-  size_t vocab() const { return llmc_model_info(model, LLMC_INFO_VOCAB); }
-};
-
-struct Session {
-  llmc_session *session = nullptr;
-  size_t vocab;
-  explicit Session(const Model &m) : vocab(m.vocab()) {
-    EXPECT_EQ(llmc_session_create(m.model, &session), LLMC_OK) << llmc_last_error();
-  }
-  ~Session() { llmc_session_free(session); }
-  Session(const Session &) = delete;
-
-  std::vector<std::vector<float>> score(const std::vector<int32_t> &tokens) {
-    std::vector<float> flat(tokens.size() * vocab);
-    EXPECT_EQ(llmc_score(session, tokens.data(), tokens.size(), flat.data()), LLMC_OK) << llmc_last_error();
-    std::vector<std::vector<float>> rows;
-    for (size_t t = 0; t < tokens.size(); ++t)
-      rows.emplace_back(flat.begin() + t * vocab, flat.begin() + (t + 1) * vocab);
-    return rows;
-  }
-  void ingest(const std::vector<int32_t> &tokens) {
-    EXPECT_EQ(llmc_ingest(session, tokens.data(), tokens.size()), LLMC_OK) << llmc_last_error();
-  }
-  int32_t advance() {
-    llmc_sampling greedy{};
-    greedy.top_p = 1;
-    int32_t token = -1;
-    EXPECT_EQ(llmc_advance(session, &greedy, &token), LLMC_OK) << llmc_last_error();
-    return token;
-  }
-};
-
-double relativeError(const std::vector<float> &x, const std::vector<float> &golden) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < golden.size(); ++i) {
-    error += std::pow(double(x[i]) - golden[i], 2);
-    norm += std::pow(double(golden[i]), 2);
-  }
-  return std::sqrt(error / norm);
-}
-
-std::vector<int32_t> first(const std::vector<int32_t> &v, size_t n) { return {v.begin(), v.begin() + n}; }
-std::vector<int32_t> from(const std::vector<int32_t> &v, size_t begin, size_t end) {
-  return {v.begin() + begin, v.begin() + end};
-}
-int32_t argmax(const std::vector<float> &row) {
-  return std::max_element(row.begin(), row.end()) - row.begin();
-}
-
-/// The tolerance of the design for unquantized logits on the CPU.
-constexpr double kTolerance = 1e-5;
 
 class Golden : public testing::TestWithParam<std::string> {};
 
@@ -265,7 +135,7 @@ TEST_P(Golden, TwoCompilationsGiveTheSameBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("llama-a", "llama-b", "llama-c", "llama-d", "kimi-a", "kimi-b",
+                         testing::Values("autodeco-llama", "llama-a", "llama-b", "llama-c", "llama-d", "kimi-a", "kimi-b",
                                          "kimi-c", "kimi-extreme", "qwen2-a", "qwen3-a", "qwen3-b",
                                          "qwen3moe-a", "qwen3moe-b", "tiny-llama", "tiny-kimi"),
                          [](const auto &info) {

@@ -296,6 +296,18 @@ const BadPlan kBadPlans[] = {
     {"program 'ingest' input 'where' is i32 [T, 3], expected i32 [T, 2]",
      [](Plan &p) { p.buffers[1].shape[1].multiplier = 3; }},
     {"program 'advance' lacks output 'logits'", [](Plan &p) { p.programs[1].outputs.pop_back(); }},
+    {"program 'advance' output 'decoding' is f32 [S, 97], expected f32 [S, 2]",
+     [](Plan &p) {
+       p.buffers.push_back(p.buffers[6]);
+       p.buffers.back().name = "decoding";
+       p.programs[1].outputs.push_back(13);
+     }},
+    {"program 'score' output 'decoding' is not one that this program can have",
+     [](Plan &p) {
+       p.buffers.push_back(p.buffers[7]);
+       p.buffers.back().name = "decoding";
+       p.programs[2].outputs.push_back(13);
+     }},
     {"program 'score' output 'logits' is f32 [S, 97], expected f32 [T, 97]",
      [](Plan &p) { p.programs[2].outputs = {6}; }},
     {"program 'ingest' step 0 names kernel 4 of 4", [](Plan &p) { dispatch(p, 0, 0).kernel = 4; }},

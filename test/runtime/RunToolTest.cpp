@@ -133,6 +133,14 @@ TEST_F(RunTool, failures_exit_1_and_wrong_usage_2) {
        "toy.llmc: is not a saved session (the first 8 bytes are not its magic number)", 1},
       {"toy.llmc --tokens 1 -n 1 --temp 0 --save none/s",
        "none/s: cannot create a file in none: No such file or directory", 1},
+      {"toy.llmc --tokens 1 --print-tokens --print-decoding",
+       "--print-decoding excludes --logits and --print-tokens (llmc-run --help lists the flags)", 2},
+      {"toy.llmc --tokens 1 --temp automatic",
+       "--temp expects a number from 0 to 100, got 'automatic' (llmc-run --help lists the flags)", 2},
+      {"toy.llmc --tokens 1 --temp auto",
+       "--temp auto: this model does not predict how to draw its tokens; give a number", 1},
+      {"toy.llmc --tokens 1 --print-decoding",
+       "--print-decoding: this model does not predict how to draw its tokens", 1},
       {"none.llmc -p a", "none.llmc: cannot open: No such file or directory", 1},
       {"toy.llmc --tokens 97", "token 97 is outside the vocabulary of 97", 1},
       {"toy.llmc -p ''", "the prompt is empty and this model has no start token to begin with", 1},
@@ -297,7 +305,7 @@ TEST_F(ChatTool, refuses_clearly) {
       {"chat.llmc --chat --chat-vars '[1]' -p a", "template variables: expects a JSON object", 1},
       {"chat.llmc --chat --chat-vars '{' -p a", "template variables: is not valid JSON at byte 2", 1},
       {"chat.llmc --chat -p \"$(printf '\\377')\"", "a message is not UTF-8 at byte 0", 1},
-      {"chat.llmc --chat --tokens 1", "--chat excludes --tokens, --logits and --print-tokens" + usage, 2},
+      {"chat.llmc --chat --tokens 1", "--chat excludes --tokens, --logits, --print-tokens and --print-decoding" + usage, 2},
       {"chat.llmc --system a -p b", "--system and --chat-vars need --chat" + usage, 2},
   };
   for (const auto &c : cases) {

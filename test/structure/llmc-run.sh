@@ -1,5 +1,5 @@
 #!/bin/sh
-# What llmc-run needs at run time and how large it is. usage: llmc-run.sh READELF FILE
+# What llmc-run, or another program that runs where only the runtime is, needs there and how large it is. usage: llmc-run.sh READELF FILE
 set -eu
 readelf=$1
 file=$2

@@ -14,7 +14,7 @@
 namespace {
 
 const char *const kUsage = "usage: llmc-bench m.llmc [-p PROMPT_TOKENS] [-n NEW_TOKENS] [-b SESSIONS] [-t "
-                           "THREADS] [-r REPEATS] [-o md|json]\n";
+                           "THREADS] [-r REPEATS] [--temp T] [--top-p P] [-o md|json]\n";
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -53,6 +53,8 @@ double number(const llmc_model *model, const char *key) {
 int main(int argc, char **argv) {
   std::string path, format = "md";
   long prompt = 512, generated = 128, threads = 0, repeats = 5, batch = 1;
+  llmc_sampling parameters{}; // greedy
+  parameters.top_p = 1;
   for (int i = 1; i < argc; ++i) {
     std::string arg = argv[i];
     long *target = arg == "-p"   ? &prompt
@@ -61,7 +63,8 @@ int main(int argc, char **argv) {
                    : arg == "-r" ? &repeats
                    : arg == "-b" ? &batch
                                  : nullptr;
-    if (target || arg == "-o") {
+    float *real = arg == "--temp" ? &parameters.temperature : arg == "--top-p" ? &parameters.top_p : nullptr;
+    if (target || real || arg == "-o") {
       if (++i == argc)
         fail(arg + " needs a value\n" + kUsage, 2);
       if (arg == "-o") {
@@ -69,6 +72,12 @@ int main(int argc, char **argv) {
         continue;
       }
       char *end;
+      if (real) {
+        *real = strtof(argv[i], &end);
+        if (*end || !(*real >= 0))
+          fail(arg + " " + argv[i] + ": expects a number of at least 0", 2);
+        continue;
+      }
       *target = strtol(argv[i], &end, 10);
       if (*end || *target < (arg == "-t" || arg == "-p" || arg == "-n" ? 0 : 1))
         fail(arg + " " + argv[i] + ": expects a whole number", 2);
@@ -99,8 +108,6 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < tokens.size(); ++i)
     tokens[i] = (i * 7919 + 13) % vocab;
 
-  llmc_sampling greedy{};
-  greedy.top_p = 1;
   std::vector<double> prefill, decode;
   llmc::MachineSpeed machine = llmc::measureMachine(threads);
   for (long r = -1; r < repeats; ++r) { // the first run only warms caches
@@ -113,7 +120,7 @@ int main(int argc, char **argv) {
       check(llmc_flush(session));
     }
     double middle = seconds();
-    std::vector<llmc_sampling> sampling(batch, greedy);
+    std::vector<llmc_sampling> sampling(batch, parameters);
     std::vector<int32_t> next(batch);
     for (long i = 0; i < generated; ++i)
       check(llmc_advance_batch(sessions.data(), sampling.data(), batch, next.data()));

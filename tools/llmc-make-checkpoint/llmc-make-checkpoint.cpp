@@ -50,13 +50,11 @@ int main(int argc, char **argv) {
   auto config = llmc::ConfigReader::parse(*text, configPath);
   if (!config.ok())
     return fail(std::string(config.status().message()));
-  std::string modelType = config->getString("model_type");
-  const llmc::Family *family = llmc::findFamily(modelType);
-  if (!family)
-    return fail(configPath + ": key \"model_type\" is \"" + modelType + "\"; known are " +
-                llmc::familyNames());
+  auto family = llmc::findFamily(*config);
+  if (!family.ok())
+    return fail(std::string(family.status().message()));
   mlir::MLIRContext context;
-  auto model = family->build(
+  auto model = (*family)->build(
       context, *config, [&](llvm::StringRef) -> mlir::Type { return mlir::BFloat16Type::get(&context); });
   if (!model.ok())
     return fail(std::string(model.status().message()));

@@ -237,8 +237,12 @@ static void fillReals(func::FuncOp f, unsigned i, Tensor &t, const Call &call, R
 static FailureOr<Value> makeArgument(func::FuncOp f, unsigned i, const Call &call, uint64_t seed) {
   Type type = f.getArgumentTypes()[i];
   Random random(seed, ("argument " + Twine(i)).str());
-  if (isa<llm::SequencesType>(type))
-    return Value::sequences(call.where, call.rows);
+  if (isa<llm::SequencesType>(type)) {
+    auto given = f.getArgAttrOfType<DenseElementsAttr>(i, "llm.rows"); // a function may have several tables
+    Tensor rows = given ? tensorOf(given, Element::I32) : call.rows;
+    Tensor where = given ? positionsOf(rows) : call.where;
+    return Value::sequences(std::move(where), std::move(rows));
+  }
   auto tensor = dyn_cast<RankedTensorType>(type);
   auto element = elementOf(getElementTypeOrSelf(type));
   if (!element)

@@ -8,7 +8,9 @@
 #include "tools/llmc-reference/Arguments.h"
 #include "tools/llmc-reference/CheckCompiled.h"
 #include "tools/llmc-reference/Compare.h"
+#include "tools/llmc-reference/RecordCases.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/SourceMgr.h"
@@ -52,6 +54,9 @@ static cl::opt<bool> float32Attributes("float32-attributes",
                                        cl::desc("take scales and epsilons as float32, as kernels do"));
 static cl::opt<bool> trace("trace", cl::desc("print the norm of every tensor as it is computed"));
 static cl::opt<bool> timing("timing", cl::desc("print how long each function took"));
+
+static cl::opt<std::string> casesFile(
+    "cases", cl::desc("write every kernel's launches in the public functions for llmc-gpu-check to this file"));
 
 static double norm(const Tensor &t) {
   double sum = 0;
@@ -265,7 +270,44 @@ static LogicalResult checkCompiled(ModuleOp module) {
   return success(isRight);
 }
 
+/// Evaluates the public functions as tile programs and writes what their kernels got and gave.
+static LogicalResult writeCases(ModuleOp module) {
+  OwningOpRef<ModuleOp> tiles = lowerToTiles(module);
+  if (!tiles)
+    return failure();
+  std::vector<KernelCase> cases;
+  for (auto f : tiles->getOps<func::FuncOp>()) {
+    if (!f.isPublic() || f->hasAttr("llm.kernel"))
+      continue;
+    for (int64_t rows : callTokens()) {
+      CallSizes sizes = callSizes();
+      sizes.tokens = rows;
+      sizes.sequences = std::min(sizes.sequences, rows);
+      auto arguments = makeArguments(f, sizes);
+      if (failed(arguments))
+        return failure();
+      Options options;
+      recordCases(options, (f.getName() + " " + Twine(rows)).str(), cases);
+      Evaluator evaluator(*tiles, makeWeights(seed), std::move(options));
+      if (failed(evaluator.call(f.getName(), *arguments)))
+        return failure();
+    }
+  }
+  if (cases.empty())
+    return module.emitError("has no public function that launches kernels");
+  std::error_code error;
+  llvm::raw_fd_ostream out(casesFile, error);
+  out << llmc::writeCases(cases);
+  out.close();
+  if (error || out.has_error())
+    return module.emitError("cannot write '") << casesFile << "': " << (error ? error : out.error()).message();
+  llvm::outs() << cases.size() << " cases\n";
+  return success();
+}
+
 static LogicalResult run(ModuleOp module, MLIRContext &mlirContext) {
+  if (!casesFile.empty())
+    return writeCases(module);
   if (expect)
     return checkExpectations(module);
   if (!compiledLevels.empty())

@@ -17,7 +17,7 @@ int Chat::run() {
 
 /// Says at once when this model cannot chat.
 int Chat::start() {
-  sampling_ = samplingOf(session_, options_);
+  sampling_ = samplingOf(model_, session_, options_);
   reset();
   if (!tokenize(model_, "", 0, tokens_))
     return fail();
@@ -153,10 +153,10 @@ Chat::Outcome Chat::turn(const std::string &message) {
 
 Chat::Outcome Chat::ingest(const std::string &text) {
   std::vector<int32_t> fresh;
-  bool isGoingOn = text.compare(0, text_.size(), text_) == 0;
+  bool isGoingOn = !isAhead_ && text.compare(0, text_.size(), text_) == 0;
   if (!tokenize(model_, isGoingOn ? text.substr(text_.size()) : text, LLMC_TOKENIZE_SPECIAL, fresh))
     return refuse(llmc_last_error());
-  if (!isGoingOn && fresh.size() > tokens_.size() &&
+  if (!isGoingOn && !isAhead_ && fresh.size() > tokens_.size() &&
       std::equal(tokens_.begin(), tokens_.end(), fresh.begin())) {
     // Other text that is the same tokens, such as a character that was cut.
     fresh.erase(fresh.begin(), fresh.begin() + static_cast<ptrdiff_t>(tokens_.size()));
@@ -172,6 +172,7 @@ Chat::Outcome Chat::ingest(const std::string &text) {
                   std::to_string(llmc_model_info(model_, LLMC_INFO_MODEL_CONTEXT)) + ")");
   auto start = Clock::now();
   if (!isGoingOn) {
+    isAhead_ = false;
     tokens_.clear();
     if (llmc_session_reset(session_) != LLMC_OK)
       return fail(), Outcome::fatal;
@@ -191,9 +192,10 @@ Chat::Outcome Chat::answer(std::string &reply) {
   if (llmc_text_stream_create(model_, &created) != LLMC_OK)
     return fail(), Outcome::fatal;
   std::unique_ptr<llmc_text_stream, Closer> stream(created);
-  // The last token drawn needs no room in the context, since nothing is drawn after it.
-  int64_t room = context() - static_cast<int64_t>(tokens_.size()) + 1,
-          most = std::min(options_.count.value_or(room), room);
+  TokenSource source(model_, session_, sampling_);
+  const int64_t room = source.room(std::nullopt), most = source.room(options_.count);
+  if (!source.begin(most))
+    return fail(), Outcome::fatal;
   auto start = Clock::now();
   const char *text = nullptr;
   size_t bytes = 0;
@@ -204,7 +206,7 @@ Chat::Outcome Chat::answer(std::string &reply) {
   };
   for (made_ = 0; made_ < most && isWritten && !hasEnded; ++made_) {
     int32_t token;
-    if (llmc_advance(session_, &sampling_, &token) != LLMC_OK)
+    if (!source.next(token))
       return fail(), Outcome::fatal;
     tokens_.push_back(token);
     if (llmc_token_bytes(model_, token, &text, &bytes) == LLMC_OK)
@@ -214,6 +216,7 @@ Chat::Outcome Chat::answer(std::string &reply) {
       put();
   }
   answerSeconds_ = secondsSince(start);
+  isAhead_ = source.isAhead();
   if (llmc_text_stream_finish(stream.get(), &text, &bytes) == LLMC_OK)
     put();
   if (!isWritten || !show("\n", 1))

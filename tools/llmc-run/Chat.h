@@ -37,6 +37,7 @@ private:
   std::vector<int32_t> ends_;       ///< what the template puts after an answer
   std::vector<int32_t> tokens_;     ///< in the session
   std::string text_;                ///< the same as text, special tokens written out
+  bool isAhead_ = false;            ///< the session has tokens after the end of the last answer
   int64_t ingested_ = 0, made_ = 0; ///< by the last turn
   double ingestSeconds_ = 0, answerSeconds_ = 0;
 };

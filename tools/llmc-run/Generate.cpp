@@ -1,5 +1,6 @@
 // See Generate.h.
 #include "tools/llmc-run/Generate.h"
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -35,9 +36,15 @@ bool show(const char *text, size_t bytes) {
   return fwrite(text, 1, bytes, stdout) == bytes && (bytes == 0 || fflush(stdout) == 0);
 }
 
-llmc_sampling samplingOf(llmc_session *session, const Options &options) {
+llmc_sampling samplingOf(llmc_model *model, llmc_session *session, const Options &options) {
   llmc_sampling s;
   llmc_session_sampling(session, &s);
+  if (options.isAutomatic) { // a restored session may have been drawn otherwise
+    llmc_sampling own;
+    llmc_model_sampling(model, &own);
+    s.temperature = own.temperature;
+    s.top_p = own.top_p;
+  }
   if (options.temperature)
     s.temperature = static_cast<float>(*options.temperature);
   if (options.topK)
@@ -51,4 +58,28 @@ llmc_sampling samplingOf(llmc_session *session, const Options &options) {
   else if (!options.restorePath && getrandom(&s.seed, sizeof s.seed, 0) == sizeof s.seed)
     s.seed >>= 1; // so that it can be given back with --seed
   return s;
+}
+
+TokenSource::TokenSource(llmc_model *model, llmc_session *session, const llmc_sampling &sampling)
+    : session_(session), sampling_(sampling),
+      tokens_(static_cast<size_t>(llmc_model_info(model, LLMC_INFO_MOST_TOKENS))),
+      context_(llmc_model_info(model, LLMC_INFO_CONTEXT)) {}
+
+int64_t TokenSource::room(std::optional<int64_t> wanted) const {
+  const bool isOneByOne = tokens_.size() == 1;
+  // Where tokens are drawn one by one the last needs no room in the context, since nothing is drawn after it.
+  int64_t room = context_ - llmc_session_tokens(session_) + isOneByOne;
+  return std::min(wanted.value_or(isOneByOne ? room : 128), room);
+}
+
+bool TokenSource::begin(int64_t count) { return count < 1 || llmc_begin(session_, count) == LLMC_OK; }
+
+bool TokenSource::next(int32_t &token) {
+  if (used_ == got_) {
+    used_ = 0;
+    if (llmc_fill(session_, &sampling_, tokens_.data(), static_cast<int64_t>(tokens_.size()), &got_) != LLMC_OK)
+      return false;
+  }
+  token = tokens_[static_cast<size_t>(used_++)];
+  return true;
 }

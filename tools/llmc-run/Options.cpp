@@ -19,15 +19,20 @@ const char *const kUsage =
       --chat-vars J   more variables for the chat template, a JSON object, e.g. {"enable_thinking": false}
   -n, --predict N     tokens to generate (default 128, with --chat no limit; generation also ends at an end token or when the context is full)
       --temp T        temperature, 0 takes the likeliest token (default: the model's, else 0)
+      --temp auto     the temperature and top-p that the model predicts for every token (AutoDeco; the default of
+                      such models, for which numbers given with --temp and --top-p multiply the predicted ones)
       --top-k K       draw from the K likeliest tokens (0: all)
       --top-p P       draw from the likeliest tokens of total probability P
       --min-p M       draw from tokens at least M times as likely as the likeliest
       --seed S        equal seeds give equal texts (default: random)
+      --NAME VALUE    a setting of the model's way of decoding, such as --steps 32 (llmc inspect lists what a model has)
       --ignore-eos    do not end at end tokens
   -c, --ctx-size C    context in tokens (default: the model's, at most 4096)
   -t, --threads N     threads (default: one per core)
       --libcuda PATH  the CUDA driver's library, for an artifact with CUDA code (default: libcuda.so.1)
       --print-tokens  print the generated ids, comma separated, instead of text; includes the end token
+      --print-decoding  instead of text one line for each token: id, temperature, top-p with which it was drawn,
+                      of models that predict these
       --logits FILE   see above
       --save FILE     save the session at the end, with its sampling parameters; -n 0 saves a prompt
       --verify        compare the checksums of all weights first
@@ -72,8 +77,9 @@ public:
       return "no artifact given";
     if (options_.prompt && options_.tokens)
       return "-p and --tokens exclude each other";
-    if (options_.isChatting && (options_.tokens || options_.logitsPath || options_.isPrintingTokens))
-      return "--chat excludes --tokens, --logits and --print-tokens";
+    if (options_.isChatting &&
+        (options_.tokens || options_.logitsPath || options_.isPrintingTokens || options_.isPrintingDecoding))
+      return "--chat excludes --tokens, --logits, --print-tokens and --print-decoding";
     if (options_.isChatting && (options_.savePath || options_.restorePath))
       return "--chat excludes --save and --restore";
     if (!options_.isChatting && (options_.system || options_.chatVariables))
@@ -84,6 +90,8 @@ public:
       return "--logits excludes -n and --print-tokens";
     if (options_.logitsPath && (options_.savePath || options_.restorePath))
       return "--logits excludes --save and --restore";
+    if (options_.isPrintingDecoding && (options_.logitsPath || options_.isPrintingTokens))
+      return "--print-decoding excludes --logits and --print-tokens";
     return "";
   }
 
@@ -117,7 +125,7 @@ private:
     else if (flag == "-n" || flag == "--predict")
       integer(flag, 0, INT32_MAX, options_.count);
     else if (flag == "--temp")
-      real(flag, 0, 100, options_.temperature);
+      temperature(flag);
     else if (flag == "--top-k")
       integer(flag, 0, INT32_MAX, options_.topK);
     else if (flag == "--top-p")
@@ -134,6 +142,8 @@ private:
       text(flag, options_.libcuda);
     else if (flag == "--print-tokens")
       set(flag, options_.isPrintingTokens);
+    else if (flag == "--print-decoding")
+      set(flag, options_.isPrintingDecoding);
     else if (flag == "--ignore-eos")
       set(flag, options_.isIgnoringEos);
     else if (flag == "--verify")
@@ -144,6 +154,8 @@ private:
       set(flag, options_.isHelp);
     else if (flag == "--version")
       set(flag, options_.isVersion);
+    else if (flag.size() > 2 && flag.compare(0, 2, "--") == 0)
+      setting(flag);
     else if (flag.size() > 1 && flag[0] == '-')
       error_ = "unknown flag " + flag;
     else if (!options_.artifact.empty())
@@ -155,6 +167,14 @@ private:
       if (!parseTokens(*tokens, *options_.tokens))
         error_ = "--tokens expects numbers separated by commas, got '" + *tokens + "'";
     }
+  }
+
+  /// Whether the artifact knows it is seen when that is open.
+  void setting(const std::string &flag) {
+    if (!value_ && (at_ + 1 >= argc_ || argv_[at_ + 1][0] == '-'))
+      error_ = "unknown flag " + flag;
+    else if (take(flag))
+      options_.settings.push_back({flag.substr(2), *value_});
   }
 
   bool take(const std::string &flag) {
@@ -192,6 +212,17 @@ private:
       error_ = flag + " expects a number from " + range + ", got '" + *value_ + "'";
     else
       to = number;
+  }
+
+  /// A number, or the word.
+  void temperature(const std::string &flag) {
+    if (!value_ && at_ + 1 < argc_)
+      value_ = argv_[++at_];
+    options_.isAutomatic = value_ == "auto";
+    if (options_.isAutomatic)
+      options_.temperature.reset();
+    else
+      real(flag, 0, 100, options_.temperature);
   }
 
   void set(const std::string &flag, bool &to) {

@@ -13,9 +13,11 @@ struct Options {
   std::optional<double> temperature, topP, minP;
   std::optional<int64_t> topK;
   std::optional<uint64_t> seed;
+  std::vector<std::pair<std::string, std::string>> settings; ///< flags that the artifact may know
   int64_t threads = 0, context = 0;
   bool isPrintingTokens = false, isPrintingStats = false, isIgnoringEos = false, isVerifying = false,
        isChatting = false, isHelp = false, isVersion = false;
+  bool isAutomatic = false, isPrintingDecoding = false; ///< --temp auto, --print-decoding
 };
 
 extern const char *const kUsage;

@@ -29,8 +29,15 @@ public:
                               : llmc_session_create(model, &session)) != LLMC_OK)
       return fail();
     session_.reset(session);
+    for (const auto &[name, value] : options_.settings)
+      if (llmc_set(session, name.c_str(), value.c_str()) != LLMC_OK)
+        return fail("--" + name + ": " + llmc_last_error());
     restored_ = llmc_session_tokens(session);
     loadSeconds_ = secondsSince(start);
+    if ((options_.isAutomatic || options_.isPrintingDecoding) && !llmc_model_text(model, "predicts"))
+      return fail(std::string(options_.isAutomatic ? "--temp auto" : "--print-decoding") +
+                  ": this model does not predict how to draw its tokens" +
+                  (options_.isAutomatic ? "; give a number" : ""));
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
     int code = options_.isChatting ? Chat(model, session, options_).run() : complete();
@@ -77,6 +84,9 @@ private:
             rows = static_cast<int64_t>(prompt_.size());
     int64_t most = llmc_model_info(model_.get(), LLMC_INFO_MAX_TOKENS);
     int64_t piece = most >= 64 ? most / 64 * 64 : most;
+    // A model that fills masks may see the whole canvas, which then comes in one call.
+    if (llmc_model_info(model_.get(), LLMC_INFO_MOST_TOKENS) > 1)
+      piece = std::max(piece, std::min(rows, most));
     NpyWriter file;
     if (std::string error = file.open(*options_.logitsPath, rows, vocab); !error.empty())
       return fail(error);
@@ -98,8 +108,9 @@ private:
   }
 
   int generate() {
-    llmc_sampling parameters = samplingOf(session_.get(), options_);
-    bool isShowingText = !options_.isPrintingTokens && llmc_model_info(model_.get(), LLMC_INFO_HAS_TOKENIZER);
+    llmc_sampling parameters = samplingOf(model_.get(), session_.get(), options_);
+    bool isShowingText = !options_.isPrintingTokens && !options_.isPrintingDecoding &&
+                         llmc_model_info(model_.get(), LLMC_INFO_HAS_TOKENIZER);
     std::unique_ptr<llmc_text_stream, Closer> stream;
     if (isShowingText) {
       llmc_text_stream *created = nullptr;
@@ -116,9 +127,10 @@ private:
       return fail();
     double ingestSeconds = secondsSince(start);
 
-    // The last token drawn needs no room in the context, since nothing is drawn after it.
-    int64_t room = llmc_model_info(model_.get(), LLMC_INFO_CONTEXT) - llmc_session_tokens(session_.get()) + 1;
-    int64_t most = std::min(options_.count.value_or(128), room), made = 0;
+    TokenSource source(model_.get(), session_.get(), parameters);
+    int64_t most = source.room(options_.count.value_or(128)), made = 0;
+    if (!source.begin(most))
+      return fail();
     start = Clock::now();
     double firstSeconds = 0;
     const char *text = nullptr;
@@ -126,7 +138,7 @@ private:
     bool isWritten = true;
     for (; made < most && isWritten; ++made) {
       int32_t token;
-      if (llmc_advance(session_.get(), &parameters, &token) != LLMC_OK)
+      if (!source.next(token))
         return fail();
       if (made == 0)
         firstSeconds = secondsSince(start);
@@ -136,6 +148,14 @@ private:
           llmc_text_stream_push(stream.get(), token, &text, &bytes);
           isWritten = show(text, bytes);
         }
+      } else if (options_.isPrintingDecoding) {
+        float temperature, topP;
+        if (llmc_session_decoding(session_.get(), &temperature, &topP) != LLMC_OK)
+          return fail();
+        char line[64];
+        isWritten = show(
+            line, static_cast<size_t>(snprintf(line, sizeof line, "%d, %.6f, %.6f\n", token,
+                                               static_cast<double>(temperature), static_cast<double>(topP))));
       } else {
         std::string number = (made ? "," : "") + std::to_string(token);
         isWritten = show(number.data(), number.size());
@@ -150,7 +170,7 @@ private:
       llmc_text_stream_finish(stream.get(), &text, &bytes);
       isWritten = isWritten && show(text, bytes);
     }
-    isWritten = isWritten && show("\n", 1);
+    isWritten = isWritten && (options_.isPrintingDecoding || show("\n", 1));
     if (options_.isPrintingStats)
       printStats(parameters, ingestSeconds, made, firstSeconds, advanceSeconds);
     if (!isWritten)

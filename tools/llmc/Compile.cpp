@@ -63,7 +63,7 @@ absl::Status dump(const CompileCommand &command, const std::string &name, Operat
   return writeText(path, [&](llvm::raw_ostream &out) { out << textOf(module); });
 }
 
-absl::Status runStage(ModuleOp module, const char *name, void (*stage)(OpPassManager &)) {
+absl::Status runStage(ModuleOp module, const char *name, function_ref<void(OpPassManager &)> stage) {
   PassManager pm(module.getContext());
   stage(pm);
   if (failed(pm.run(module)))
@@ -220,6 +220,9 @@ absl::StatusOr<ImportedModel> readText(MLIRContext &context, const CompileComman
   if (!checkpoint.ok())
     return checkpoint.status();
   imported.checkpoint = std::move(*checkpoint);
+  if (!command.heads.empty())
+    if (absl::Status s = imported.checkpoint->add(command.heads); !s.ok())
+      return s;
   auto tokenizer = readTokenizerFiles(directory);
   if (!tokenizer.ok())
     return tokenizer.status();
@@ -258,6 +261,7 @@ absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp tilePrograms, cons
     options.dumpDir = command.dumpDir;
     options.ptxas = command.ptxas;
     options.isSimulated = command.isSimulated;
+    options.overlapsLaunches = command.overlapsLaunches;
     for (const CudaArch &arch : targets.archs) {
       auto object = compileCudaKernels(tilePrograms, arch, options);
       if (!object)
@@ -296,8 +300,9 @@ void printPasses(FILE *out) {
   registerCanonicalizerPass();
   MLIRContext context;
   using Add = void (*)(OpPassManager &);
-  for (auto [stage, add] : {std::pair<const char *, Add>("graph", addGraphStage),
-                            {"chunk", addChunkStage},
+  // As for cuda, which has all passes.
+  for (auto [stage, add] : {std::pair<const char *, Add>("graph", [](OpPassManager &pm) { addGraphStage(pm, "cuda"); }),
+                            {"chunk", [](OpPassManager &pm) { addChunkStage(pm, "cuda"); }},
                             {"plan", addPlanStage}}) {
     fprintf(out, "%s\n", stage);
     PassManager pm(&context);
@@ -350,7 +355,7 @@ absl::Status compile(const CompileCommand &command) {
     if (absl::Status s = runtime::checkWritable(command.output); !s.ok())
       return s;
   auto imported =
-      isText ? readText(context, command) : importHuggingFace(context, command.input, command.hasWeights);
+      isText ? readText(context, command) : importHuggingFace(context, command.input, command.hasWeights, command.heads);
   if (!imported.ok())
     return imported.status();
   OwningOpRef<ModuleOp> module = std::move(imported->model.module);
@@ -371,7 +376,7 @@ absl::Status compile(const CompileCommand &command) {
 
   // graph
   if (!graphDone)
-    if (absl::Status s = runStage(*module, "graph", addGraphStage); !s.ok())
+    if (absl::Status s = runStage(*module, "graph", [&](OpPassManager &pm) { addGraphStage(pm, command.target); }); !s.ok())
       return s;
   if (absl::Status s = dump(command, "2-graph.mlir", *module); !s.ok())
     return s;
@@ -380,7 +385,7 @@ absl::Status compile(const CompileCommand &command) {
 
   // chunk
   if (!chunkDone)
-    if (absl::Status s = runStage(*module, "chunk", addChunkStage); !s.ok())
+    if (absl::Status s = runStage(*module, "chunk", [&](OpPassManager &pm) { addChunkStage(pm, command.target); }); !s.ok())
       return s;
   for (auto kernel : module->getOps<func::FuncOp>())
     if (kernel->hasAttr("llm.kernel"))

@@ -12,11 +12,13 @@ namespace llmc {
 struct CompileCommand {
   std::string input;          ///< directory or .mlir file
   std::string weights;        ///< directory with the weights of a .mlir file
+  std::string heads;          ///< directory of what is added to the model (AutoDeco's heads), or empty
   std::string output;         ///< -o; empty: text to standard output
   std::string target = "cpu"; ///< "cpu" or "cuda"
   std::vector<std::string> levels = {"native"};
   std::vector<std::string> archs = {"sm_90a"}; ///< of target cuda
   bool isSimulated = false;                    ///< target cuda: host code for the simulator
+  bool overlapsLaunches = false;               ///< see CudaOptions
   std::string ptxas;                           ///< see CudaOptions
   std::string emit;                            ///< a stage's name, or empty for an artifact
   std::string dumpDir;

@@ -1,6 +1,7 @@
 // See Verify.h. The model comes from the artifact's text and its weights are unpacked from the artifact's
 // buffers, or both come from a directory; the compiled side is the runtime's engine, one dispatch at a time.
 #include "tools/llmc/Verify.h"
+#include <array>
 #include "codegen/BuildArtifact.h"
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/plan/Extent.h"
@@ -41,7 +42,7 @@ private:
 };
 
 absl::StatusOr<OwningOpRef<ModuleOp>> modelOf(MLIRContext &context, const runtime::Artifact &artifact,
-                                              const std::string &directory) {
+                                              const std::string &directory, const std::string &heads) {
   if (std::optional<uint32_t> blob = artifact.plan().modelBlob) {
     StringRef text(reinterpret_cast<const char *>(artifact.blobData(*blob)), artifact.blobs()[*blob].bytes);
     llvm::SourceMgr sources;
@@ -58,7 +59,7 @@ absl::StatusOr<OwningOpRef<ModuleOp>> modelOf(MLIRContext &context, const runtim
     return absl::FailedPreconditionError(
         artifact.path() + ": has no text of its model to compare with (it was compiled from a later stage or "
                           "with --no-model-text); give the checkpoint's directory with --weights=DIR");
-  auto imported = importHuggingFace(context, directory);
+  auto imported = importHuggingFace(context, directory, /*weights=*/true, heads);
   if (!imported.ok())
     return imported.status();
   return std::move(imported->model.module);
@@ -160,7 +161,8 @@ public:
   absl::Status run() {
     std::vector<int32_t> tokens = report_.tokens;
     for (const char *name : {"score", "advance"}) {
-      if (!engine_.plan().program(name) || !model_.lookupSymbol<func::FuncOp>(name))
+      const runtime::Program *compiled = engine_.plan().program(name);
+      if (!compiled || !compiled->loops.empty() || !model_.lookupSymbol<func::FuncOp>(name))
         continue;
       if (absl::Status s = runProgram(name, tokens); !s.ok())
         return s;
@@ -268,19 +270,30 @@ private:
         input && input.getValue() == "tokens")
       for (int64_t t = 0; t < count; ++t)
         tensor.integer(t) = tokens[t];
+    else if (input && input.getValue() == "bounds")
+      for (auto [k, bound] : llvm::enumerate(boundsOf(tokens)))
+        tensor.integer(k) = bound;
     return reference::Value(
         std::move(tensor)); // states begin at zero; sampling and draws of zeros are greedy
   }
 
+  /// All tokens are known.
+  std::array<int32_t, 4> boundsOf(const std::vector<int32_t> &tokens) const {
+    int32_t end = past_ + tokens.size();
+    return {end, end, end, 0};
+  }
+
   void fillInputs(const std::vector<int32_t> &tokens) {
+    const std::array<int32_t, 4> bounds = boundsOf(tokens);
     const runtime::CallInputs &in = engine_.inputs();
     for (size_t t = 0; t < tokens.size(); ++t) {
       in.tokens[t] = tokens[t];
-      in.where[2 * t] = 0;
-      in.where[2 * t + 1] = past_ + t;
+      in.spans[0].where[2 * t] = 0;
+      in.spans[0].where[2 * t + 1] = past_ + t;
     }
     const int32_t rows[4] = {0, 0, int32_t(tokens.size()), int32_t(past_)};
-    std::copy(rows, rows + 4, in.rows);
+    std::copy(rows, rows + 4, in.spans[0].rows);
+    std::copy(bounds.begin(), bounds.end(), in.bounds);
     std::fill(in.sampling, in.sampling + 4, 0.0f);
     std::fill(in.draws, in.draws + 4, 0);
   }
@@ -365,6 +378,7 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
       return folder.status();
     CompileCommand compilation;
     compilation.input = command.input;
+    compilation.heads = command.heads;
     compilation.output = file = *folder + "/m.llmc";
     if (!command.levels.empty())
       compilation.levels = command.levels;
@@ -403,7 +417,7 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
 
   MLIRContext context;
   loadCompilerDialects(context);
-  auto model = modelOf(context, artifact, directory);
+  auto model = modelOf(context, artifact, directory, command.heads);
   if (!model.ok())
     return model.status();
   auto map = ModelMap::create(**model);
@@ -412,7 +426,7 @@ absl::StatusOr<VerifyReport> verify(const VerifyCommand &command) {
   if (absl::Status s = checkSamePlan(map->planned(), artifact); !s.ok())
     return s;
   auto weights = directory.empty() ? weightsOfArtifact(artifact, **model, map->planned())
-                                   : weightsOfCheckpoint(directory);
+                                   : weightsOfCheckpoint(directory, command.heads);
   if (!weights.ok())
     return weights.status();
   Verifier verifier(**model, *map, **engine, *weights, report);

@@ -11,6 +11,7 @@ namespace llmc {
 struct VerifyCommand {
   std::string input;           ///< an artifact, or a directory, which is compiled first
   std::string weights;         ///< directory whose tensors the reference uses; empty: those in the artifact
+  std::string heads;           ///< directory of what is added to that model (AutoDeco's heads), or empty
   std::vector<int32_t> tokens; ///< of the sequence; empty: `random` of them
   int64_t random = 16;
   double tolerance = 1e-5;         ///< largest relative L2 error of a value

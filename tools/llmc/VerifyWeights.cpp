@@ -77,10 +77,14 @@ absl::StatusOr<reference::WeightProvider> weightsOfArtifact(const runtime::Artif
   };
 }
 
-absl::StatusOr<reference::WeightProvider> weightsOfCheckpoint(const std::string &directory) {
+absl::StatusOr<reference::WeightProvider> weightsOfCheckpoint(const std::string &directory,
+                                                             const std::string &heads) {
   auto opened = Checkpoint::open(directory);
   if (!opened.ok())
     return opened.status();
+  if (!heads.empty())
+    if (absl::Status s = opened->add(heads); !s.ok())
+      return s;
   auto checkpoint = std::make_shared<Checkpoint>(std::move(*opened));
   return [checkpoint](StringRef name, ArrayRef<int64_t> shape, Type type) -> FailureOr<reference::Tensor> {
     auto element = reference::elementOf(type);

@@ -12,6 +12,7 @@ absl::StatusOr<reference::WeightProvider> weightsOfArtifact(const runtime::Artif
                                                             mlir::ModuleOp model, mlir::ModuleOp planned);
 
 /// Read from the directory's safetensors files.
-absl::StatusOr<reference::WeightProvider> weightsOfCheckpoint(const std::string &directory);
+absl::StatusOr<reference::WeightProvider> weightsOfCheckpoint(const std::string &directory,
+                                                             const std::string &heads);
 
 } // namespace llmc

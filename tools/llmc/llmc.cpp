@@ -6,6 +6,7 @@
 #include "tools/llmc/Verify.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/FileSystem.h"
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -16,6 +17,8 @@ namespace {
 const char *const kUsage =
     R"(usage:
   llmc compile DIR -o m.llmc [--cpu=native|x86-64-v3|x86-64-v4[,...]] [--dump-dir=D]
+  llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--overlap-launches] [--sim]
+  llmc compile BASE --heads=DIR -o m.llmc                AutoDeco: heads beside their base
   llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--sim]
   llmc compile DIR|model.mlir --emit=import|graph|chunk|kernel|plan [-o out.mlir]
   llmc compile model.mlir --weights=DIR -o m.llmc
@@ -25,7 +28,7 @@ const char *const kUsage =
   llmc compile --print-passes
   llmc run DIR -p TEXT [flags of llmc-run]     compiles if needed, then runs llmc-run
   llmc inspect m.llmc [--resources]
-  llmc verify m.llmc|DIR [--tokens=1,2,3 | --random=N] [--weights=DIR] [--tolerance=1e-5] [--cpu=...] [-o table|json]
+  llmc verify m.llmc|DIR [--tokens=1,2,3 | --random=N] [--weights=DIR] [--heads=DIR] [--tolerance=1e-5] [--cpu=...] [-o table|json]
                        compares a compiled model with the reference evaluator, value by value
 )";
 
@@ -81,6 +84,7 @@ int compileMain(llvm::ArrayRef<char *> args) {
         takeOption(args, i, "--emit", command.emit, missing) ||
         takeOption(args, i, "--dump-dir", command.dumpDir, missing) ||
         takeOption(args, i, "--weights", command.weights, missing) ||
+        takeOption(args, i, "--heads", command.heads, missing) ||
         takeOption(args, i, "--target", command.target, missing) ||
         takeOption(args, i, "--arch", arch, missing) ||
         takeOption(args, i, "--ptxas", command.ptxas, missing)) {
@@ -96,6 +100,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
       command.allowNonFinite = true;
     } else if (arg == "--sim") {
       command.isSimulated = true;
+    } else if (arg == "--overlap-launches") {
+      command.overlapsLaunches = true;
     } else if (arg == "--no-progress") {
       command.progress = false;
     } else if (arg.starts_with("-")) {
@@ -116,8 +122,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
     return usageError("compile needs a directory or a .mlir file");
   if (command.target != "cpu" && command.target != "cuda")
     return usageError("--target=" + command.target + ": expects cpu or cuda");
-  if (command.target == "cpu" && (command.isSimulated || !arch.empty() || !command.ptxas.empty()))
-    return usageError("--arch, --ptxas and --sim are for --target=cuda");
+  if (command.target == "cpu" && (command.isSimulated || command.overlapsLaunches || !arch.empty() || !command.ptxas.empty()))
+    return usageError("--arch, --ptxas, --overlap-launches and --sim are for --target=cuda");
   if (command.target == "cuda" && !cpu.empty())
     return usageError("--cpu is for --target=cpu");
   if (!command.hasWeights && !command.weights.empty())
@@ -150,6 +156,7 @@ int verifyMain(llvm::ArrayRef<char *> args) {
     if (takeOption(args, i, "--tokens", tokens, missing) ||
         takeOption(args, i, "--random", random, missing) ||
         takeOption(args, i, "--weights", command.weights, missing) ||
+        takeOption(args, i, "--heads", command.heads, missing) ||
         takeOption(args, i, "--tolerance", tolerance, missing) ||
         takeOption(args, i, "--cpu", cpu, missing) || takeOption(args, i, "-o", format, missing)) {
       if (missing)
@@ -164,6 +171,8 @@ int verifyMain(llvm::ArrayRef<char *> args) {
   }
   if (command.input.empty())
     return usageError("verify needs an artifact or a directory");
+  if (!command.heads.empty() && command.weights.empty() && !llvm::sys::fs::is_directory(command.input))
+    return usageError("--heads=" + command.heads + " belongs to a directory or to --weights; an artifact has its heads");
   if (!tokens.empty() && !random.empty())
     return usageError("--tokens and --random exclude each other");
   if (!tokens.empty() && !parseTokens(tokens, command.tokens))

@@ -59,11 +59,10 @@ func.func @contractions_sum_in_order(%a: memref<8x64xf32>, %b: memref<64x32xbf16
 
 // One warp for a row: lanes take every 32nd term, five shuffles join them, lane 0 stores.
 // CHECK-LABEL: func @rows_are_reduced_by_warps
-// CHECK: %[[WARP:.*]] = arith.divui %[[TID:.*]], %c32
-// CHECK: %[[LANE:.*]] = arith.remui %[[TID]], %c32
+// CHECK: %[[LANE:.*]] = arith.remui %{{.*}}, %c32{{.*}} : index
+// CHECK: %[[WARP:.*]] = arith.divui %{{.*}}, %c32{{.*}} : i32
 // CHECK: scf.for %{{.*}} = %[[WARP]]
-// CHECK:   %[[FIRST:.*]] = arith.index_castui %[[LANE]]
-// CHECK:   scf.for %{{.*}} = %[[FIRST]] to %c100{{.*}} step %c32{{.*}} iter_args(%{{.*}} = %cst
+// CHECK:   scf.for %{{.*}} = %[[LANE]] to %c100{{.*}} step %c32{{.*}} iter_args(%{{.*}} = %cst
 // CHECK:     arith.maximumf
 // CHECK-COUNT-5: nvvm.shfl.sync  bfly
 // CHECK:   %[[IS0:.*]] = arith.cmpi eq, %[[LANE]]

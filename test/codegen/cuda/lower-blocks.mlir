@@ -4,8 +4,8 @@
 
 // The grid is 1 * ceil((8*T - 0) / 2) * 3, as terms (op, value): constant 0, symbol 1, sub 3, mul 4, ceilDiv 6.
 // CHECK-LABEL: func.func @walks_over_workgroups(
-// CHECK-SAME: %[[O:.*]]: !llvm.ptr {llvm.noalias}, %[[T:[^:]*]]: i64, {{.*}}, %[[SCRATCH:[^:]*]]: !llvm.ptr, %[[WORKGROUPS:[^:]*]]: i64)
-// CHECK-SAME: llm.grid = array<i64: 0, 1, 1, 0, 0, 8, 4, 0, 0, 0, 3, 0, 0, 2, 6, 0, 4, 0, 0, 3, 0, 0, 3, 0, 0, 1, 6, 0, 4, 0>, llm.scratch_bytes = 0 : i64, llm.shared_bytes = 320 : i64
+// CHECK-SAME: %[[O:.*]]: !llvm.ptr {llvm.align = 64 : i64, llvm.noalias}, %[[T:[^:]*]]: i64, {{.*}}, %[[SCRATCH:[^:]*]]: !llvm.ptr, %[[WORKGROUPS:[^:]*]]: i64)
+// CHECK-SAME: llm.grid = array<i64: 0, 1, 1, 0, 0, 8, 4, 0, 0, 0, 3, 0, 0, 2, 6, 0, 4, 0, 0, 3, 0, 0, 3, 0, 0, 1, 6, 0, 4, 0>, llm.scratch_bytes = 0 : i64, llm.shared_bytes = 384 : i64
 // CHECK: %[[SHARED:.*]] = llvm.mlir.addressof @walks_over_workgroups_shared : !llvm.ptr<3>
 // CHECK: llvm.addrspacecast %[[SHARED]]
 // CHECK: %[[BLOCK:.*]] = nvvm.read.ptx.sreg.ctaid.x
@@ -19,7 +19,7 @@
 
 // The smaller buffer keeps its place in shared memory.
 // SMALL-LABEL: func.func @walks_over_workgroups(
-// SMALL-SAME: llm.scratch_bytes = 256 : i64, llm.shared_bytes = 64 : i64
+// SMALL-SAME: llm.scratch_bytes = 256 : i64, llm.shared_bytes = 128 : i64
 // SMALL: nvvm.read.ptx.sreg.ctaid.x
 // SMALL: llvm.mul
 

@@ -16,6 +16,9 @@ using Substitutions = std::map<std::string, std::string>;
 /// The text of test/codegen/run/NAME.mlir.in with every @KEY@ replaced.
 std::string tileProgram(const std::string &name, const Substitutions &values);
 
+/// The text of the one tile program that the graph and chunk stages make of a module of `llm` ops, and its name; empty texts on failure.
+std::pair<std::string, std::string> kernelOfOp(const std::string &module);
+
 /// The values of the symbols T, S, SLOTS, CTX, CTXB.
 struct Dims {
   int64_t tokens = 0, sequences = 0, slots = 0, context = 0, contextBlocks = 0;

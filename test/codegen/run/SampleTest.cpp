@@ -1,11 +1,5 @@
 // Frequencies of compiled draws against exact probabilities, by chi-squared.
-#include "dialect/llm/LlmDialect.h"
-#include "passes/Pipelines.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/MLIRContext.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Pass/PassManager.h"
+#include "test/ChiSquared.h"
 #include "test/codegen/run/Kernel.h"
 #include <algorithm>
 #include <cmath>
@@ -25,31 +19,12 @@ struct Setting {
   float topP, minP;
 };
 
-/// The text of the tile program that the graph and chunk stages make of one `llm.sample`, and the kernel's name.
 std::pair<std::string, std::string> sampleKernel() {
-  mlir::DialectRegistry registry;
-  registerCpuDialects(registry);
-  registry.insert<llm::LlmDialect, mlir::func::FuncDialect>();
-  mlir::MLIRContext context(registry);
   std::string v = std::to_string(kVocabulary);
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(
+  return kernelOfOp(
       "func.func @f(%z: tensor<?x" + v + "xf32>, %s: tensor<?x4xf32>, %d: tensor<?x4xi64>) -> tensor<?x1xi32> {\n"
       "  %t = llm.sample %z, %s, %d : (tensor<?x" + v + "xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32>\n"
-      "  return %t : tensor<?x1xi32>\n}\n", &context);
-  mlir::PassManager pm(&context);
-  addGraphStage(pm);
-  addChunkStage(pm);
-  if (!module || failed(pm.run(*module)))
-    return {};
-  std::string text = "module {\n", name;
-  llvm::raw_string_ostream os(text);
-  for (auto kernel : module->getOps<mlir::func::FuncOp>())
-    if (kernel->hasAttr("llm.kernel")) {
-      name = kernel.getName().str();
-      kernel->print(os);
-    }
-  os << "\n}\n";
-  return {text, name};
+      "  return %t : tensor<?x1xi32>\n}\n");
 }
 
 /// From the op's description, by sorting.
@@ -81,15 +56,6 @@ std::vector<double> probabilities(const Setting &s) {
   for (double &x : p)
     x /= sum;
   return p;
-}
-
-/// P(chi-squared with `freedom` degrees of freedom > x): the regularized upper incomplete gamma function by its series.
-double tail(double x, int freedom) {
-  double a = freedom / 2.0, term = 1 / a, sum = term;
-  x /= 2;
-  for (int n = 1; n < 10000 && term > sum * 1e-16; ++n)
-    sum += term *= x / (a + n);
-  return 1 - sum * std::exp(a * std::log(x) - x - std::lgamma(a));
 }
 
 class Sample : public ::testing::TestWithParam<std::string> {};
@@ -124,27 +90,7 @@ TEST_P(Sample, FrequenciesFollowTheProbabilities) {
         ASSERT_TRUE(tokens[i] >= 0 && tokens[i] < kVocabulary) << "draw " << i << " gives " << tokens[i];
         counts[tokens[i]] += 1;
       }
-      double chi = 0, rareWant = 0, rareCount = 0;
-      int cells = 0;
-      auto add = [&](double want, double count) {
-        chi += (count - want) * (count - want) / want;
-        ++cells;
-      };
-      for (int64_t v = 0; v < kVocabulary; ++v) {
-        double want = expected[v] * kDraws;
-        if (want == 0) {
-          EXPECT_EQ(counts[v], 0) << "token " << v << " should have been left out";
-        } else if (want >= 10) {
-          add(want, counts[v]);
-        } else { // too rare for the approximation: counted together
-          rareWant += want;
-          rareCount += counts[v];
-        }
-      }
-      if (rareWant > 0)
-        add(rareWant, rareCount);
-      if (cells > 1)
-        EXPECT_GT(tail(chi, cells - 1), 1e-4) << "chi-squared " << chi << " over " << cells << " tokens";
+      EXPECT_EQ(againstProbabilities(counts, expected), "");
     }
 }
 

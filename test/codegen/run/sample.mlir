@@ -22,6 +22,14 @@ func.func @any_options(%z: tensor<?x100xf32> {llm.dims = ["S"], llm.range = [-6.
   %t = llm.sample %z, %s, %d : (tensor<?x100xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32>
   return %t : tensor<?x1xi32>
 }
+// Parameters that are put together on the way.
+func.func @draws_with_computed_parameters(%z: tensor<?x100xf32> {llm.dims = ["S"], llm.range = [-6.0, 0.0]}, %t: tensor<?x1xf32> {llm.dims = ["S"], llm.range = [-0.1, 2.0]},
+    %p: tensor<?x1xf32> {llm.dims = ["S"], llm.range = [0.0, 1.0]}, %s: tensor<?x4xf32> {llm.dims = ["S"], llm.range = [0.0, 0.2]}, %d: tensor<?x4xi64>) -> tensor<?x1xi32> {
+  %m = llm.slice %s at 2 : (tensor<?x4xf32>) -> tensor<?x2xf32>
+  %c = llm.concat %t, %p, %m : (tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
+  %n = llm.sample %z, %c, %d : (tensor<?x100xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32>
+  return %n : tensor<?x1xi32>
+}
 // Logits of few different values, some of them two blocks apart.
 func.func @ties(%x: tensor<?x1100xf32> {llm.dims = ["S"], llm.range = [-2.5, 2.5]}, %s: tensor<?x4xf32>, %d: tensor<?x4xi64>) -> tensor<?x1xi32> {
   %z = llm.map %x : (tensor<?x1100xf32>) -> tensor<?x1100xf32> {

@@ -1,32 +1,12 @@
 // The simulator: results of warp operations, and every kind of mistake that it must find, planted in kernels
 // written by hand in the NVVM dialect and in tile programs compiled without barriers.
-#include "codegen/cuda/CudaTarget.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
-#include "runtime/cuda/Driver.h"
-#include "runtime/sim/SimControl.h"
-#include <dlfcn.h>
+#include "test/codegen/sim/Simulation.h"
 #include <gtest/gtest.h>
 
 namespace llmc::test {
 namespace {
-using runtime::CudaDriver;
-
-const CudaDriver &driver() {
-  static const CudaDriver *loaded = [] {
-    auto driver = CudaDriver::load(LLMC_SIM);
-    EXPECT_TRUE(driver.ok()) << driver.status();
-    cuda::Context context;
-    (*driver)->cuDevicePrimaryCtxRetain(&context, 0);
-    return driver->release();
-  }();
-  return *loaded;
-}
-
-template <typename F> F *control(const char *name) {
-  void *library = dlopen(LLMC_SIM, RTLD_NOW);
-  return reinterpret_cast<F *>(dlsym(library, name));
-}
 
 /// Code of kernels written in the NVVM dialect. `body` may use %x, %y (pointers) and %tid (i64), and the
 /// shared array @s of 64 floats.
@@ -51,19 +31,7 @@ std::vector<char> compileNvvm(const std::string &body) {
       llvm.return
     }
   )";
-  mlir::DialectRegistry registry;
-  registerCudaDialects(registry);
-  mlir::MLIRContext context(registry);
-  context.loadAllAvailableDialects();
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
-  if (!module)
-    return {};
-  auto code = compileForSimulator(*module);
-  if (!code) {
-    ADD_FAILURE() << llvm::toString(code.takeError());
-    return {};
-  }
-  return std::move(*code);
+  return compileKernels(text);
 }
 
 struct Outcome {
@@ -75,39 +43,19 @@ struct Outcome {
 Outcome launch(const std::vector<char> &code, unsigned threads, unsigned blocks = 1,
                const char *kernel = "k") {
   Outcome outcome;
-  const CudaDriver &d = driver();
-  void *module = nullptr, *function = nullptr;
-  cuda::DevicePointer x = 0, y = 0;
-  EXPECT_EQ(d.cuModuleLoadData(&module, code.data()), cuda::kSuccess);
-  EXPECT_EQ(d.cuModuleGetFunction(&function, module, kernel), cuda::kSuccess);
   outcome.x.resize(64);
   outcome.y.resize(64);
   for (int i = 0; i < 64; ++i)
     outcome.x[i] = float(i);
-  for (auto [place, values] : {std::pair(&x, &outcome.x), std::pair(&y, &outcome.y)}) {
-    EXPECT_EQ(d.cuMemAlloc(place, 256), cuda::kSuccess);
-    EXPECT_EQ(d.cuMemcpyHtoD(*place, values->data(), 256), cuda::kSuccess);
-  }
-  void *parameters[] = {&x, &y};
-  EXPECT_EQ(d.cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, nullptr, parameters, nullptr),
-            cuda::kSuccess);
-  if (d.cuStreamSynchronize(nullptr) != cuda::kSuccess) {
-    outcome.report = control<const char *()>("llmcSimReport")();
-    d.cuDevicePrimaryCtxRelease(0);
-  }
-  for (auto [place, values] : {std::pair(x, &outcome.x), std::pair(y, &outcome.y)}) {
-    EXPECT_EQ(d.cuMemcpyDtoHAsync(values->data(), place, 256, nullptr), cuda::kSuccess);
-    EXPECT_EQ(d.cuMemFree(place), cuda::kSuccess);
-  }
-  EXPECT_EQ(d.cuModuleUnload(module), cuda::kSuccess);
+  LaunchShape shape;
+  shape.blocks = blocks;
+  shape.threads = threads;
+  outcome.report = launchKernel(code, kernel, shape, {buffer(outcome.x), buffer(outcome.y)});
   return outcome;
 }
 
 std::string reportOf(const std::string &body, unsigned threads = 64, unsigned blocks = 1) {
   return launch(compileNvvm(body), threads, blocks).report;
-}
-void expectFound(const std::string &report, const std::string &part) {
-  EXPECT_NE(report.find(part), std::string::npos) << "reported: '" << report << "'";
 }
 
 const std::string kWrite = "llvm.store %f, %mine : f32, !llvm.ptr<3>\n";
@@ -248,7 +196,8 @@ TEST(Simulator, FindsLanesMissingFromAShuffle) {
     llvm.store %r, %yi : f32, !llvm.ptr
     llvm.br ^b
   ^b:)"),
-              "thread 16 does not take part in a warp operation whose mask names it");
+              "thread 0 waits for thread 16, which does not take part in a warp operation whose mask names "
+              "it (nvvm.shfl.sync 1");
 }
 
 TEST(Simulator, VotesAndBallots) {
@@ -312,33 +261,22 @@ Outcome runTiles(bool hasBarriers, unsigned sharedBytes = 1 << 16, unsigned bloc
   }
   const runtime::KernelLaunch &l = code->launches["k"];
   EXPECT_EQ(runtime::evaluateGrid(l.grid, {}), 2);
-  const CudaDriver &d = driver();
-  void *module2 = nullptr, *function = nullptr;
-  EXPECT_EQ(d.cuModuleLoadData(&module2, code->bytes.data()), cuda::kSuccess);
-  EXPECT_EQ(d.cuModuleGetFunction(&function, module2, l.symbol.c_str()), cuda::kSuccess);
+  EXPECT_EQ(l.scratchBytes > 0, sharedBytes == 0);
   Outcome outcome;
   outcome.x.assign(64, 1.0f);
   outcome.y.assign(64, 0.0f);
-  cuda::DevicePointer x = 0, y = 0, scratch = 0;
-  d.cuMemAlloc(&x, 256);
-  d.cuMemAlloc(&y, 256);
-  EXPECT_EQ(l.scratchBytes > 0, sharedBytes == 0);
-  d.cuMemAlloc(&scratch, l.scratchBytes * blocks + 1);
-  d.cuMemcpyHtoD(x, outcome.x.data(), 256);
+  std::vector<char> scratch(l.scratchBytes * blocks + 1);
   int64_t dims[5] = {}, workgroups = 2;
-  void *parameters[] = {&x, &y, &dims[0], &dims[1], &dims[2], &dims[3], &dims[4], &scratch, &workgroups};
-  EXPECT_EQ(
-      d.cuLaunchKernel(function, blocks, 1, 1, l.threads, 1, 1, l.sharedBytes, nullptr, parameters, nullptr),
-      cuda::kSuccess);
-  if (d.cuStreamSynchronize(nullptr) != cuda::kSuccess) {
-    outcome.report = control<const char *()>("llmcSimReport")();
-    d.cuDevicePrimaryCtxRelease(0);
-  }
-  d.cuMemcpyDtoHAsync(outcome.y.data(), y, 256, nullptr);
-  d.cuMemFree(x);
-  d.cuMemFree(y);
-  d.cuMemFree(scratch);
-  d.cuModuleUnload(module2);
+  std::vector<Argument> arguments{buffer(outcome.x), buffer(outcome.y)};
+  for (int64_t &dim : dims)
+    arguments.push_back(scalar(dim));
+  arguments.push_back(buffer(scratch));
+  arguments.push_back(scalar(workgroups));
+  LaunchShape shape;
+  shape.blocks = blocks;
+  shape.threads = l.threads;
+  shape.sharedBytes = l.sharedBytes;
+  outcome.report = launchKernel(code->bytes, l.symbol, shape, arguments);
   return outcome;
 }
 
@@ -353,7 +291,7 @@ TEST(Simulator, RunsTileProgramsWithoutReports) {
 }
 
 TEST(Simulator, FindsTheMissingBarriersOfATileProgram) {
-  expectFound(runTiles(false).report, "without a barrier between: shared memory at offset 0");
+  expectFound(runTiles(false).report, "without a barrier between: shared memory at offset 128");
   expectFound(runTiles(false, /*sharedBytes=*/0).report, "without a barrier between: scratch at offset 0");
 }
 
@@ -365,12 +303,12 @@ TEST(Simulator, RefusesWhatItCannotSimulate) {
   auto module = mlir::parseSourceString<mlir::ModuleOp>(R"(
     llvm.func @k(%x: !llvm.ptr) attributes {nvvm.kernel} {
       %one = llvm.mlir.constant(1 : i32) : i32
-      %v = llvm.atomicrmw add %x, %one monotonic : !llvm.ptr, i32
+      %v = nvvm.match.sync any %one, %one : i32 -> i32
       llvm.return
     })",
                                                         &context);
   mlir::ScopedDiagnosticHandler handler(&context, [](mlir::Diagnostic &d) {
-    EXPECT_EQ(d.str(), "has no simulation");
+    EXPECT_EQ(d.str(), "'nvvm.match.sync' op has no simulation");
     return mlir::success();
   });
   auto code = compileForSimulator(*module);

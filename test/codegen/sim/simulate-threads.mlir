@@ -4,8 +4,13 @@
 llvm.mlir.global internal @shared() {addr_space = 3 : i32} : !llvm.array<64 x f32>
 llvm.mlir.global external @dynamic() {addr_space = 3 : i32} : !llvm.array<0 x i8>
 
+// CHECK: llvm.mlir.global internal constant @k.parameter_bytes(dense<[8, 8, 0]> : tensor<3xi64>)
+// CHECK-LABEL: llvm.func @k.parameters() -> !llvm.ptr
+// CHECK: llvm.mlir.addressof @k.parameter_bytes
+
 // CHECK-LABEL: llvm.func @k.static_shared() -> i64
-// CHECK: llvm.mlir.constant(256 : i64)
+// CHECK: llvm.mlir.constant(257 : i64)
+// CHECK-LABEL: llvm.func @k.abi() -> i64
 
 // CHECK-LABEL: llvm.func @k(%arg0: !llvm.ptr, %arg1: !llvm.ptr)
 // CHECK: llvm.getelementptr %arg1[0]
@@ -13,12 +18,14 @@ llvm.mlir.global external @dynamic() {addr_space = 3 : i32} : !llvm.array<0 x i8
 // CHECK: %[[FUNCTIONS:.*]] = llvm.load %{{.*}} : !llvm.ptr -> !llvm.ptr
 // CHECK: %[[TID:.*]] = llvm.load %{{.*}} : !llvm.ptr -> i32
 // CHECK-NOT: !llvm.ptr<3>
-// CHECK: llvm.call %{{.*}}(%arg0, %[[P:.*]], %{{.*}}) {convergent} : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i64) -> ()
+// CHECK: %[[WHAT:.*]] = llvm.mlir.addressof @k.llvm.load.1 : !llvm.ptr
+// CHECK: llvm.call %{{.*}}(%arg0, %[[WHAT]], %[[P:.*]], %{{.*}}) {convergent} : !llvm.ptr, (!llvm.ptr, !llvm.ptr, !llvm.ptr, i64) -> ()
 // CHECK-NEXT: %[[V:.*]] = llvm.load %[[P]]
 // CHECK: llvm.call {{.*}} {convergent}
 // CHECK-NEXT: llvm.store %[[V]]
 // CHECK-NOT: nvvm
-// CHECK: llvm.call %{{.*}}(%arg0, %{{.*}}) {convergent} : !llvm.ptr, (!llvm.ptr, i32) -> ()
+// CHECK: %[[SITE:.*]] = llvm.mlir.addressof @k.nvvm.barrier0.1 : !llvm.ptr
+// CHECK: llvm.call %{{.*}}(%arg0, %[[SITE]], %{{.*}}) {convergent} : !llvm.ptr, (!llvm.ptr, !llvm.ptr, i32, i32, i32, i32) -> i32
 llvm.func @k(%x: !llvm.ptr, %n: i64) attributes {nvvm.kernel, nvvm.maxntid = array<i32: 64>} {
   %tid = nvvm.read.ptx.sreg.tid.x : i32
   %s = llvm.mlir.addressof @shared : !llvm.ptr<3>

@@ -27,7 +27,7 @@ plan.buffer "input" @input_that_holds_tensors : tensor<4xf32> holds ["a"]
 // -----
 
 plan.program @holds_other_ops inputs [] outputs [] {
-  // expected-error@+1 {{expects to be outside of a plan.program, which holds dispatches only}}
+  // expected-error@+1 {{expects to be outside of a plan.program, which holds dispatches and loops only}}
   %c = arith.constant 0 : index
 }
 
@@ -87,6 +87,51 @@ plan.buffer "transient" @unknown_symbol : tensor<?x4xf32> dims ["8*TOKENS"]
 
 // expected-error@+1 {{expects a transient's dims in T and S, got CTX}}
 plan.buffer "transient" @transient_of_context : tensor<?x4xf32> dims ["CTX"]
+
+// -----
+
+// expected-error@+1 {{expects spans of two texts, from and to, got}}
+plan.program @has_half_a_span inputs [] outputs [] spans [["0"]] {
+}
+
+// -----
+
+// expected-error@+1 {{expects a number of rows for each of 1 spans, got 2}}
+plan.program @has_rows_of_no_span inputs [] outputs [] spans [["0", "end"]] rows [4, 4] {
+}
+
+// -----
+
+plan.buffer "transient" @t : tensor<?xi32> dims ["S"]
+func.func private @k(%x: tensor<?xi32>) attributes {llm.kernel} {
+  return
+}
+plan.program @names_no_span inputs [] outputs [] {
+  // expected-error@+1 {{expects one of 1 spans, got 1}}
+  plan.dispatch @k [@t] span 1
+}
+
+// -----
+
+plan.buffer "transient" @t : tensor<?xf32> dims ["S"]
+func.func private @k(%x: tensor<?xf32>) attributes {llm.kernel} {
+  return
+}
+plan.program @loops_on_reals inputs [] outputs [] {
+  // expected-error@+1 {{expects a condition that is a transient of i32, got @t}}
+  plan.loop while @t at_most 3 {
+    plan.dispatch @k [@t]
+  }
+}
+
+// -----
+
+plan.buffer "transient" @t : tensor<?xi32> dims ["S"]
+plan.program @loops_over_nothing inputs [] outputs [] {
+  // expected-error@+1 {{expects dispatches}}
+  plan.loop while @t at_most 3 {
+  }
+}
 
 // -----
 

@@ -121,3 +121,16 @@ func.func @weight_read_as_rows(%x: tensor<4x4xf32>, %v: tensor<4x4xf32>, %w: ten
   }
   return %r : tensor<?x4xf32>
 }
+
+// -----
+
+func.func @part_of_a_concatenation(%x: tensor<?x4xf32>) -> tensor<?x5xf32> {
+  // expected-error@+1 {{llm.concat cannot make a tile of 1 x 5: a concatenation needs all of its 8 columns}}
+  %r = llm.dispatch(%x) {tied = array<i64: -1>} : (tensor<?x4xf32>) -> tensor<?x5xf32> {
+  ^bb0(%x_: tensor<?x4xf32>):
+    %a = llm.concat %x_, %x_ : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x8xf32>
+    %b = llm.slice %a at 2 : (tensor<?x8xf32>) -> tensor<?x5xf32>
+    llm.yield %b : tensor<?x5xf32>
+  }
+  return %r : tensor<?x5xf32>
+}

@@ -290,3 +290,46 @@ func.func @keeps_a_large_router(%x: tensor<?x64xf32>, %w: tensor<513x64xf32>) ->
   %i, %s = llm.route %z {scoring = "softmax", top_k = 2 : i64, renormalize = true, scale = 1.0 : f64} : (tensor<?x513xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
   return %i, %s : tensor<?x2xi32>, tensor<?x2xf32>
 }
+
+// -----
+
+// Heads beside the language model's: a concatenation goes into the linear that reads it and into the draw, and stands alone where it
+// leaves; statistics have a dispatch of their own.
+// CHECK-LABEL: @draws_with_what_heads_predict
+// CHECK: %[[S:.*]] = llm.dispatch(%[[Z:.*]], %[[T:.*]]) {kernel = "draws_with_what_heads_predict_logit_statistics_0"
+// CHECK: llm.logit_statistics
+// CHECK: %[[P:.*]] = llm.dispatch(
+// CHECK: llm.concat
+// CHECK-NEXT: llm.linear
+// CHECK: %[[D:.*]] = llm.dispatch(%[[T]], %[[P]])
+// CHECK: llm.concat
+// CHECK: llm.dispatch(
+// CHECK: llm.slice {{.*}} at 2
+// CHECK-NEXT: %[[SAMPLING:.*]] = llm.concat
+// CHECK-NEXT: llm.sample {{.*}}, %[[SAMPLING]],
+func.func @draws_with_what_heads_predict(%h: tensor<?x4xf32>, %z: tensor<?x9xf32>, %t: tensor<?x1xf32>, %w: tensor<1x9xf32>, %u: tensor<?x4xf32>,
+    %d: tensor<?x4xi64>) -> (tensor<?x1xi32>, tensor<?x2xf32>) {
+  %s = llm.logit_statistics %z, %t : (tensor<?x9xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %x = llm.concat %h, %t, %s : (tensor<?x4xf32>, tensor<?x1xf32>, tensor<?x4xf32>) -> tensor<?x9xf32>
+  %p = llm.linear %x, %w : (tensor<?x9xf32>, tensor<1x9xf32>) -> tensor<?x1xf32>
+  %decoding = llm.concat %t, %p : (tensor<?x1xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
+  %rest = llm.slice %u at 2 : (tensor<?x4xf32>) -> tensor<?x2xf32>
+  %sampling = llm.concat %decoding, %rest : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x4xf32>
+  %n = llm.sample %z, %sampling, %d : (tensor<?x9xf32>, tensor<?x4xf32>, tensor<?x4xi64>) -> tensor<?x1xi32>
+  return %n, %decoding : tensor<?x1xi32>, tensor<?x2xf32>
+}
+
+// -----
+
+// What reads it in parts finds a concatenation in memory.
+// CHECK-LABEL: @keeps_a_concatenation_that_is_read_in_parts
+// CHECK: %[[Z:.*]] = llm.dispatch(
+// CHECK: llm.concat
+// CHECK: llm.dispatch(%[[Z]],
+// CHECK-NOT: llm.concat
+// CHECK: llm.logit_statistics
+func.func @keeps_a_concatenation_that_is_read_in_parts(%x: tensor<?x9xf32>, %t: tensor<?x1xf32>) -> tensor<?x4xf32> {
+  %z = llm.concat %x, %t : (tensor<?x9xf32>, tensor<?x1xf32>) -> tensor<?x10xf32>
+  %s = llm.logit_statistics %z, %t : (tensor<?x10xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  return %s : tensor<?x4xf32>
+}

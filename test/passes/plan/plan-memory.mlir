@@ -54,3 +54,16 @@ plan.program @score inputs [] outputs [] {
 }
 plan.program @needs_no_arena inputs [] outputs [] {
 }
+
+// -----
+
+// Sequences that come whole: a call takes the context, rounded up to pieces of 64; the context is at most 4096.
+// CHECK: module attributes {llm.context = 300 : i64, llm.max_sequences = 4 : i64, llm.max_tokens = 320 : i64, llm.whole_sequences}
+module attributes {llm.context = 300 : i64, llm.whole_sequences} {
+}
+
+// -----
+
+// CHECK: module attributes {llm.context = 4096 : i64, llm.max_sequences = 4 : i64, llm.max_tokens = 4096 : i64, llm.whole_sequences}
+module attributes {llm.context = 131072 : i64, llm.whole_sequences} {
+}

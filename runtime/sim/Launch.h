@@ -1,11 +1,10 @@
 // A grid of thread blocks on one CPU thread: every simulated thread is a fiber with a stack of its own, which
-// runs until its next barrier or warp operation. Blocks run one after the other.
+// runs until its next barrier, warp operation or atomic access. Blocks run one after the other; those of a
+// cooperative launch run together.
 #pragma once
-#include "runtime/sim/Shadow.h"
 #include "runtime/sim/SimThread.h"
 #include <functional>
 #include <string>
-#include <vector>
 
 namespace llmc::sim {
 
@@ -15,6 +14,7 @@ struct Launch {
   void *const *parameters = nullptr;
   uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
   uint64_t sharedBytes = 0; ///< static and dynamic
+  bool isCooperative = false;
   /// Whether all of a range of device memory is allocated.
   std::function<bool(uintptr_t address, uint64_t bytes)> isAllocated;
 };

@@ -1,0 +1,120 @@
+// How values of a tile program lie over the threads of a block. Read this first: the rest of codegen/cuda follows from it.
+//
+// A tile program computes on small tensors; after bufferization they are buffers of the workgroup. A buffer lives in one of three
+// places, and a generic op is spread over the threads in the way that its buffers ask for:
+//
+//   global     arguments of the kernel
+//   shared     scratch: any thread may touch any element, with a barrier between dependent ops (PlaceBarriers.h)
+//   registers  scratch of which every element is made and used by the same thread: no barrier, no memory traffic
+//
+// Three ops insist on a layout; everything else takes what its neighbours have (AssignLayouts.cpp):
+//
+// 1. A tiled product (EmitTiled.cpp): out[m, n] += sum_k a[m, k] b[k, n] on bf16 operands with 16 or more rows. The accumulators are
+//    fragments of mma.sync.m16n8k16 in registers. A block's warps form a grid of warpsM x warpsN, a warp has FM x FN fragments of
+//    16 x 8 elements, and of a fragment the thread with lane = 4 g + t has four:
+//
+//            n ──►  0 1   2 3   4 5   6 7                    warp (wm, wn) of a block, FM = 2, FN = 3
+//       m    g=0   │t=0 │ t=1 │ t=2 │ t=3 │ elements 0, 1     ┌────┬────┬────┐
+//       │    g=1   │    │     │     │     │                   │0,0 │0,1 │0,2 │ 16 rows
+//       ▼    ..                                               ├────┼────┼────┤
+//            g=0+8 │t=0 │ ..              elements 2, 3       │1,0 │1,1 │1,2 │ 16 rows
+//                                                             └────┴────┴────┘ 8 columns each
+//
+//       m = 16 (FM wm + fm) + g + 8 (e / 2)        n = 8 (FN wn + fn) + 2 t + e % 2        register 4 (FN fm + fn) + e
+//
+//    Elementwise ops on such a buffer run on the fragments (EmitFragments.cpp): the epilogue of a linear never leaves registers until
+//    it stores. A vector over m (the running maximum of a softmax) has one element per row of fragments, 2 FM a thread, the same in
+//    the four lanes of a row. Where a kernel reduces rows of fragments, warpsN = 1: a row then lies in four lanes, and two shuffles
+//    reduce it.
+//
+//    Operands come to the fragments by ldmatrix from shared memory. What lies in global memory is staged: cp.async copies tiles of 32 k
+//    into a ring of buffers ahead of their use, zeros standing in for what lies outside (rows beyond the last, k beyond K):
+//
+//       a [M][32 + 8]   k innermost: ldmatrix gives rows of 8 k             b [32][N + 8]   n innermost: ldmatrix.trans turns them
+//
+//    (more k a tile where rows and columns are few). The 8 elements of padding put the 8 rows that one ldmatrix reads into different
+//    banks. An a operand that the kernel makes in shared memory is read where it is, from rows padded in the same way. An operand that is in registers already
+//    (the probabilities of attention) needs no conversion but rounding: two neighbouring accumulator fragments are one a operand.
+//
+// 2. A streamed product (EmitStreamed.cpp): the same with at most 16 rows. It reads every weight once and is bound by that, so weights
+//    go from global memory straight into registers, 16 bytes a thread, as the 16-row operand of mma.sync; the rows of the call are
+//    its 8-column operand. k is split over the warps, whose sums are added in the order of the warps, through shared memory.
+//
+//       panels [p][k][32] of bf16, one step of 16 k, two panels:  lane 4 g + t loads for i = 0 .. 3
+//                                                                 16 bytes at k = 4 t + i, columns 8 (g % 4) .. of panel g / 4
+//       so lanes of equal t read 64 contiguous bytes of each panel, the warp 16 rows of 64 bytes of two panels in four loads
+//
+// 3. A row reduction (DistributeTiles.cpp "rows"): a reduction along the contiguous dimension of a buffer in memory; a warp per row.
+//
+// Everything else is "elements": thread i computes elements i, i + threads, ...; so is a product whose operands no tensor core takes.
+// The order of every sum is fixed by the op's shape and form, never by how many rows are there.
+#pragma once
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+namespace llmc {
+
+constexpr int64_t kWarp = 32;
+
+/// Accumulator fragments of a block: the picture above.
+struct Fragments {
+  int64_t warpsM = 1, warpsN = 1; ///< the grid of warps
+  int64_t fm = 1, fn = 1;         ///< fragments of a warp
+  int64_t rows() const { return 16 * warpsM * fm; }
+  int64_t columns() const { return 8 * warpsN * fn; }
+  int64_t registers() const { return 4 * fm * fn; }
+  int64_t index(int64_t m, int64_t n, int64_t e) const { return 4 * (fn * m + n) + e; }
+  bool operator==(const Fragments &o) const {
+    return warpsM == o.warpsM && warpsN == o.warpsN && fm == o.fm && fn == o.fn;
+  }
+
+  /// For a tile of at least `rows` x `columns` over `warps` warps, rows whole within a warp or not.
+  static Fragments of(int64_t rows, int64_t columns, int64_t warps, bool wholeRows);
+};
+
+/// out[m, n] += sum_k a[m, k] b[k, n], b given as [k, n] or as panels [n / 32, k, n % 32]; bf16 operands, f32 sums.
+struct Product {
+  mlir::linalg::GenericOp op;
+  mlir::Value a, b, out;
+  int64_t rows, columns, k; ///< rows: at most so many
+  bool isPanels;
+  /// Elements of k in a and of n in b that one aligned access may take at once (a power of two, at most 8).
+  int64_t aWidth, bWidth;
+
+  /// What `op` is, if it is a product with operands that tensor cores take.
+  static std::optional<Product> match(mlir::linalg::GenericOp op);
+};
+
+/// The allocation that `buffer` is a view of, if it is scratch.
+mlir::memref::AllocaOp scratchOf(mlir::Value buffer);
+
+/// A power of two up to 8 that divides every address of `view`'s innermost rows, in elements.
+int64_t alignedElements(mlir::Value view);
+
+/// Where the buffers of one kernel live and how its ops run.
+struct Layouts {
+  enum class Form { elements, rows, tiled, streamed, fragments };
+  int64_t threads = kWarp;
+  llvm::DenseMap<mlir::Operation *, Form> forms;            ///< of generics and copies; absent: elements or rows
+  llvm::DenseMap<mlir::Operation *, Fragments> fragmentsOf; ///< of tiled products and of ops that run on fragments
+  llvm::DenseMap<mlir::Operation *, Product> products;
+  struct Register {
+    Fragments fragments;
+    bool isVector; ///< over the rows only
+  };
+  llvm::DenseMap<mlir::Operation *, Register> registers; ///< allocations that live in registers
+
+  bool inRegisters(mlir::Value buffer) const {
+    auto scratch = scratchOf(buffer);
+    return scratch && registers.contains(scratch);
+  }
+};
+
+/// Gives scratch that products read by ldmatrix rows of a length that puts eight of them into different banks, and the mark that it must
+/// be in shared memory.
+void padOperands(Layouts &layouts);
+
+/// Chooses the layouts of `kernel`, whose blocks have at most `maxThreads` threads, with or without tensor cores.
+Layouts assignLayouts(mlir::func::FuncOp kernel, int64_t maxThreads, bool hasTensorCores);
+
+} // namespace llmc

@@ -1,0 +1,434 @@
+// Kernels of decoding on a canvas. They touch few numbers, the logits aside, so each is one workgroup per row or per
+// sequence, written element by element.
+#include "passes/chunk/LogitRow.h"
+
+using namespace mlir;
+namespace llmc {
+namespace {
+
+/// Integer words: all values i32 unless said otherwise.
+struct I32 {
+  TileBuilder &t;
+  Value of(Value index) { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); }
+  Value add(Value x, Value y) { return arith::AddIOp::create(t.b, t.loc, x, y); }
+  Value is(arith::CmpIPredicate p, Value x, Value y) { return arith::CmpIOp::create(t.b, t.loc, p, x, y); }
+  Value both(Value x, Value y) { return arith::AndIOp::create(t.b, t.loc, x, y); }
+  Value either(Value x, Value y) { return arith::OrIOp::create(t.b, t.loc, x, y); }
+  Value no(Value x) { return arith::XOrIOp::create(t.b, t.loc, x, yes(true)); }
+  Value yes(bool v) { return arith::ConstantOp::create(t.b, t.loc, t.b.getBoolAttr(v)); }
+  Value long64(Value x) { return arith::ExtSIOp::create(t.b, t.loc, t.b.getI64Type(), x); }
+};
+
+using Less = arith::CmpIPredicate;
+
+Value at(TileBuilder &t, Value table, Value row, int64_t column) { return t.extract(table, {row, t.index(column)}); }
+Value toIndexOfReal(TileBuilder &t, Value f32) {
+  return t.toIndex(arith::FPToSIOp::create(t.b, t.loc, t.b.getI32Type(), f32));
+}
+
+/// The row's slot and position.
+struct Place {
+  Value slot, position;
+};
+Place placeOf(TileBuilder &t, const TileEmitter::Table &table, Value row) {
+  Value sequence = t.toIndex(at(t, table.where, row, 0));
+  return {t.toIndex(at(t, table.rows, sequence, 0)), t.toIndex(at(t, table.where, row, 1))};
+}
+
+} // namespace
+
+void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op) {
+  Value tokens = e.argument(op.getTokens());
+  forAll(e, t, {e.tokens(t)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    Place place = placeOf(t, {e.where, e.rows}, at[0]);
+    Value one = t.insert(t.extract(tokens, at[0]), t.empty({1, 1}, t.b.getI32Type()), {t.index(0), t.index(0)});
+    return {{one, 0, {place.slot, place.position}, {1, 1}}};
+  });
+}
+
+void emitReadCanvas(TileEmitter &e, TileBuilder &t, llm::ReadCanvasOp op) {
+  Value canvas = e.argument(op.getCanvas());
+  forAll(e, t, {e.tokens(t)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    Place place = placeOf(t, {e.where, e.rows}, at[0]);
+    Value token = t.extract(canvas, {place.slot, place.position});
+    if (op.getHidden()) {
+      Value sequence = t.toIndex(llmc::at(t, e.where, at[0], 0));
+      Value start = t.toIndex(llmc::at(t, e.argument(op.getBounds()), sequence, 2));
+      token = choose(t, t.less(place.position, start), t.i32(*op.getHidden()), token);
+    }
+    return {{t.insert(token, t.empty({1}, t.b.getI32Type()), t.index(0)), 0, {at[0]}, {1}}};
+  });
+}
+
+void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op) {
+  Value bounds = e.argument(op.getBounds());
+  Value all = e.table(op.getSequences()).rows, block = e.table(op.getBlock()).rows;
+  forAll(e, t, {t.dim(all, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+    SequenceValues rows = e.sequence(t, all, at[0]), filled = e.sequence(t, block, at[0]);
+    Value known = t.toIndex(llmc::at(t, bounds, at[0], 0));
+    // From the first unknown position on; nothing when all are known.
+    Value end = t.add(rows.past, rows.length), from = t.min(t.max(known, rows.past), end);
+    Value count = t.sub(end, from);
+    Value share = t.load(destinations[0], {rows.slot, from}, {1, -1}, {-1}, {count});
+    Value masked = t.loop(t.index(0), count, 1, share, [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
+      return {t.insert(t.i32(op.getMask()), c[0], i)};
+    })[0];
+    Value blockEnd = t.add(filled.past, filled.length);
+    Value masks = t.max(t.sub(blockEnd, t.max(known, filled.past)), t.index(0));
+    Value progress = t.empty({1, 4}, t.b.getI32Type());
+    for (int64_t k = 0; k < 4; ++k)
+      progress = t.insert(k == 1 ? I32{t}.of(masks) : t.i32(0), progress, {t.index(0), t.index(k)});
+    return {{masked, 0, {rows.slot, from}, {1, -1}, {count}}, {progress, 1, {at[0], t.index(0)}, {1, 4}}};
+  });
+}
+
+void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op) {
+  TileEmitter::Table from = e.table(op.getFrom()), wanted = e.table(op.getWanted());
+  Value x = e.argument(op.getX());
+  int64_t n = llm::columns(op.getX());
+  forAll(e, t, {t.dim(wanted.where, 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    SequenceValues source = e.sequence(t, from.rows, t.toIndex(llmc::at(t, wanted.where, at[0], 0)));
+    Value position = t.toIndex(llmc::at(t, wanted.where, at[0], 1));
+    Value i = t.sub(t.sub(position, t.index(op.getShift())), source.past);
+    i = t.max(t.min(i, t.sub(source.length, t.index(1))), t.index(0));
+    Value row = t.load(x, {t.add(source.first, i), t.index(0)}, {1, n}, {1, n});
+    Value copy = t.map({row}, [](TileBuilder &, ValueRange v) { return v[0]; });
+    return {{copy, 0, {at[0], t.index(0)}, {1, n}}};
+  });
+}
+
+namespace {
+
+/// A random number's bits as (word + 0.5) 2^-32, f32.
+Value unitOf(TileBuilder &t, Value word) {
+  Value f = arith::SIToFPOp::create(t.b, t.loc, t.b.getF32Type(), word);
+  return t.mulf(t.addf(f, t.f32(0.5)), t.f32(0x1p-32));
+}
+
+/// sum p ln(p + 1e-10) over the kept weights / total.
+Value negativeEntropy(TileBuilder &t, const LogitRow &row, ArrayRef<Value> scalars, Value total) {
+  SmallVector<Value> all(scalars);
+  all.push_back(arith::TruncFOp::create(t.b, t.loc, t.b.getF32Type(), total));
+  Value sum = mass(t, row, all, [](TileBuilder &t, ValueRange v) -> Value {
+    Value p = t.divf(keptWeight(t, v.drop_back()), v.back());
+    return t.mulf(p, math::LogOp::create(t.b, t.loc, t.addf(p, t.f32(1e-10))));
+  });
+  return arith::TruncFOp::create(t.b, t.loc, t.b.getF32Type(), sum);
+}
+
+/// The second largest element of the row (equal to the largest if that occurs twice).
+Value secondLargest(TileBuilder &t, const LogitRow &row, Value maximum) {
+  auto found = row.walk(
+      t, {t.f32(-INFINITY), t.f32(0)},
+      [&](TileBuilder &t, Value tile, Value, int64_t size, ValueRange carried) -> SmallVector<Value> {
+        SmallVector<SmallVector<int64_t>> dims{{0, 1}, {}};
+        Value below = t.map({1, size}, {tile, maximum}, dims, [](TileBuilder &t, ValueRange v) {
+          return choose(t, compare(t, arith::CmpFPredicate::OLT, v[0], v[1]), v[0], t.f32(-INFINITY));
+        });
+        Value equal = t.map({1, size}, {tile, maximum}, dims, [](TileBuilder &t, ValueRange v) {
+          return choose(t, compare(t, arith::CmpFPredicate::OEQ, v[0], v[1]), t.f32(1), t.f32(0));
+        });
+        Value most = t.extract(t.reduce(below, t.full({1}, -INFINITY), true), t.index(0));
+        return {t.maxf(carried[0], most), t.addf(carried[1], t.extract(t.reduce(equal, t.full({1}, 0)), t.index(0)))};
+      });
+  return choose(t, compare(t, arith::CmpFPredicate::OGE, found[1], t.f32(2)), maximum, found[0]);
+}
+
+} // namespace
+
+void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op) {
+  int64_t vocab = llm::columns(op.getLogits());
+  Value sampling = e.argument(op.getSampling()), draws = e.argument(op.getDraws()),
+        settings = e.argument(op.getSettings()), progress = e.argument(op.getProgress());
+  forAll(e, t, {e.tokens(t)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    I32 i{t};
+    Value sequence = t.toIndex(llmc::at(t, e.where, at[0], 0));
+    Value position = i.long64(llmc::at(t, e.where, at[0], 1));
+    Value temperature = llmc::at(t, sampling, sequence, 0), topP = llmc::at(t, sampling, sequence, 1);
+    Value seed = llmc::at(t, draws, sequence, 0), topK = llmc::at(t, draws, sequence, 1);
+    Value remask = llmc::at(t, settings, sequence, 2);
+    Value step = i.long64(i.add(llmc::at(t, progress, sequence, 0), t.i32(1)));
+    LogitRow all{e, op.getLogits(), at[0], vocab}, possible{e, op.getLogits(), at[0], vocab, t.i32(op.getMask())};
+
+    // Largest of all ids (for softmax) and of those that may be drawn.
+    auto total = all.walk(t, {t.f32(-INFINITY), t.f32(0)},
+                          [&](TileBuilder &t, Value tile, Value, int64_t, ValueRange c) -> SmallVector<Value> {
+                            Value best = t.extract(t.reduce(tile, t.full({1}, -INFINITY), true), t.index(0));
+                            return {t.maxf(c[0], best), t.addf(c[1], countBad(t, tile))};
+                          });
+    auto top = possible.walk(
+        t, {t.f32(-INFINITY), t.index(0)},
+        [&](TileBuilder &t, Value tile, Value start, int64_t size, ValueRange c) -> SmallVector<Value> {
+          Largest found = larger(t, tile, start, size, {c[0], c[1]});
+          return {found.value, found.index};
+        });
+    Value healthy = i.both(compare(t, arith::CmpFPredicate::OEQ, total[1], t.f32(0)),
+                           compare(t, arith::CmpFPredicate::OGT, top[0], t.f32(-INFINITY)));
+    Value greedy = compare(t, arith::CmpFPredicate::ULE, temperature, t.f32(0)); // NaN as well
+    Value usesKept = op.getTempered() ? i.no(greedy) : i.yes(false);
+
+    auto drawn = t.select(
+        greedy, [&](TileBuilder &t) -> SmallVector<Value> { return {top[1], t.f32(-INFINITY)}; },
+        [&](TileBuilder &t) -> SmallVector<Value> {
+          Value bound = keptBound(t, possible, top[0], t.divf(t.f32(1), temperature), topK, topP);
+          auto best = possible.walk(
+              t, {t.f32(-INFINITY), top[1]},
+              [&](TileBuilder &t, Value tile, Value start, int64_t size, ValueRange c) -> SmallVector<Value> {
+                Value first = i.long64(I32{t}.of(start));
+                Value keys = t.mapWithColumn(
+                    {1, size}, {tile, bound, temperature, seed, position, step, first},
+                    {{0, 1}, {}, {}, {}, {}, {}, {}}, [&](TileBuilder &t, ValueRange v, Value, Value column) -> Value {
+                      Value index = arith::IndexCastOp::create(t.b, t.loc, t.b.getI64Type(), column);
+                      Value word = philox(t, v[3], v[4], v[5], arith::AddIOp::create(t.b, t.loc, v[6], index));
+                      Value minus = arith::NegFOp::create(t.b, t.loc, unitOf(t, word));
+                      Value wait = arith::NegFOp::create(t.b, t.loc, math::Log1pOp::create(t.b, t.loc, minus));
+                      Value key = t.subf(v[0], t.mulf(v[2], math::LogOp::create(t.b, t.loc, wait)));
+                      return choose(t, compare(t, arith::CmpFPredicate::OGE, v[0], v[1]), key, t.f32(-INFINITY));
+                    });
+                Largest found = larger(t, keys, start, size, {c[0], c[1]});
+                return {found.value, found.index};
+              });
+          return {best[1], bound};
+        });
+    Value token = drawn[0];
+
+    // The distribution that confidence is about: its ids, its bound, its scale.
+    LogitRow judged{e, op.getLogits(), at[0], vocab, choose(t, usesKept, t.i32(op.getMask()), t.i32(-1))};
+    Value maximum = choose(t, usesKept, top[0], total[0]);
+    Value inverse = choose(t, usesKept, t.divf(t.f32(1), temperature), t.f32(1));
+    Value bound = choose(t, usesKept, drawn[1], t.f32(-INFINITY));
+    SmallVector<Value> scalars{bound, maximum, inverse};
+    Value sum = mass(t, judged, scalars, keptWeight);
+    auto part = [&](TileBuilder &t, Value logit) -> Value {
+      F64 d{t};
+      Value weight = d.of(keptWeight(t, {logit, bound, maximum, inverse}));
+      return arith::TruncFOp::create(t.b, t.loc, t.b.getF32Type(), arith::DivFOp::create(t.b, t.loc, weight, sum));
+    };
+    auto kind = [&](TileBuilder &t, double k) { return compare(t, arith::CmpFPredicate::OEQ, remask, t.f32(k)); };
+    Value confidence = t.select(
+        i.either(kind(t, 1), kind(t, 4)),
+        [&](TileBuilder &t) -> SmallVector<Value> {
+          Value last = arith::ConstantOp::create(t.b, t.loc, t.b.getI64IntegerAttr(vocab));
+          return {unitOf(t, philox(t, seed, position, step, last))};
+        },
+        [&](TileBuilder &t) -> SmallVector<Value> {
+          return {t.select(
+              kind(t, 2), [&](TileBuilder &t) -> SmallVector<Value> { return {negativeEntropy(t, judged, scalars, sum)}; },
+              [&](TileBuilder &t) -> SmallVector<Value> {
+                return {t.select(
+                    kind(t, 3),
+                    [&](TileBuilder &t) -> SmallVector<Value> {
+                      return {t.subf(part(t, maximum), part(t, secondLargest(t, judged, maximum)))};
+                    },
+                    [&](TileBuilder &t) -> SmallVector<Value> {
+                      Value logit = t.extract(e.argument(op.getLogits()), {at[0], token});
+                      return {part(t, logit)};
+                    })[0]};
+              })[0]};
+        })[0];
+    Value id = choose(t, healthy, i.of(token), t.i32(-1));
+    Value ids = t.insert(id, t.empty({1}, t.b.getI32Type()), t.index(0));
+    Value out = t.insert(confidence, t.empty({1, 1}), {t.index(0), t.index(0)});
+    return {{ids, 0, {at[0]}, {1}}, {out, 1, {at[0], t.index(0)}, {1, 1}}};
+  });
+}
+
+namespace {
+
+/// One sequence's block while its masks are chosen.
+struct Block {
+  int64_t mask;
+  Value tokens, confidence; // of all rows
+  SequenceValues rows;
+  Value known;              // index
+  Value canvas;             // the block's positions, [length]
+
+  Value confidenceAt(TileBuilder &t, Value i) const { return t.extract(confidence, {t.add(rows.first, i), t.index(0)}); }
+  Value tokenAt(TileBuilder &t, Value i) const { return t.extract(tokens, t.add(rows.first, i)); }
+  Value isFree(TileBuilder &t, Value i) const {
+    return arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sge, t.add(rows.past, i), known);
+  }
+  /// Whether position i is a mask that may be filled.
+  Value isMasked(TileBuilder &t, Value i) const {
+    I32 n{t};
+    Value here = n.is(Less::eq, t.extract(canvas, i), t.i32(mask));
+    return n.both(here, isFree(t, i));
+  }
+  /// The best mask after (confidence, place) in the order best first, lower place first among equals: its confidence and
+  /// place, or (-inf, length).
+  SmallVector<Value> after(TileBuilder &t, Value confidence, Value place) const {
+    return t.loop(t.index(0), rows.length, 1, {t.f32(-INFINITY), rows.length},
+                  [&](TileBuilder &t, Value i, ValueRange best) -> SmallVector<Value> {
+                    I32 n{t};
+                    Value c = confidenceAt(t, i);
+                    Value isLower = n.either(compare(t, arith::CmpFPredicate::OLT, c, confidence),
+                                             n.both(compare(t, arith::CmpFPredicate::OEQ, c, confidence),
+                                                    n.is(Less::sgt, i, place)));
+                    Value isFirst = n.is(Less::eq, best[1], rows.length);
+                    Value isBetter = n.either(isFirst, compare(t, arith::CmpFPredicate::OGT, c, best[0]));
+                    Value takes = n.both(isMasked(t, i), n.both(isLower, isBetter));
+                    return {choose(t, takes, c, best[0]), choose(t, takes, i, best[1])};
+                  });
+  }
+  /// Masks whose confidence passes, f32 threshold.
+  Value count(TileBuilder &t, arith::CmpFPredicate passes, Value threshold) const {
+    return t.loop(t.index(0), rows.length, 1, t.index(0), [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
+      Value yes = I32{t}.both(isMasked(t, i), compare(t, passes, confidenceAt(t, i), threshold));
+      return {choose(t, yes, t.add(c[0], 1), c[0])};
+    })[0];
+  }
+};
+
+/// floor(total / steps), one more for the first total mod steps.
+Value share(TileBuilder &t, Value total, Value steps, Value step) {
+  Value each = arith::DivUIOp::create(t.b, t.loc, total, steps), rest = arith::RemUIOp::create(t.b, t.loc, total, steps);
+  return choose(t, t.less(step, rest), t.add(each, 1), each);
+}
+
+struct Numbers {
+  Value block, steps, remask, threshold, factor, extra; // f32
+  Value start, end, step, masks;                // index
+};
+
+/// How many masks the rule commits, where that does not depend on the sorted confidences (all but `factor`).
+Value wanted(TileBuilder &t, const Block &block, StringRef rule, const Numbers &n, Value left) {
+  Value one = t.index(1), steps = t.max(toIndexOfReal(t, n.steps), one);
+  if (rule == "timestep") {
+    auto time = [&](Value step) {
+      Value share = t.divf(arith::SIToFPOp::create(t.b, t.loc, t.b.getF32Type(), I32{t}.of(step)), n.steps);
+      return F64{t}.sub(F64{t}.c(1), F64{t}.mul(F64{t}.of(t.subf(t.f32(1), n.extra)), F64{t}.of(share)));
+    };
+    F64 d{t};
+    Value ratio = arith::DivFOp::create(t.b, t.loc, time(t.add(n.step, 1)), time(n.step));
+    Value m = arith::SIToFPOp::create(t.b, t.loc, t.b.getF64Type(), I32{t}.of(left));
+    Value count = arith::FPToSIOp::create(t.b, t.loc, t.b.getI32Type(), d.mul(m, d.sub(d.c(1), ratio)));
+    Value isOrigin = compare(t, arith::CmpFPredicate::OEQ, n.remask, t.f32(4));
+    Value bound = arith::TruncFOp::create(t.b, t.loc, t.b.getF32Type(), ratio);
+    Value chosen = choose(t, isOrigin, block.count(t, arith::CmpFPredicate::OGT, bound), t.toIndex(count));
+    return choose(t, t.less(t.add(n.step, 1), steps), chosen, left);
+  }
+  if (rule == "transfer") {
+    Value size = t.max(toIndexOfReal(t, n.block), one);
+    Value span = t.sub(n.end, n.start);
+    Value blocks = t.max(arith::DivUIOp::create(t.b, t.loc, t.sub(t.add(span, size), one), size), one);
+    Value each = t.max(arith::DivUIOp::create(t.b, t.loc, toIndexOfReal(t, n.steps), blocks), one);
+    Value scheduled = choose(t, t.less(n.step, each), share(t, n.masks, each, n.step), left);
+    Value confident = t.max(block.count(t, arith::CmpFPredicate::OGE, n.threshold), one);
+    return choose(t, compare(t, arith::CmpFPredicate::OGT, n.threshold, t.f32(0)), confident, scheduled);
+  }
+  Value confident = block.count(t, arith::CmpFPredicate::OGT, n.threshold);
+  Value least = one;
+  if (rule == "dynamic")
+    least = choose(t, t.less(n.step, steps), share(t, toIndexOfReal(t, n.block), steps, n.step), left);
+  return t.max(confident, least);
+}
+
+} // namespace
+
+void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op) {
+  Value tokens = e.argument(op.getTokens()), confidence = e.argument(op.getConfidence()),
+        bounds = e.argument(op.getBounds()), settings = e.argument(op.getSettings());
+  bool edits = op.getRule() == "edit";
+  forAll(e, t, {e.sequences(t)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+    I32 i{t};
+    Value s = at[0], zero = t.index(0);
+    SequenceValues rows = e.sequence(t, s);
+    Value canvas = t.load(destinations[0], {rows.slot, rows.past}, {1, -1}, {-1}, {rows.length});
+    Value progress = t.load(destinations[1], {s, zero}, {1, 4}, {4});
+    Value known = t.toIndex(llmc::at(t, bounds, s, 0));
+    Block block{(int64_t)op.getMask(), tokens, confidence, rows, known, canvas};
+    auto setting = [&](int64_t k) { return llmc::at(t, settings, s, k); };
+    Numbers n{setting(0), setting(1), setting(2), setting(3), setting(4), setting(7), t.toIndex(llmc::at(t, bounds, s, 2)),
+              t.toIndex(llmc::at(t, bounds, s, 1)), t.toIndex(t.extract(progress, zero)),
+              t.toIndex(t.extract(progress, t.index(1)))};
+
+    // Masks left, and whether a free row has no token.
+    auto seen = t.loop(zero, rows.length, 1, {zero, i.yes(false)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+      I32 i{t};
+      Value bad = i.both(block.isFree(t, k), i.is(Less::slt, block.tokenAt(t, k), t.i32(0)));
+      return {choose(t, block.isMasked(t, k), t.add(c[0], 1), c[0]), i.either(c[1], bad)};
+    });
+    Value left = seen[0];
+    Value isBad = i.either(seen[1], i.is(Less::ne, t.extract(progress, t.index(2)), t.i32(0)));
+
+    // The last mask to be committed: the `limit`-th in order; with a factor, the last before one fails.
+    Value usesFactor = i.both(compare(t, arith::CmpFPredicate::OGT, n.factor, t.f32(0)),
+                              compare(t, arith::CmpFPredicate::OLE, n.threshold, t.f32(0)));
+    if (op.getRule() != "transfer")
+      usesFactor = i.yes(false);
+    Value limit = t.min(choose(t, usesFactor, left, wanted(t, block, op.getRule(), n, left)), left);
+    limit = choose(t, isBad, zero, limit);
+    auto last = t.loop(
+        zero, limit, 1, {t.f32(INFINITY), zero, zero, i.yes(true)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+          I32 i{t};
+          auto next = block.after(t, c[0], c[1]);
+          Value rank = arith::SIToFPOp::create(t.b, t.loc, t.b.getF32Type(), i.of(t.add(k, 2)));
+          Value least = t.subf(t.f32(1), t.divf(n.factor, rank));
+          Value fails = i.both(compare(t, arith::CmpFPredicate::OLT, next[0], least), i.is(Less::ne, k, t.index(0)));
+          Value open = i.both(c[3], i.no(i.both(usesFactor, fails)));
+          return {choose(t, open, next[0], c[0]), choose(t, open, next[1], c[1]), choose(t, open, t.add(c[2], 1), c[2]), open};
+        });
+    // One that alone fails is committed as well (see the op).
+    Value takesAll = i.both(usesFactor, i.is(Less::sge, t.add(last[2], 1), left));
+    Value committed = choose(t, takesAll, choose(t, isBad, zero, left), last[2]);
+
+    auto written = t.loop(
+        zero, rows.length, 1, {canvas, i.yes(false)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+          I32 i{t};
+          Value here = t.extract(c[0], k), token = block.tokenAt(t, k), sure = block.confidenceAt(t, k);
+          Value free = i.both(block.isFree(t, k), i.no(isBad));
+          Value masked = i.both(free, i.is(Less::eq, here, t.i32(op.getMask())));
+          Value isAhead = i.either(compare(t, arith::CmpFPredicate::OGT, sure, last[0]),
+                                   i.both(compare(t, arith::CmpFPredicate::OEQ, sure, last[0]), i.is(Less::sle, k, last[1])));
+          Value some = i.is(Less::sgt, committed, t.index(0));
+          Value takes = i.both(masked, i.both(some, i.either(takesAll, isAhead)));
+          Value changes = i.yes(false);
+          if (edits)
+            changes = i.both(i.both(free, i.no(i.is(Less::eq, here, t.i32(op.getMask())))),
+                             i.both(i.is(Less::ne, here, token), compare(t, arith::CmpFPredicate::OGT, sure, n.extra)));
+          return {t.insert(choose(t, i.either(takes, changes), token, here), c[0], k), i.either(c[1], changes)};
+        });
+
+    Value noMask = i.is(Less::eq, left, zero);
+    Value polishing = t.extract(progress, t.index(3));
+    Value polished = i.both(i.both(noMask, written[1]), i.no(isBad));
+    Value polishedNow = choose(t, polished, i.add(polishing, t.i32(1)), polishing);
+    Value goesOn = i.is(Less::slt, committed, left);
+    if (edits)
+      goesOn = choose(t, noMask, i.both(polished, i.is(Less::slt, polishedNow, t.i32(16))), i.yes(true));
+    goesOn = i.both(goesOn, i.no(isBad));
+    // A sequence whose logits were bad before keeps its count of steps.
+    Value wasBad = i.is(Less::ne, t.extract(progress, t.index(2)), t.i32(0));
+    Value steps = t.extract(progress, zero);
+    Value advanced = t.insert(choose(t, wasBad, steps, i.add(steps, t.i32(1))), progress, zero);
+    advanced = t.insert(choose(t, isBad, t.i32(1), t.i32(0)), advanced, t.index(2));
+    advanced = t.insert(polishedNow, advanced, t.index(3));
+    Value more = t.insert(choose(t, goesOn, t.i32(1), t.i32(0)), t.empty({1, 1}, t.b.getI32Type()), {zero, zero});
+    return {{written[0], 0, {rows.slot, rows.past}, {1, -1}, {rows.length}},
+            {advanced, 1, {s, zero}, {1, 4}},
+            {more, 2, {s, zero}, {1, 1}}};
+  });
+}
+
+void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op) {
+  Value canvas = e.argument(op.getCanvas()), bounds = e.argument(op.getBounds()), progress = e.argument(op.getProgress());
+  forAll(e, t, {e.sequences(t)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+    I32 i{t};
+    SequenceValues rows = e.sequence(t, at[0]);
+    Value known = t.toIndex(llmc::at(t, bounds, at[0], 0)), zero = t.index(0);
+    Value count = t.sub(t.add(rows.past, rows.length), known), width = t.dim(destinations[0], 1);
+    Value share = t.load(destinations[0], {at[0], zero}, {1, -1}, {-1}, {width});
+    Value isBad = i.is(Less::ne, llmc::at(t, progress, at[0], 2), t.i32(0));
+    Value filled = t.loop(zero, width, 1, share, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+      I32 i{t};
+      Value made = t.less(k, count);
+      Value from = choose(t, made, t.add(known, k), zero); // never past the canvas
+      Value token = choose(t, made, t.extract(canvas, {rows.slot, from}), t.i32(-2));
+      Value bad = i.both(isBad, i.is(Less::eq, k, t.index(0)));
+      return {t.insert(choose(t, bad, t.i32(-1), token), c[0], k)};
+    })[0];
+    return {{filled, 0, {at[0], zero}, {1, -1}, {width}}};
+  });
+}
+
+} // namespace llmc

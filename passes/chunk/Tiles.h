@@ -1,0 +1,23 @@
+// What a target wants of tile programs: sizes, never algorithms.
+#pragma once
+#include <cstdint>
+
+namespace llmc {
+
+struct Tiles {
+  /// Rows of a product's tile where a call brings a prompt, and where every sequence brings one token. 0: a workgroup takes all
+  /// rows of the call, 8 by 8, which suits a few threads with large caches; else rows are shared out among workgroups too.
+  int64_t promptRows = 0, stepRows = 0;
+  /// Panels of 32 columns of such a tile.
+  int64_t promptPanels = 1, stepPanels = 1;
+  /// Query rows of attention's tile over a prompt; 0: 8 by 8.
+  int64_t attentionRows = 0;
+  /// Segments in which a step's attention cuts the positions that a row sees, each a workgroup of its own; 1: one workgroup sees all.
+  int64_t segments = 1;
+  /// Products of a stored bf16 tile and a computed one take both as bf16.
+  bool narrowProducts = false;
+
+  bool areShared() const { return promptRows != 0; }
+};
+
+} // namespace llmc

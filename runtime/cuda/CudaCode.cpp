@@ -1,0 +1,149 @@
+// See CudaCode.h. A code object is PTX text, a cubin, or host code for the simulator; the blob's first bytes
+// tell.
+#include "runtime/cuda/CudaCode.h"
+#include <cstring>
+#include <elf.h>
+
+namespace llmc::runtime {
+using namespace llmc::cuda;
+
+namespace {
+
+constexpr uint32_t kSharedWithoutAsking = 48 << 10;
+
+/// "sm_90a": number 90, and whether it is for that one architecture only.
+struct ArchName {
+  int number = 0;
+  bool isSpecific = false;
+};
+ArchName parseArch(const std::string &level) {
+  ArchName arch;
+  if (level.compare(0, 3, "sm_") != 0)
+    return arch;
+  size_t at = 3;
+  for (; at < level.size() && level[at] >= '0' && level[at] <= '9' && arch.number < 1000; ++at)
+    arch.number = arch.number * 10 + (level[at] - '0');
+  arch.isSpecific = at < level.size() && level[at] == 'a';
+  return arch;
+}
+
+enum class CodeKind { ptx, cubin, simulated, damaged };
+CodeKind kindOf(const uint8_t *data, uint64_t bytes) {
+  Elf64_Ehdr header;
+  if (bytes < sizeof header)
+    return CodeKind::damaged;
+  if (memcmp(data, ELFMAG, SELFMAG) != 0)
+    return data[bytes - 1] == 0 ? CodeKind::ptx : CodeKind::damaged;
+  memcpy(&header, data, sizeof header);
+  return header.e_machine == EM_CUDA ? CodeKind::cubin : CodeKind::simulated;
+}
+
+/// A cubin runs on its own generation only; PTX, and code for the simulator, on every later one too.
+bool runsOn(const ArchName &arch, CodeKind kind, int capability) {
+  if (arch.isSpecific)
+    return arch.number == capability;
+  return arch.number > 0 && arch.number <= capability &&
+         (kind != CodeKind::cubin || arch.number / 10 == capability / 10);
+}
+
+} // namespace
+
+absl::StatusOr<std::unique_ptr<CudaCode>> CudaCode::load(const Gpu &gpu) {
+  std::unique_ptr<CudaCode> code(new CudaCode(gpu));
+  if (absl::Status s = code->choose(); !s.ok())
+    return s;
+  if (absl::Status s = code->loadModule(); !s.ok())
+    return s;
+  if (absl::Status s = code->findFunctions(); !s.ok())
+    return s;
+  return code;
+}
+
+CudaCode::~CudaCode() {
+  gpu_.use();
+  if (module_)
+    gpu_.api().cuModuleUnload(module_);
+}
+
+absl::Status CudaCode::choose() {
+  const Artifact &artifact = gpu_.artifact();
+  const CudaDriver &driver = gpu_.api();
+  std::string present;
+  int best = 0;
+  bool hasOtherKind = false, hasKind = false;
+  for (const CodeObject &o : artifact.plan().codeObjects) {
+    if (o.target != "cuda")
+      continue;
+    CodeKind kind = kindOf(artifact.blobData(o.blob), artifact.blobs()[o.blob].bytes);
+    if (kind == CodeKind::damaged)
+      return damagedArtifact(artifact.path(), "code object '" + o.level +
+                                                  "' is neither an ELF file nor text that ends with a zero");
+    present += (present.empty() ? "" : ", ") + o.level + (kind == CodeKind::cubin ? " (cubin)" : "");
+    bool isOurs = (kind == CodeKind::simulated) == driver.isSimulator;
+    (isOurs ? hasKind : hasOtherKind) = true;
+    ArchName arch = parseArch(o.level);
+    int rank = 2 * arch.number + arch.isSpecific;
+    if (isOurs && runsOn(arch, kind, gpu_.capability()) && rank > best) {
+      best = rank;
+      object_ = &o;
+    }
+  }
+  if (object_)
+    return absl::OkStatus();
+  if (hasOtherKind && !hasKind)
+    return gpu_.unsupported(
+        driver.isSimulator
+            ? "its CUDA code is for GPUs and " + driver.path +
+                  " is the simulator; compile the model again with --sim, or run it without --libcuda"
+            : "its CUDA code is for the simulator and " + driver.path +
+                  " drives GPUs; compile the model again without --sim, or run it with "
+                  "--libcuda=libllmc-sim.so");
+  return gpu_.unsupported("has no code for " + gpu_.name() + " (sm_" + std::to_string(gpu_.capability()) +
+                          "): the artifact holds " + present +
+                          "; compile the model again with --arch for this GPU");
+}
+
+absl::Status CudaCode::loadModule() {
+  const CudaDriver &driver = gpu_.api();
+  Result r = driver.cuModuleLoadData(&module_, gpu_.artifact().blobData(object_->blob));
+  if (!r)
+    return absl::OkStatus();
+  module_ = nullptr;
+  if (r == kUnsupportedPtxVersion)
+    return gpu_.unsupported("its PTX is newer than the CUDA driver " + driver.describe() +
+                            " knows; install a newer driver");
+  if (r == kOutOfMemory)
+    return gpu_.failed("no memory for the " + object_->level + " code", r);
+  return gpu_.unsupported("the CUDA driver " + driver.describe() + " does not load the " + object_->level +
+                          " code on " + gpu_.name() + ": " + driver.name(r) +
+                          (r == kNoBinaryForGpu || r == kInvalidImage
+                               ? "; install a newer driver, or compile the model again with --arch for this GPU"
+                               : ""));
+}
+
+absl::Status CudaCode::findFunctions() {
+  const CudaDriver &driver = gpu_.api();
+  for (const KernelLaunch &launch : object_->launches) {
+    void *function = nullptr;
+    if (Result r = driver.cuModuleGetFunction(&function, module_, launch.symbol.c_str())) {
+      if (r != kNotFound)
+        return gpu_.failed("kernel '" + launch.symbol + "' cannot be loaded", r);
+      return damagedArtifact(gpu_.artifact().path(),
+                             "code object '" + object_->level + "' lacks kernel '" + launch.symbol + "'");
+    }
+    functions_.push_back(function);
+    if (launch.sharedBytes <= kSharedWithoutAsking)
+      continue;
+    if (launch.sharedBytes > gpu_.sharedBytes())
+      return gpu_.unsupported("kernel '" + launch.symbol + "' needs " + std::to_string(launch.sharedBytes) +
+                              " bytes of shared memory, " + gpu_.name() + " has " +
+                              std::to_string(gpu_.sharedBytes()) +
+                              "; compile the model again with --arch for this GPU");
+    if (Result r = driver.cuFuncSetAttribute(function, kMaxDynamicSharedBytes,
+                                             static_cast<int>(launch.sharedBytes)))
+      return gpu_.failed("kernel '" + launch.symbol + "' cannot have its shared memory", r);
+  }
+  return absl::OkStatus();
+}
+
+} // namespace llmc::runtime

@@ -1,0 +1,30 @@
+// The kernels of an artifact that a GPU runs, loaded.
+#pragma once
+#include "runtime/cuda/Gpu.h"
+
+namespace llmc::runtime {
+
+class CudaCode {
+public:
+  /// The newest code object that this GPU and driver run; an error says which there are.
+  static absl::StatusOr<std::unique_ptr<CudaCode>> load(const Gpu &gpu);
+  ~CudaCode();
+  CudaCode(const CudaCode &) = delete;
+
+  const std::string &level() const { return object_->level; }
+  const KernelLaunch &launch(uint32_t kernel) const { return object_->launches[kernel]; }
+  void *function(uint32_t kernel) const { return functions_[kernel]; }
+
+private:
+  explicit CudaCode(const Gpu &gpu) : gpu_(gpu) {}
+  absl::Status choose();
+  absl::Status loadModule();
+  absl::Status findFunctions();
+
+  const Gpu &gpu_;
+  const CodeObject *object_ = nullptr;
+  void *module_ = nullptr;
+  std::vector<void *> functions_; ///< by kernel
+};
+
+} // namespace llmc::runtime

@@ -1,0 +1,62 @@
+// A program on a CUDA device: its launches with parameters made in advance, and recordings of it.
+#pragma once
+#include "runtime/cuda/CudaCode.h"
+#include "runtime/cuda/CudaMemory.h"
+
+namespace llmc::runtime {
+
+/// Global scratch that all launches share; the stream keeps them in order.
+struct Scratch {
+  void *memory = nullptr;
+  uint32_t blocks = 1; ///< there is room for
+};
+
+/// A recording is a CUDA graph of the whole program, copies included, at certain sizes. There is one for each of the
+/// sizes given to `record`; a call with other sizes takes the next larger recording and has it changed first:
+///
+///   recordings   1 | 2 | 4 | 8        sequences
+///   a call of 3 sequences -> the third, changed to 3; more calls of 3 replay it as it is
+class CudaProgram : public DeviceProgram {
+public:
+  CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory &memory, const Scratch &scratch,
+              const std::vector<DeviceDispatch> &dispatches, const std::vector<DeviceOutput> &outputs);
+  ~CudaProgram() override;
+
+  /// Records the program at these sizes, smallest first.
+  absl::Status record(const std::vector<Dims> &sizes);
+  /// Does everything: from inputs on the host to outputs on the host.
+  absl::Status run(const Dims &dims, Profile *profile);
+
+private:
+  struct Call {
+    const KernelLaunch *launch;
+    void *function;
+    size_t parameters; ///< first of its pointers
+    int64_t workgroups;
+  };
+  struct Recording {
+    Dims most, now;
+    cuda::GraphExec exec;
+  };
+
+  absl::Status give(const Dims &dims, Profile *profile);
+  absl::Status copyInputs();
+  absl::Status copyOutputs(const Dims &dims);
+  absl::Status launch(Call &call, const Dims &dims, bool &isAfterKernel);
+  absl::Status capture(const Dims &dims, cuda::Graph &graph);
+  absl::Status instantiate(cuda::Graph graph, Recording &recording);
+  absl::Status change(Recording &recording, const Dims &dims);
+  Recording *find(const Dims &dims);
+
+  const Gpu &gpu_;
+  const CudaMemory &memory_;
+  Scratch scratch_;
+  Dims dims_ = {};
+  std::vector<Call> calls_;
+  std::vector<void *> values_;     ///< device addresses that parameters point to
+  std::vector<void *> parameters_; ///< of all calls, as cuLaunchKernel takes them
+  std::vector<DeviceOutput> outputs_;
+  std::vector<Recording> recordings_;
+};
+
+} // namespace llmc::runtime

@@ -1,0 +1,43 @@
+// The kernels that the simulator is tested with are legal for the hardware: each goes through LLVM's NVPTX
+// back end and ptxas for the architecture that its first line names.
+#include "codegen/cuda/EmitPtx.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+#include "test/codegen/sim/Simulation.h"
+#include <filesystem>
+
+namespace llmc::test {
+namespace {
+
+TEST(SimulatedKernels, AreLegalPtx) {
+  std::string ptxas = findPtxas("");
+  if (ptxas.empty())
+    GTEST_SKIP() << "no ptxas";
+  unsigned count = 0;
+  for (const auto &entry : std::filesystem::directory_iterator(LLMC_SIM_INPUTS)) {
+    std::string name = entry.path().stem().string(), text = readKernel(name);
+    constexpr llvm::StringRef kPrefix = "// arch: ";
+    ASSERT_TRUE(llvm::StringRef(text).starts_with(kPrefix)) << name;
+    auto arch = CudaArch::parse(llvm::StringRef(text).drop_front(kPrefix.size()).split('\n').first);
+    ASSERT_TRUE(bool(arch)) << name;
+    mlir::MLIRContext context;
+    auto module = parseKernels(text, context);
+    ASSERT_TRUE(module) << name;
+    mlir::PassManager pm(&context);
+    pm.addPass(mlir::createConvertNVVMToLLVMPass());
+    pm.addPass(mlir::createReconcileUnrealizedCastsPass());
+    ASSERT_TRUE(mlir::succeeded(pm.run(*module))) << name;
+    auto ptx = emitPtx(*module, name, *arch, {});
+    ASSERT_TRUE(bool(ptx)) << name << ": " << llvm::toString(ptx.takeError());
+    auto cubin = assemblePtx(*ptx, *arch, ptxas);
+    EXPECT_TRUE(bool(cubin)) << name << ": " << llvm::toString(cubin.takeError());
+    ++count;
+  }
+  EXPECT_GT(count, 0u);
+}
+
+} // namespace
+} // namespace llmc::test

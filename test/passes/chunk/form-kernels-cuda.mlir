@@ -1,0 +1,65 @@
+// RUN: llmc-opt %s --form-kernels=target=cuda --canonicalize --split-input-file --mlir-print-local-scope | FileCheck %s
+// RUN: not llmc-opt %s --form-kernels=target=tpu --split-input-file 2>&1 | FileCheck %s --check-prefix=TARGET
+// TARGET: form-kernels: unknown target 'tpu': expects cpu or cuda
+
+// Rows are shared out among workgroups, 128 at a time, four panels of columns each; the last rows are a dynamic slice of the tile.
+// CHECK-LABEL: func.func private @wide
+// CHECK: %[[T:.*]] = tensor.dim %arg2
+// CHECK: scf.forall (%[[C:.*]], %[[B:.*]]) in (2, %{{.*}})
+// CHECK:   %[[ROW:.*]] = arith.muli %[[B]], %c128
+// CHECK:   %[[REST:.*]] = arith.subi %[[T]], %[[ROW]]
+// CHECK:   %[[ROWS:.*]] = arith.minsi %[[REST]], %c128
+// CHECK:   %[[A:.*]] = tensor.extract_slice %arg0[%[[ROW]], 0] [%[[ROWS]], 64]
+// CHECK:   %[[W:.*]] = tensor.extract_slice %arg1[0, %{{.*}}, 0, 0] [1, 4, 64, 32]
+// CHECK:   linalg.generic {{.*}}affine_map<(d0, d1, d2) -> (d1 floordiv 32, d2, d1 mod 32)>{{.*}} ins(%[[A]], %[[W]] : tensor<?x64xbf16>, tensor<4x64x32xbf16>) outs(%{{.*}} : tensor<?x128xf32>)
+func.func @score(%x: tensor<?x64xbf16>, %w: tensor<256x64xbf16>) -> tensor<?x256xbf16> {
+  %y = llm.dispatch(%x, %w) {kernel = "wide", tied = array<i64: -1>} : (tensor<?x64xbf16>, tensor<256x64xbf16>) -> tensor<?x256xbf16> {
+  ^bb0(%a: tensor<?x64xbf16>, %b: tensor<256x64xbf16>):
+    %z = llm.linear %a, %b : (tensor<?x64xbf16>, tensor<256x64xbf16>) -> tensor<?x256xbf16>
+    llm.yield %z : tensor<?x256xbf16>
+  }
+  return %y : tensor<?x256xbf16>
+}
+
+// -----
+
+// In a step the same dispatch has a kernel of its own: 16 rows, two panels, and the norm in front of it is made by every workgroup, rounded
+// to what the product takes.
+// CHECK-LABEL: func.func private @narrow
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (4, %{{.*}})
+// CHECK:   %[[ROWS:.*]] = arith.minsi %{{.*}}, %c16
+// CHECK:   arith.truncf %{{.*}} : f32 to bf16
+// CHECK:   tensor.extract_slice %arg2[0, %{{.*}}, 0, 0] [1, 2, 64, 32]
+// CHECK:   linalg.generic {{.*}}floordiv 32{{.*}} : tensor<?x64xbf16>, tensor<2x64x32xbf16>) outs(%{{.*}} : tensor<?x64xf32>)
+func.func @advance(%x: tensor<?x64xf32>, %n: tensor<64xbf16>, %w: tensor<256x64xbf16>) -> tensor<?x256xbf16> {
+  %y = llm.dispatch(%x, %n, %w) {kernel = "narrow", tied = array<i64: -1>} : (tensor<?x64xf32>, tensor<64xbf16>, tensor<256x64xbf16>) -> tensor<?x256xbf16> {
+  ^bb0(%a: tensor<?x64xf32>, %m: tensor<64xbf16>, %b: tensor<256x64xbf16>):
+    %h = llm.rms_norm %a, %m {eps = 1.0e-05 : f64} : (tensor<?x64xf32>, tensor<64xbf16>) -> tensor<?x64xbf16>
+    %z = llm.linear %h, %b : (tensor<?x64xbf16>, tensor<256x64xbf16>) -> tensor<?x256xbf16>
+    llm.yield %z : tensor<?x256xbf16>
+  }
+  return %y : tensor<?x256xbf16>
+}
+
+// -----
+
+// A step's attention: every segment of the context a workgroup, then the segments' results joined by their weights.
+// CHECK-LABEL: func.func @advance
+// CHECK: %[[PARTS:.*]] = llm.launch @attend(
+// CHECK: llm.launch @attend_join(%[[PARTS]])
+// CHECK-LABEL: func.func private @attend(
+// CHECK-SAME: tensor<?x32x10xf32> {llm.dims = ["T"], llm.written}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (%{{.*}}, 32)
+// CHECK-LABEL: func.func private @attend_join(
+// CHECK-SAME: %arg0: tensor<?x32x10xf32> {llm.dims = ["T"]}, %arg1: tensor<?x8xbf16> {llm.dims = ["T"], llm.written}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (%{{.*}}, 2)
+func.func @advance(%q: tensor<?x8xbf16>, %keys: tensor<?x?x4x32xbf16>, %values: tensor<?x?x4xbf16>, %s: !llm.sequences) -> tensor<?x8xbf16> {
+  %y = llm.dispatch(%q, %keys, %values, %s) {kernel = "attend", tied = array<i64: -1>}
+      : (tensor<?x8xbf16>, tensor<?x?x4x32xbf16>, tensor<?x?x4xbf16>, !llm.sequences) -> tensor<?x8xbf16> {
+  ^bb0(%a: tensor<?x8xbf16>, %k: tensor<?x?x4x32xbf16>, %v: tensor<?x?x4xbf16>, %t: !llm.sequences):
+    %z = llm.attention %a, %k, %v, %t {heads = 2 : i64, kv_heads = 1 : i64, scale = 0.5 : f64}
+        : (tensor<?x8xbf16>, tensor<?x?x4x32xbf16>, tensor<?x?x4xbf16>, !llm.sequences) -> tensor<?x8xbf16>
+    llm.yield %z : tensor<?x8xbf16>
+  }
+  return %y : tensor<?x8xbf16>
+}

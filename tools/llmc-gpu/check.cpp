@@ -1,0 +1,336 @@
+// llmc-gpu-check: kernels and models on a GPU against what the evaluator and the goldens say. Takes a folder that
+// tools/gpu-check has made; needs nothing else but the driver. Exit code 1: something is wrong, 2: wrong usage, 3: no GPU.
+#include "llmc.h"
+#include "runtime/cuda/CudaDevice.h"
+#include "tools/llmc-gpu/Cases.h"
+#include "tools/llmc-gpu/KernelRun.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <dirent.h>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <optional>
+
+using namespace llmc;
+using namespace llmc::runtime;
+
+namespace {
+
+const char *const kUsage = R"(usage: llmc-gpu-check FOLDER [--libcuda PATH] [--kernel-tolerance X] [--logits-tolerance X] [--verbose]
+
+Runs every kernel of every FOLDER/M.llmc on the inputs of FOLDER/M.cases, and the model on FOLDER/M.tokens, whose logits are in
+FOLDER/M.npy. Tolerances are relative L2 errors (default: 5e-3 and 2e-2).
+)";
+
+struct Settings {
+  std::string folder, libcuda;
+  double kernelTolerance = 5e-3, logitsTolerance = 2e-2;
+  bool isVerbose = false;
+};
+
+std::optional<std::string> readFile(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in)
+    return std::nullopt;
+  return std::string{std::istreambuf_iterator<char>(in), {}};
+}
+
+double floatOf(const uint8_t *data, ElementType type, uint64_t i) {
+  auto get = [&](auto v) {
+    memcpy(&v, data + i * sizeof v, sizeof v);
+    return v;
+  };
+  switch (type) {
+  case ElementType::bf16: {
+    uint32_t bits = uint32_t(get(uint16_t())) << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+  case ElementType::f16:
+    return static_cast<double>(get(_Float16()));
+  case ElementType::f64:
+    return get(double());
+  default:
+    return get(float());
+  }
+}
+
+int64_t integerOf(const uint8_t *data, ElementType type, uint64_t i) {
+  int64_t value = 0;
+  uint64_t bytes = elementBytes(type);
+  memcpy(&value, data + i * bytes, bytes);
+  return value << (64 - 8 * bytes) >> (64 - 8 * bytes);
+}
+
+/// Sum of squares of differences over that of wanted values; what nobody should write does not count.
+struct Error {
+  double difference = 0, norm = 0;
+  void add(double got, double wanted) {
+    if (std::isnan(wanted))
+      return;
+    difference += std::isfinite(got) || got == wanted ? (got == wanted ? 0 : (got - wanted) * (got - wanted))
+                                                      : std::numeric_limits<double>::infinity();
+    norm += std::isfinite(wanted) ? wanted * wanted : 0;
+  }
+  double value() const { return difference == 0 ? 0 : std::sqrt(difference / (norm == 0 ? 1 : norm)); }
+};
+
+/// Relative error of reals; of integers 0 or infinite.
+double errorOf(const CaseBuffer &buffer, const std::vector<uint8_t> &got) {
+  const bool isReal = buffer.type <= ElementType::f64;
+  Error error;
+  for (uint64_t i = 0, n = got.size() / elementBytes(buffer.type); i < n; ++i)
+    if (isReal) {
+      error.add(floatOf(got.data(), buffer.type, i), floatOf(buffer.after.data(), ElementType::f32, i));
+    } else {
+      int64_t wanted = integerOf(buffer.after.data(), buffer.type, i);
+      bool isUnwritten = wanted == INT64_MIN >> (64 - 8 * elementBytes(buffer.type));
+      if (!isUnwritten && wanted != integerOf(got.data(), buffer.type, i))
+        return std::numeric_limits<double>::infinity();
+    }
+  return error.value();
+}
+
+class Check {
+public:
+  explicit Check(const Settings &settings) : settings_(settings) {}
+
+  /// All checks of one artifact.
+  void run(const std::string &model) {
+    std::string base = settings_.folder + "/" + model;
+    if (auto bytes = readFile(base + ".cases")) {
+      auto cases = readCases(*bytes, base + ".cases");
+      absl::Status status = cases.ok() ? kernels(model, *cases) : cases.status();
+      if (!status.ok())
+        wrong(model, std::string(status.message()));
+    }
+    if (auto tokens = readFile(base + ".tokens"))
+      if (std::string error = logits(model, *tokens); !error.empty())
+        wrong(model, error);
+  }
+  int checks = 0, failures = 0;
+
+private:
+  void wrong(const std::string &model, const std::string &what) {
+    printf("%-14s FAILED  %s\n", model.c_str(), what.c_str());
+    ++checks;
+    ++failures;
+  }
+  void tell(const std::string &model, const std::string &what, double error, double tolerance, bool isDetail) {
+    bool isRight = error <= tolerance;
+    ++checks;
+    failures += !isRight;
+    if (!isRight || !isDetail || settings_.isVerbose)
+      printf("%-14s %-7s %-52s %.2e\n", model.c_str(), isRight ? "ok" : "FAILED", what.c_str(), error);
+  }
+
+  absl::Status kernels(const std::string &model, const std::vector<KernelCase> &cases) {
+    auto artifact = Artifact::open(settings_.folder + "/" + model + ".llmc");
+    if (!artifact.ok())
+      return artifact.status();
+    auto device = openCudaDevice(**artifact, settings_.libcuda);
+    if (!device.ok())
+      return device.status();
+    uint64_t most = 0;
+    for (const KernelCase &c : cases)
+      most = std::max(most, offsetsOf(bytesOf(c)).back());
+    auto memory = (*device)->allocate({{most, MemoryUse::device}});
+    if (!memory.ok())
+      return memory.status();
+    std::map<std::string, double> worst; // by kernel
+    for (const KernelCase &c : cases) {
+      auto error = launch(**artifact, **device, c, (*memory)[0].device);
+      if (!error.ok())
+        return absl::Status(error.status().code(), c.kernel + " in " + c.label + ": " + std::string(error.status().message()));
+      tell(model, c.kernel + " in " + c.label, *error, settings_.kernelTolerance, /*isDetail=*/true);
+      double &sofar = worst[c.kernel];
+      sofar = std::max(sofar, *error);
+    }
+    double largest = 0;
+    std::string where;
+    for (const auto &[kernel, error] : worst)
+      if (error >= largest) {
+        largest = error;
+        where = kernel;
+      }
+    printf("%-14s %zu kernels in %zu launches on %s code, largest error %.2e (%s)\n", model.c_str(), worst.size(),
+           cases.size(), (*device)->codeLevel().c_str(), largest, where.c_str());
+    // Kernels without a case are a hole in the check.
+    for (const Kernel &kernel : (*artifact)->plan().kernels)
+      if (!worst.count(kernel.name))
+        wrong(model, "kernel '" + kernel.name + "' has no case");
+    return absl::OkStatus();
+  }
+
+  static std::vector<uint64_t> bytesOf(const KernelCase &c) {
+    std::vector<uint64_t> bytes;
+    for (const CaseBuffer &buffer : c.buffers)
+      bytes.push_back(buffer.before.size());
+    return bytes;
+  }
+
+  /// The largest error of the buffers that a launch writes.
+  absl::StatusOr<double> launch(const Artifact &artifact, Device &device, const KernelCase &c, void *memory) {
+    auto kernel = findKernel(artifact, c.kernel);
+    if (!kernel.ok())
+      return kernel.status();
+    std::vector<std::vector<int64_t>> shapes;
+    for (const CaseBuffer &buffer : c.buffers)
+      shapes.push_back(buffer.shape);
+    auto dims = sizesOf(artifact.plan().kernels[*kernel], shapes);
+    if (!dims.ok())
+      return dims.status();
+    std::vector<uint64_t> offsets = offsetsOf(bytesOf(c));
+    DeviceDispatch dispatch{*kernel, {}};
+    for (size_t b = 0; b < c.buffers.size(); ++b) {
+      const Parameter &parameter = artifact.plan().kernels[*kernel].parameters[b];
+      if (parameter.type != c.buffers[b].type || parameter.written != c.buffers[b].isWritten)
+        return absl::InvalidArgumentError("parameter " + std::to_string(b) +
+                                          " is of another type: the cases are of another compilation");
+      dispatch.buffers.push_back(static_cast<uint8_t *>(memory) + offsets[b]);
+      if (absl::Status s = device.write(memory, offsets[b], c.buffers[b].before.size(), c.buffers[b].before.data()); !s.ok())
+        return s;
+    }
+    auto program = device.prepare({dispatch}, {}, {});
+    if (!program.ok())
+      return program.status();
+    if (absl::Status s = device.run(**program, *dims, nullptr); !s.ok())
+      return s;
+    double worst = 0;
+    for (size_t b = 0; b < c.buffers.size(); ++b) {
+      std::vector<uint8_t> got(c.buffers[b].before.size());
+      if (absl::Status s = device.read(memory, offsets[b], got.size(), got.data()); !s.ok())
+        return s;
+      if (c.buffers[b].isWritten)
+        worst = std::max(worst, errorOf(c.buffers[b], got));
+      else if (got != c.buffers[b].before)
+        return absl::InternalError("writes parameter " + std::to_string(b) + ", which it may only read");
+    }
+    return worst;
+  }
+
+  /// Logits after every token, and that a recorded advance draws what they say.
+  std::string logits(const std::string &model, const std::string &text) {
+    std::string base = settings_.folder + "/" + model;
+    std::vector<int32_t> tokens;
+    for (size_t at = 0; at < text.size(); at = text.find(',', at) == std::string::npos ? text.size() : text.find(',', at) + 1)
+      tokens.push_back(atoi(text.c_str() + at));
+    llmc_model_options options;
+    llmc_model_options_init(&options);
+    options.libcuda = settings_.libcuda.empty() ? nullptr : settings_.libcuda.c_str();
+    options.slots = 2;
+    llmc_model *opened = nullptr;
+    if (llmc_model_open((base + ".llmc").c_str(), &options, &opened) != LLMC_OK)
+      return llmc_last_error();
+    std::unique_ptr<llmc_model, void (*)(llmc_model *)> owner(opened, llmc_model_close);
+    const auto vocab = static_cast<size_t>(llmc_model_info(opened, LLMC_INFO_VOCAB));
+    auto file = readFile(base + ".npy");
+    uint16_t headerBytes = 0;
+    if (file && file->size() > 10)
+      memcpy(&headerBytes, file->data() + 8, 2);
+    if (!file || file->size() != 10 + headerBytes + tokens.size() * vocab * 4)
+      return base + ".npy: has no float32 logits of " + std::to_string(tokens.size()) + " tokens";
+    const auto *wanted = reinterpret_cast<const uint8_t *>(file->data()) + 10 + headerBytes;
+
+    llmc_session *sessions[2] = {};
+    std::vector<float> got(tokens.size() * vocab);
+    llmc_sampling greedy[2] = {{0, 1, 0, 0, 0}, {0, 1, 0, 0, 0}};
+    int32_t next[2] = {};
+    llmc_status status = llmc_session_create(opened, &sessions[0]);
+    if (status == LLMC_OK)
+      status = llmc_score(sessions[0], tokens.data(), static_cast<int64_t>(tokens.size()), got.data());
+    if (status == LLMC_OK)
+      status = llmc_session_reset(sessions[0]);
+    if (status == LLMC_OK)
+      status = llmc_session_create(opened, &sessions[1]);
+    for (llmc_session *session : sessions)
+      if (status == LLMC_OK)
+        status = llmc_ingest(session, tokens.data(), static_cast<int64_t>(tokens.size()));
+    if (status == LLMC_OK)
+      status = llmc_advance_batch(sessions, greedy, 2, next);
+    std::string problem = status == LLMC_OK ? "" : llmc_last_error();
+    for (llmc_session *session : sessions)
+      if (session)
+        llmc_session_free(session);
+    if (!problem.empty())
+      return problem;
+    Error error;
+    for (size_t i = 0; i < got.size(); ++i)
+      error.add(got[i], floatOf(wanted, ElementType::f32, i));
+    tell(model, "logits of " + std::to_string(tokens.size()) + " tokens", error.value(), settings_.logitsTolerance, false);
+    const float *last = got.data() + (tokens.size() - 1) * vocab;
+    auto likeliest = static_cast<int32_t>(std::max_element(last, last + vocab) - last);
+    for (int32_t token : next)
+      tell(model, "recorded advance draws the likeliest token", token == likeliest ? 0 : 1, 0, false);
+    return "";
+  }
+
+  const Settings &settings_;
+};
+
+std::string parse(int argc, char **argv, Settings &settings) {
+  for (int i = 1; i < argc; ++i) {
+    std::string arg = argv[i], value;
+    if (size_t equals = arg.find('='); arg.compare(0, 2, "--") == 0 && equals != std::string::npos) {
+      value = arg.substr(equals + 1);
+      arg.resize(equals);
+    }
+    auto take = [&] {
+      if (value.empty() && i + 1 < argc)
+        value = argv[++i];
+      return !value.empty();
+    };
+    if (arg == "--verbose")
+      settings.isVerbose = true;
+    else if (arg == "--libcuda" && take())
+      settings.libcuda = value;
+    else if (double *to = arg == "--kernel-tolerance"   ? &settings.kernelTolerance
+                          : arg == "--logits-tolerance" ? &settings.logitsTolerance
+                                                        : nullptr) {
+      char *end = nullptr;
+      if (!take() || !((*to = strtod(value.c_str(), &end)) > 0) || *end)
+        return arg + " expects a number above 0";
+    } else if (arg[0] == '-' || !settings.folder.empty())
+      return "unknown argument " + arg;
+    else
+      settings.folder = arg;
+  }
+  return settings.folder.empty() ? "no folder given" : "";
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Settings settings;
+  if (std::string error = parse(argc, argv, settings); !error.empty()) {
+    fprintf(stderr, "llmc-gpu-check: error: %s\n%s", error.c_str(), kUsage);
+    return 2;
+  }
+  std::vector<std::string> models;
+  if (DIR *folder = opendir(settings.folder.c_str())) {
+    while (dirent *entry = readdir(folder))
+      if (std::string name = entry->d_name; name.size() > 5 && name.compare(name.size() - 5, 5, ".llmc") == 0)
+        models.push_back(name.substr(0, name.size() - 5));
+    closedir(folder);
+  }
+  if (models.empty()) {
+    fprintf(stderr, "llmc-gpu-check: error: %s: there are no artifacts (*.llmc); make it with tools/gpu-check bundle\n",
+            settings.folder.c_str());
+    return 2;
+  }
+  std::string device;
+  if (std::string reason = whyNoGpu(settings.libcuda, device); !reason.empty()) {
+    printf("no GPU here, nothing was checked: %s\n", reason.c_str());
+    return 3;
+  }
+  printf("on %s\n", device.c_str());
+  std::sort(models.begin(), models.end());
+  Check check(settings);
+  for (const std::string &model : models)
+    check.run(model);
+  printf("%d checks, %d failed\n", check.checks, check.failures);
+  return check.failures || check.checks == 0;
+}
