@@ -53,14 +53,15 @@ struct PanelGroups {
   Value count, panels; ///< workgroups, and panels of each but the last
 };
 
-/// Workgroups of a step are small, so that threads that are held up delay it little. For a prompt, which has
-/// at least `many` rows, they are larger: its prologue takes longer than reading the weights.
-static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value rows, int64_t many) {
-  int64_t step = panelsPerGroup(panels, k, 256 * 1024), prompt = panelsPerGroup(panels, k, 512 * 1024);
+/// Workgroups of a step are small, so that threads that are held up delay it little. For a prompt they
+/// are larger: its prologue takes longer than reading the weights.
+static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value rows) {
+  constexpr int64_t kMany = 64;
+  int64_t step = panelsPerGroup(panels, k, 256 * 1024), prompt = panelsPerGroup(panels, k, 1024 * 1024);
   auto choose = [&](int64_t few, int64_t more) -> Value {
     if (few == more)
       return t.index(few);
-    return arith::SelectOp::create(t.b, t.loc, t.less(rows, t.index(many)), t.index(few), t.index(more));
+    return arith::SelectOp::create(t.b, t.loc, t.less(rows, t.index(kMany)), t.index(few), t.index(more));
   };
   return {choose(llvm::divideCeil(panels, step), llvm::divideCeil(panels, prompt)), choose(step, prompt)};
 }
@@ -68,23 +69,31 @@ static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value 
 /// Rows of `k` columns that share the work on a panel of weights: as many as leave room for the weights in
 /// the second-level cache, since each panel passes over all of them.
 static int64_t rowsPerBlock(const TileBuilder &t, int64_t k) {
-  constexpr int64_t kMost = 128, kInputValues = 192 * 1024;
-  return t.tiles.areShared() ? kFewRows : std::clamp<int64_t>(llvm::bit_floor<uint64_t>(kInputValues / k), 1, kMost);
+  constexpr int64_t kMost = 256, kInputValues = 256 * 1024;
+  return t.tiles.areShared() ? kFewRows : std::clamp<int64_t>(kInputValues / k / kFewRows * kFewRows, kFewRows, kMost);
 }
 
-/// Scratch for the input of a product, rows x k. Rows of which the same k are read together must not lie a power of two apart: they would
-/// share a set of the first-level cache.
-static Value makeInput(TileBuilder &t, int64_t rows, int64_t k, function_ref<Value(TileBuilder &, Value row, int64_t rows)> make) {
+/// The input of a product for rows `row ..` of a call (`rows` of them, or up to `most` where that is -1), made by `make`. Blocks come out
+/// with `most` rows, the last 8 of those that there are filled up with zeros.
+static Value makeInput(TileBuilder &t, int64_t rows, int64_t most, int64_t k,
+                       function_ref<Value(TileBuilder &, Value offset, int64_t rows)> make) {
+  Value zero = t.index(0);
+  if (rows >= 0)
+    return make(t, zero, rows);
+  // Rows of which the same k are read together must not lie a power of two apart: they would share a set of the first-level cache.
   constexpr int64_t kPadding = 16; // a cache line
-  if (rows <= kFewRows)
-    return make(t, t.index(0), rows);
   // A few rows at a time: what lies between the steps of a prologue stays in the first-level cache.
-  Value made = t.loop(t.index(0), t.index(rows), kFewRows, t.empty({rows, k + kPadding}),
-                      [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-                        Value some = t.map({make(t, i, kFewRows)}, [](TileBuilder &, ValueRange v) { return v[0]; });
-                        return {t.store(some, carried[0], {i, t.index(0)}, {kFewRows, k})};
+  Value made = t.loop(zero, t.rows(), kFewRows, t.empty({most, k + kPadding}),
+                      [&](TileBuilder &outer, Value i, ValueRange carried) -> SmallVector<Value> {
+                        TileBuilder t = outer.withRows(outer.min(outer.sub(outer.rows(), i), outer.index(kFewRows)));
+                        Value some = t.map({-1, k}, {make(t, i, -1)}, {{0, 1}}, [](TileBuilder &, ValueRange v) { return v[0]; });
+                        return {t.store(some, carried[0], {i, zero}, {-1, k})};
                       })[0];
-  return t.load(made, {t.index(0), t.index(0)}, {rows, k}, {rows, k});
+  made = t.loop(t.rows(), t.mul(t.ceilDiv(t.rows(), kFewRows), kFewRows), 1, made,
+                [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                  return {t.store(t.full({1, k}, 0), carried[0], {i, zero}, {1, k})};
+                })[0];
+  return t.load(made, {zero, zero}, {most, k}, {most, k});
 }
 
 /// Columns of a tile: as many panels as the target wants, fewer where the product has fewer or they would not come out even and
@@ -144,19 +153,13 @@ static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
          });
 }
 
-/// Columns `p * 32 ..` of `out` for rows `row ..`, into `into` whose first column is `base`. Of a block's
-/// rows the first `done`, if given, have been stored before.
-static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, const RowBlock &block,
-                        Value into, Value panel, Value base, int64_t n) {
+/// Columns `p * 32 ..` of `out` for rows `row ..`, into `into` whose first column is `base`.
+static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, int64_t rows, Value into,
+                        Value rowInto, Value panel, Value base, int64_t n) {
   Value column = t.mul(panel, 32);
   auto emit = [&](TileBuilder &t, int64_t columns) -> SmallVector<Value> {
-    Value tile = e.tile(t, out, {row, block.rows, column, columns});
-    Value left = t.sub(column, base);
-    if (!block.done)
-      return {t.store(tile, into, {block.row, left}, {block.rows, columns})};
-    Value count = t.sub(t.index(block.rows), block.done);
-    Value fresh = t.load(tile, {block.done, t.index(0)}, {-1, columns}, {-1, columns}, {count});
-    return {t.store(fresh, into, {t.add(block.row, block.done), left}, {-1, columns}, {count})};
+    Value tile = e.tile(t, out, {row, rows, column, columns});
+    return {t.store(tile, into, {rowInto, t.sub(column, base)}, {rows, columns})};
   };
   if (n % 32 == 0)
     return emit(t, 32)[0];
@@ -171,8 +174,7 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //        columns: workgroup g owns panels g G .. g G + G
   //  rows  ┌────┬────┬────┐
   //   128  │ 32 │ 32 │    │   blocks of up to 128 rows: the input once, norm and all, then panel by panel
-  //   8    │    │    │    │   fewer are left: blocks of 8
-  //   1    │    │    │    │   and one by one, summed in the same order
+  //   128  │    │    │    │   a call with few rows: 8 at a time, the rest one by one, summed in the same order
   //        └────┴────┴────┘
   if (t.tiles.areShared())
     return emitTiledLinear(e, t, op);
@@ -182,7 +184,7 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   Value tokens = t.dim(e.destinations[0], 0);
   bool isInputMade = !isa<BlockArgument>(op.getX());
   int64_t blockRows = rowsPerBlock(t, k);
-  PanelGroups groups = panelGroups(t, panels, k, tokens, blockRows);
+  PanelGroups groups = panelGroups(t, panels, k, tokens);
   forAll(e, t, {groups.count},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            Value firstPanel = t.mul(at[0], groups.panels);
@@ -192,15 +194,15 @@ void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
            Value share = t.load(destinations[0], {t.index(0), base}, {-1, -1}, {-1, -1}, {tokens, width});
            auto done = byRowBlocks(
                t, tokens, blockRows, share,
-               [&](TileBuilder &t, const RowBlock &block, ValueRange carried) -> SmallVector<Value> {
-                 if (isInputMade || block.rows > kFewRows)
-                   e.bind(op.getX(), makeInput(t, block.rows, k, [&](TileBuilder &t, Value i, int64_t rows) {
-                            return e.tile(t, op.getX(), {t.add(block.row, i), rows, t.index(0), k});
+               [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) -> SmallVector<Value> {
+                 if (isInputMade || rows < 0)
+                   e.bind(op.getX(), makeInput(t, rows, blockRows, k, [&](TileBuilder &t, Value i, int64_t rows) {
+                            return e.tile(t, op.getX(), {t.add(row, i), rows, t.index(0), k});
                           }));
                  auto result =
                      t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {
-                              return {storePanel(e, t, out, block.row, block, carried[0], panel, base, n)};
+                              return {storePanel(e, t, out, row, rows, carried[0], row, panel, base, n)};
                             });
                  e.unbind(op.getX());
                  return result;
@@ -257,8 +259,7 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
   // first.
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX()), gather = op.getGather();
-  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k, 256 * 1024);
-  constexpr int64_t kExpertRows = 32; // an expert of many sees a small part of a prompt
+  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k, 256 * 1024), blockRows = rowsPerBlock(t, k);
   Value groups = e.argument(op.getGroups()), order = e.argument(op.getOrder());
   int64_t experts = TileBuilder::shapeOf(groups)[0];
   // With few rows most experts have none: at most one group per row is not empty.
@@ -276,25 +277,25 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
            Value count = t.sub(end, begin);
            Value share = t.load(destinations[0], {begin, base}, {-1, -1}, {-1, -1}, {count, width});
            auto done = byRowBlocks(
-               t, count, std::min(rowsPerBlock(t, k), kExpertRows), share,
-               [&](TileBuilder &t, const RowBlock &block, ValueRange carried) -> SmallVector<Value> {
-                 Value row = t.add(begin, block.row);
+               t, count, blockRows, share,
+               [&](TileBuilder &t, Value local, int64_t rows, ValueRange carried) -> SmallVector<Value> {
+                 Value row = t.add(begin, local);
                  auto make = [&](TileBuilder &t, Value i, int64_t rows) -> Value {
                    Value first = t.add(row, i);
                    if (!gather)
                      return e.tile(t, op.getX(), {first, rows, t.index(0), k});
-                   return t.loop(t.index(0), t.index(rows), 1, t.empty({rows, k}),
+                   return t.loop(t.index(0), rows < 0 ? t.rows() : t.index(rows), 1, t.empty({rows, k}),
                                  [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
                                    Value source = t.floorDiv(t.toIndex(t.extract(order, t.add(first, i))), gather);
                                    Value tile = e.tile(t, op.getX(), {source, 1, t.index(0), k});
                                    return {t.store(tile, carried[0], {i, t.index(0)}, {1, k})};
                                  })[0];
                  };
-                 e.bind(op.getX(), makeInput(t, block.rows, k, make));
+                 e.bind(op.getX(), makeInput(t, rows, blockRows, k, make));
                  auto result =
                      t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {
-                              return {storePanel(e, t, out, row, block, carried[0], panel, base, n)};
+                              return {storePanel(e, t, out, row, rows, carried[0], local, panel, base, n)};
                             });
                  e.unbind(op.getX());
                  return result;

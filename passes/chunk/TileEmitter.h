@@ -83,8 +83,8 @@ private:
   mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
   mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
                          const Tile &at);
-  /// a times panel `panel` [k, p] of `panels`, [rows, p].
-  mlir::Value product(TileBuilder &t, mlir::Value a, mlir::Value panels, mlir::Value panel);
+  /// a times panel `panel` [k, p] of `panels`: [rows, p] for the rows of `at`, which may be fewer than those of `a`.
+  mlir::Value product(TileBuilder &t, mlir::Value a, mlir::Value panels, mlir::Value panel, const Tile &at);
   /// A request for several groups of `width` columns, group by group.
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
@@ -119,20 +119,13 @@ byRows(TileBuilder &t, mlir::Value count, mlir::ValueRange init,
 
 /// Rows of a product that are in registers at a time.
 constexpr int64_t kFewRows = 8;
+/// So many are worth it to widen weights into scratch first.
+constexpr int64_t kManyRows = 16;
 
-/// Rows `row .. row + rows` of a call. The first `done` of them, if not null, belong to the block before too
-/// and have been stored.
-struct RowBlock {
-  mlir::Value row;
-  int64_t rows;
-  mlir::Value done;
-};
-
-/// As byRows, but in blocks of `size` rows first. When at least half a block is left, the last one begins
-/// earlier and overlaps the one before.
+/// As byRows, but where there are many rows in blocks of up to `size` of them: `rows` is then -1 (TileBuilder::withRows).
 llvm::SmallVector<mlir::Value>
 byRowBlocks(TileBuilder &t, mlir::Value count, int64_t size, mlir::ValueRange init,
-            llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, const RowBlock &,
+            llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows,
                                                               mlir::ValueRange carried)>
                 body);
 
