@@ -105,8 +105,13 @@ private:
   flatbuffers::Offset<fb::KernelLaunch> buildLaunch(const KernelLaunch &launch) {
     auto symbol = b_.CreateString(launch.symbol);
     auto grid = buildTerms(launch.grid);
-    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
-                                  launch.registers, launch.spillBytes, launch.waits);
+    std::vector<flatbuffers::Offset<fb::TensorMap>> maps;
+    for (const TensorMap &map : launch.tensorMaps) {
+      auto shape = b_.CreateVectorOfStructs(dims(map.shape));
+      maps.push_back(fb::CreateTensorMap(b_, map.parameter, shape, b_.CreateVector(map.box), map.swizzle));
+    }
+    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid, launch.registers,
+                                  launch.spillBytes, launch.waits, b_.CreateVector(maps));
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

@@ -78,6 +78,18 @@ inline std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, co
   return evaluateGrid(grid, dims.data());
 }
 
+/// A parameter of a kernel as a copy engine (TMA) sees it: an array of `shape` (dense, the outermost dimension first, the only one that may
+/// be symbolic) at the parameter's address, fetched in boxes. The kernel gets a CUtensorMap made of this at every launch.
+struct TensorMap {
+  uint32_t parameter = 0;
+  Shape shape;
+  std::vector<uint32_t> box; ///< elements of a box, by dimension
+  uint8_t swizzle = 0;       ///< rows of 16 << swizzle bytes change places; 0: none
+};
+inline constexpr unsigned kMaxTensorMaps = 16, kMaxTensorMapRank = 5, kMaxTensorMapBox = 256, kMaxTensorMapSwizzle = 3;
+/// What a copy engine moves at least, and where its rows begin.
+inline constexpr unsigned kTensorMapUnitBytes = 16;
+
 /// How a kernel of a CUDA code object is launched.
 struct KernelLaunch {
   std::string symbol;        ///< name in the code object; kernels of equal code share one
@@ -88,6 +100,7 @@ struct KernelLaunch {
   uint32_t registers = 0;  ///< of a thread, as the assembler told; 0: not assembled
   uint32_t spillBytes = 0; ///< of a thread
   bool waits = false;      ///< for the kernel before it to end, so that it may start earlier
+  std::vector<TensorMap> tensorMaps; ///< parameters after all others, in this order
 };
 
 /// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.

@@ -114,6 +114,9 @@ struct PlanReader {
     r.spillBytes = l->spill_bytes();
     r.waits = l->waits();
     r.grid = terms(l->grid());
+    if (isReadable(l->tensor_maps()))
+      for (const fb::TensorMap *m : *l->tensor_maps())
+        r.tensorMaps.push_back({m->parameter(), shape(m->shape()), ids(m->box()), m->swizzle()});
     return r;
   }
 

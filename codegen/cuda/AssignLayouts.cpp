@@ -197,18 +197,13 @@ bool isPadable(Value buffer) {
 
 class Assignment {
 public:
-  Assignment(func::FuncOp kernel, int64_t maxThreads) : kernel(kernel), maxWarps(maxThreads / kWarp) {}
+  Assignment(func::FuncOp kernel, int64_t maxThreads, bool hasWarpgroups)
+      : kernel(kernel), maxWarps(maxThreads / kWarp), hasWarpgroups(hasWarpgroups) {}
 
   Layouts run() {
     findProducts();
-    if (!tiled.empty()) {
-      seed();
-      while (spread())
-        ;
-      while (demote())
-        ;
-      settle();
-    }
+    if (!tiled.empty() && !(wantsWarpgroups() && settleOn(Form::warpgroup)))
+      settleOn(Form::tiled);
     return std::move(layouts);
   }
 
@@ -247,7 +242,42 @@ private:
            });
   }
 
+  /// Gives products the form `form` and the rest what follows. Returns whether all products have it; if not all can run on warpgroups,
+  /// nothing has changed.
+  bool settleOn(Form form) {
+    SmallVector<Product> wanted = tiled;
+    form == Form::warpgroup ? seedWarpgroups() : seed();
+    while (spread())
+      ;
+    while (demote())
+      ;
+    bool areAll = llvm::all_of(tiled, [&](const Product &p) { return registerOf(p.out); });
+    if (form == Form::warpgroup && !areAll) {
+      layouts.registers.clear();
+      tiled = wanted;
+      return false;
+    }
+    settle(form);
+    return areAll;
+  }
+
+  /// Products on warpgroups keep the producer's warp out of what they do, so all of a kernel's are of one kind, with rows in common.
+  bool wantsWarpgroups() {
+    return hasWarpgroups && !wholeRows && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
+             return canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
+           });
+  }
+  static Fragments onWarpgroups(const Product &p) { return {p.rows / 16, 1, 1, int64_t(llvm::divideCeil(p.columns, 8))}; }
+
+  void seedWarpgroups() {
+    for (const Product &p : tiled)
+      layouts.registers[scratchOf(p.out)] = {onWarpgroups(p), false};
+    layouts.ring = WarpgroupRing::of(tiled);
+    layouts.threads = (tiled[0].rows / 16 + 1) * kWarp;
+  }
+
   void seed() {
+    layouts.ring.reset();
     int64_t warps = wholeRows ? 1 : 4;
     for (const Product &p : tiled)
       while (warps < maxWarps && (wholeRows ? 16 * warps < p.rows : p.rows * p.columns > warps * kWarpElements))
@@ -409,10 +439,10 @@ private:
     return !bad.empty();
   }
 
-  void settle() {
+  void settle(Form form) {
     for (const Product &p : tiled)
       if (const Register *r = registerOf(p.out)) {
-        layouts.forms[p.op] = Form::tiled;
+        layouts.forms[p.op] = form;
         layouts.products[p.op] = p;
         layouts.fragmentsOf[p.op] = r->fragments;
       }
@@ -431,6 +461,7 @@ private:
 
   func::FuncOp kernel;
   int64_t maxWarps;
+  bool hasWarpgroups;
   SmallVector<Product> tiled;
   bool wholeRows = false;
   Layouts layouts;
@@ -481,8 +512,8 @@ void padOperands(Layouts &layouts) {
     product = *Product::match(product.op);
 }
 
-Layouts assignLayouts(func::FuncOp kernel, int64_t maxThreads, bool hasTensorCores) {
-  return hasTensorCores ? Assignment(kernel, maxThreads).run() : Layouts();
+Layouts assignLayouts(func::FuncOp kernel, int64_t maxThreads, Cores cores) {
+  return cores == Cores::none ? Layouts() : Assignment(kernel, maxThreads, cores == Cores::warpgroups).run();
 }
 
 } // namespace llmc

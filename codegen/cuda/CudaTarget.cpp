@@ -5,12 +5,14 @@
 #include "codegen/cuda/EmitPtx.h"
 #include "codegen/cuda/Passes.h"
 #include "codegen/sim/Passes.h"
+#include "dialect/plan/Extent.h"
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
 #include "mlir/Conversion/MemRefToLLVM/MemRefToLLVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
@@ -34,18 +36,18 @@ CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 2
 constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
 
 /// Tile program to NVVM dialect, one stage a line.
-void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true,
-                   bool overlapsLaunches = false) {
+void buildPipeline(OpPassManager &pm, const CudaArch &arch, bool isSimulated, bool hasBarriers = true, bool overlapsLaunches = false) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPrepareTiles());
   pm.addPass(createCSEPass());
   pm.addPass(createBufferizeTiles());
   DistributeTilesOptions distribute;
   distribute.barriers = hasBarriers;
+  distribute.warpgroups = arch.hasWarpgroups;
   pm.addPass(createDistributeTiles(distribute));
   pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
-  blocks.sharedBytes = sharedBytes;
+  blocks.sharedBytes = arch.sharedBytes;
   blocks.declareBuffers = isSimulated;
   pm.addPass(createLowerBlocks(blocks));
   pm.addPass(createCanonicalizerPass());
@@ -65,7 +67,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createMarkKernels());
-  if (overlapsLaunches)
+  if (overlapsLaunches && arch.hasOverlap)
     pm.addPass(createOverlapLaunches());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
@@ -76,6 +78,7 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
 struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
   Option<unsigned> sharedBytes{*this, "shared-bytes", llvm::cl::desc("Shared memory that a block may use"),
                                llvm::cl::init(160 << 10)};
+  Option<bool> hasWarpgroups{*this, "warpgroups", llvm::cl::desc("wgmma and the copy engine, as on sm_90a"), llvm::cl::init(false)};
   Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
                            llvm::cl::init(false)};
 };
@@ -105,6 +108,23 @@ std::string symbolFor(StringRef kernel, size_t number) {
   return name == kernel && !llvm::isDigit(name[0]) ? name : "k" + std::to_string(number) + "_" + name;
 }
 
+runtime::TensorMap tensorMapOf(DictionaryAttr map) {
+  runtime::TensorMap result;
+  result.parameter = map.getAs<IntegerAttr>("parameter").getInt();
+  result.swizzle = map.getAs<IntegerAttr>("swizzle").getInt();
+  for (Attribute extent : map.getAs<ArrayAttr>("shape")) {
+    if (auto known = dyn_cast<IntegerAttr>(extent)) {
+      result.shape.push_back({uint64_t(known.getInt()), runtime::Symbol::one});
+      continue;
+    }
+    plan::Extent named = *plan::parseExtent(cast<StringAttr>(extent).getValue());
+    result.shape.push_back({uint64_t(named.factor), runtime::Symbol(named.symbol + 1)}); // before the symbols of a kernel is `one`
+  }
+  for (int64_t extent : map.getAs<DenseI64ArrayAttr>("box").asArrayRef())
+    result.box.push_back(extent);
+  return result;
+}
+
 runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
   runtime::KernelLaunch launch;
   auto number = [&](StringRef key) {
@@ -119,6 +139,8 @@ runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
   ArrayRef<int64_t> terms = kernel->getAttrOfType<DenseI64ArrayAttr>("llm.grid").asArrayRef();
   for (size_t i = 0; i + 1 < terms.size(); i += 2)
     launch.grid.push_back({runtime::GridOp(terms[i]), terms[i + 1]});
+  for (Attribute map : kernel->getAttrOfType<ArrayAttr>("llm.tensor_maps"))
+    launch.tensorMaps.push_back(tensorMapOf(cast<DictionaryAttr>(map)));
   return launch;
 }
 
@@ -133,8 +155,7 @@ llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symb
                                              const CudaOptions &options) {
   OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
   PassManager pm(module->getContext());
-  buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers,
-                options.overlapsLaunches && arch.hasOverlap);
+  buildPipeline(pm, arch, options.isSimulated, options.hasBarriers, options.overlapsLaunches);
   if (failed(pm.run(*module)))
     return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
   CompiledKernel result;
@@ -157,6 +178,10 @@ llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symb
     result.object = std::move(*object);
     return result;
   }
+  PassManager toLlvm(module->getContext());
+  toLlvm.addPass(createConvertNVVMToLLVMPass()); // what has no intrinsic becomes assembly
+  if (failed(toLlvm.run(*module)))
+    return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
   auto ptx = emitPtx(*module, symbol, arch, options);
   if (!ptx)
     return ptx.takeError();
@@ -180,7 +205,7 @@ llvm::Expected<CudaArch> CudaArch::parse(llvm::StringRef name) {
   if (name == "sm_80")
     return CudaArch{"sm_80", "+ptx70", 160 << 10};
   if (name == "sm_90a")
-    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true};
+    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true, /*hasWarpgroups=*/true};
   return llvm::createStringError("unknown GPU architecture '" + name + "': expects sm_80 or sm_90a");
 }
 
@@ -196,7 +221,9 @@ void registerCudaTarget() {
   static PassPipelineRegistration<LowerTilesOptions> pipeline(
       "cuda-lower-tiles", "Tile programs to the NVVM dialect",
       [](OpPassManager &pm, const LowerTilesOptions &options) {
-        buildPipeline(pm, options.sharedBytes, options.isSimulated);
+        CudaArch arch{"", "", options.sharedBytes};
+        arch.hasWarpgroups = options.hasWarpgroups;
+        buildPipeline(pm, arch, options.isSimulated);
       });
 }
 
@@ -262,6 +289,8 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
   auto cubin = assemblePtx(ptx, arch, ptxas);
   if (!cubin)
     return cubin.takeError();
+  for (const std::string &loss : cubin->losses)
+    emitWarning(tilePrograms.getLoc()) << "ptxas for " << arch.name << ": " << loss;
   code.bytes = std::move(cubin->bytes);
   for (auto &entry : code.launches) {
     const KernelResources &resources = cubin->resources[entry.second.symbol];

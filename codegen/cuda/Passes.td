@@ -16,6 +16,7 @@ def DistributeTiles : Pass<"distribute-tiles", "mlir::ModuleOp"> {
   let options = [
     Option<"maxThreads", "max-threads", "unsigned", "256", "Largest number of threads of a block (a multiple of 32)">,
     Option<"tensorCores", "tensor-cores", "bool", "true", "Run products of bf16 operands on tensor cores">,
+    Option<"warpgroups", "warpgroups", "bool", "false", "Run large ones on warpgroups (wgmma), with operands that the copy engine (TMA) brings">,
     Option<"barriers", "barriers", "bool", "true", "Insert barriers; off only to test that their absence is found">
   ];
   let statistics = [Statistic<"numBarriers", "barriers", "Barriers inserted">];

@@ -11,17 +11,21 @@ CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory 
                          const Scratch &scratch, const std::vector<DeviceDispatch> &dispatches,
                          const std::vector<DeviceOutput> &outputs)
     : gpu_(gpu), memory_(memory), scratch_(scratch), outputs_(outputs) {
-  size_t values = 0, parameters = 0;
+  size_t values = 0, parameters = 0, maps = 0;
   for (const DeviceDispatch &dispatch : dispatches) {
     values += dispatch.buffers.size();
-    parameters += dispatch.buffers.size() + dims_.size() + 2;
+    const size_t ownMaps = code.launch(dispatch.kernel).tensorMaps.size();
+    parameters += dispatch.buffers.size() + dims_.size() + 2 + ownMaps;
+    maps += ownMaps;
   }
   // Parameters are pointers into these: they must not move.
   values_.reserve(values);
   parameters_.reserve(parameters);
+  maps_.reserve(maps);
   calls_.reserve(dispatches.size());
   for (const DeviceDispatch &dispatch : dispatches) {
-    calls_.push_back({&code.launch(dispatch.kernel), code.function(dispatch.kernel), parameters_.size(), 0});
+    const KernelLaunch &launch = code.launch(dispatch.kernel);
+    calls_.push_back({&launch, code.function(dispatch.kernel), parameters_.size(), 0, maps_.size()});
     for (void *buffer : dispatch.buffers) {
       values_.push_back(buffer);
       parameters_.push_back(&values_.back());
@@ -30,6 +34,11 @@ CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory 
       parameters_.push_back(&dim);
     parameters_.push_back(&scratch_.memory);
     parameters_.push_back(&calls_.back().workgroups);
+    for (const TensorMap &map : launch.tensorMaps) {
+      const Parameter &parameter = gpu.artifact().plan().kernels[dispatch.kernel].parameters[map.parameter];
+      maps_.push_back({{}, &map, parameter.type, dispatch.buffers[map.parameter]});
+      parameters_.push_back(&maps_.back().bytes);
+    }
   }
 }
 
@@ -58,6 +67,14 @@ absl::Status CudaProgram::copyOutputs(const Dims &dims) {
   return absl::OkStatus();
 }
 
+/// Makes the tensor maps of a launch at these sizes.
+absl::Status CudaProgram::describe(const Call &call, const Dims &dims) {
+  for (size_t i = call.maps; i < call.maps + call.launch->tensorMaps.size(); ++i)
+    if (Result r = encodeTensorMap(gpu_.api(), *maps_[i].plan, maps_[i].type, maps_[i].address, dims, maps_[i].bytes))
+      return gpu_.failed("kernel '" + call.launch->symbol + "' cannot have its tensor map " + std::to_string(i - call.maps), r);
+  return absl::OkStatus();
+}
+
 /// `isAfterKernel`: what the stream does before this is a kernel, and no copy; true afterwards unless nothing was
 /// launched.
 absl::Status CudaProgram::launch(Call &call, const Dims &dims, bool &isAfterKernel) {
@@ -68,6 +85,8 @@ absl::Status CudaProgram::launch(Call &call, const Dims &dims, bool &isAfterKern
   call.workgroups = *workgroups;
   if (*workgroups == 0)
     return absl::OkStatus();
+  if (absl::Status s = describe(call, dims); !s.ok())
+    return s;
   uint32_t most = launch.scratchBytes ? scratch_.blocks : kMaxGrid;
   auto blocks = static_cast<unsigned>(std::min<int64_t>(*workgroups, most));
   LaunchAttribute overlap = {};

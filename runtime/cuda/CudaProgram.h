@@ -33,6 +33,14 @@ private:
     void *function;
     size_t parameters; ///< first of its pointers
     int64_t workgroups;
+    size_t maps; ///< first of its tensor maps
+  };
+  /// A tensor map, and what it describes.
+  struct Map {
+    cuda::TensorMapBytes bytes;
+    const TensorMap *plan;
+    ElementType type;
+    void *address;
   };
   struct Recording {
     Dims most, now;
@@ -43,6 +51,7 @@ private:
   absl::Status copyInputs();
   absl::Status copyOutputs(const Dims &dims);
   absl::Status launch(Call &call, const Dims &dims, bool &isAfterKernel);
+  absl::Status describe(const Call &call, const Dims &dims);
   absl::Status capture(const Dims &dims, cuda::Graph &graph);
   absl::Status instantiate(cuda::Graph graph, Recording &recording);
   absl::Status change(Recording &recording, const Dims &dims);
@@ -54,6 +63,7 @@ private:
   Dims dims_ = {};
   std::vector<Call> calls_;
   std::vector<void *> values_;     ///< device addresses that parameters point to
+  std::vector<Map> maps_;
   std::vector<void *> parameters_; ///< of all calls, as cuLaunchKernel takes them
   std::vector<DeviceOutput> outputs_;
   std::vector<Recording> recordings_;

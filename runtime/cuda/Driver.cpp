@@ -63,6 +63,7 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuStreamSynchronize, "cuStreamSynchronize");
   find(driver->cuLaunchKernel, "cuLaunchKernel");
   find(driver->cuLaunchKernelEx, "cuLaunchKernelEx");
+  find(driver->cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled");
   find(driver->cuEventCreate, "cuEventCreate");
   find(driver->cuEventDestroy, "cuEventDestroy_v2");
   find(driver->cuEventRecord, "cuEventRecord");
