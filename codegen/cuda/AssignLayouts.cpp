@@ -491,6 +491,7 @@ static void replaceBuffer(Value old, Value fresh) {
 void padOperands(Layouts &layouts) {
   constexpr int64_t kBank = 8; // elements of 16 bytes: rows lie an odd number of them apart
   for (auto &[op, product] : layouts.products) {
+    product = *Product::match(product.op); // another product of the same operand may have replaced it
     auto scratch = scratchOf(product.a);
     if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(product.a) ||
         scratch->hasAttr("llm.shared"))

@@ -100,7 +100,7 @@ private:
           a.reads.insert(bufferOf(out));
       }
       op->walk([&](memref::LoadOp l) { load(l); });
-    } else if (op->getNumRegions() == 0 && !isPure(op) &&
+    } else if (op->getNumRegions() == 0 && !isMemoryEffectFree(op) &&
                !isa<memref::AllocaOp, memref::DimOp, ViewLikeOpInterface>(op) &&
                !op->hasTrait<OpTrait::IsTerminator>()) {
       if (!hasFailed)
