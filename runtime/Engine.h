@@ -78,7 +78,7 @@ public:
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
   absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
-    const int64_t rows[kMaxSpans] = {tokens, 0, 0};
+    const int64_t rows[kMaxSpans] = {tokens};
     return run(program, rows, sequences);
   }
   /// The same with a number of rows for each span of the program.

@@ -152,7 +152,7 @@ struct Loop {
 };
 
 /// What spans are computed from, for each sequence: tokens known when the call begins, where generation ends and where it began,
-/// and the settings.
+/// and the settings, fractions rounded up (so that what is above 0 is at least 1).
 inline constexpr unsigned kSettingColumns = 8;
 using SpanValues = std::array<int64_t, 4 + kSettingColumns>;
 
@@ -161,9 +161,10 @@ struct Span {
   std::vector<GridTerm> from, to;
   uint32_t maxRows = 0; ///< of all sequences of a call
 };
-inline constexpr unsigned kMaxSpans = 3;
-/// What stands before `where` and `rows` in the names of a span's inputs: "", "later_", "block_".
-const char *spanPrefix(unsigned span);
+inline constexpr unsigned kMaxSpans = 4;
+/// What stands before `where` and `rows` in the names of a span's inputs: "" for the first of `spans`, "later_", "unprompted_", and "block_" for the
+/// last. Those in between may have no rows; their dispatches then do nothing.
+const char *spanPrefix(unsigned span, size_t spans);
 
 /// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T =
 /// max_tokens, S = max_sequences.

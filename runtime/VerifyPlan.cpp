@@ -304,10 +304,12 @@ private:
     std::vector<Signature> outputs;
     if (absl::Status s = checkSpans(program); !s.ok())
       return s;
+    std::array<std::array<std::string, 2>, kMaxSpans> names;
     for (unsigned k = 1; k < program.spans.size(); ++k) {
-      static const std::string kNames[kMaxSpans][2] = {{}, {"later_where", "later_rows"}, {"block_where", "block_rows"}};
-      inputs.push_back({kNames[k][0].c_str(), ElementType::i32, {T, {2, Symbol::one}}});
-      inputs.push_back({kNames[k][1].c_str(), ElementType::i32, {S, {4, Symbol::one}}});
+      const std::string prefix = spanPrefix(k, program.spans.size());
+      names[k] = {prefix + "where", prefix + "rows"};
+      inputs.push_back({names[k][0].c_str(), ElementType::i32, {T, {2, Symbol::one}}});
+      inputs.push_back({names[k][1].c_str(), ElementType::i32, {S, {4, Symbol::one}}});
     }
     if (program.name != "ingest")
       inputs.push_back({"bounds", ElementType::i32, {S, {4, Symbol::one}}});

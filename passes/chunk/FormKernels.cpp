@@ -101,6 +101,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (auto predict = dyn_cast<llm::PredictOp>(op);
         predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
       return {"S"};
+    if (auto guide = dyn_cast<llm::GuideOp>(op); guide && guide.getSettings() == v)
+      return {"S"};
     if (auto unmask = dyn_cast<llm::UnmaskOp>(op); unmask && unmask.getSettings() == v)
       return {"S"};
     return {};
@@ -410,6 +412,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::ReadCanvasOp op) { emitReadCanvas(emitter, t, op); })
         .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
         .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
+        .Case([&](llm::GuideOp op) { emitGuide(emitter, t, op); })
         .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })

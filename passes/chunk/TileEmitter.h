@@ -153,6 +153,7 @@ void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op);
 void emitReadCanvas(TileEmitter &e, TileBuilder &t, llm::ReadCanvasOp op);
 void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
 void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
+void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op);
 void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
