@@ -514,8 +514,9 @@ static void replaceBuffer(Value old, Value fresh) {
 void padOperands(Layouts &layouts) {
   constexpr int64_t kBank = 8; // elements of 16 bytes: rows lie an odd number of them apart
   for (auto &[op, product] : layouts.products) {
-    auto scratch = scratchOf(product.a);
-    if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(product.a) ||
+    Value a = product.op.getDpsInputs()[0]; // not product.a, which may be a view that another product's padding has replaced
+    auto scratch = scratchOf(a);
+    if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(a) ||
         scratch->hasAttr("llm.shared"))
       continue;
     OpBuilder b(scratch);
