@@ -177,7 +177,7 @@ private:
 
 bool canUseWarpgroups(const Product &p) {
   auto a = GlobalBox::of(p.a, 1), b = GlobalBox::of(p.b, 2);
-  bool isOnePanel = cast<MemRefType>(p.b.getType()).getRank() == 2 && p.columns <= 32;
+  bool isOnePanel = cast<MemRefType>(p.b.getType()).getRank() == 2 && p.columns <= 32 && !p.isTransposed;
   if (!a || !b || !(p.isPanels || isOnePanel) || p.rows % kRowsA || p.rows > 4 * kRowsA || p.columns > WarpgroupRing::kMaxColumns || b->extentFromLast(0) != 32 || getConstantIntValue(b->offsetFromLast(0)) != 0)
     return false;
   // Zeros stand in for the k that fill up the last tile only where the argument ends there.

@@ -24,15 +24,16 @@
 //
 //    Elementwise ops on such a buffer run on the fragments (EmitFragments.cpp): the epilogue of a linear never leaves registers until
 //    it stores. A vector over m (the running maximum of a softmax) has one element per row of fragments, 2 FM a thread, the same in
-//    the four lanes of a row. Where a kernel reduces rows of fragments, warpsN = 1: a row then lies in four lanes, and two shuffles
-//    reduce it.
+//    the four lanes of a row. Fragments whose rows a kernel reduces have warpsN = 1: a row then lies in four lanes, and two shuffles
+//    reduce it. So have the others of that kernel, and everything stays in registers, unless their rows are too wide for that: a latent's
+//    512 columns for 32 heads lie over all warps, and probabilities and the rows' factors pass to them through shared memory.
 //
 //    Operands come to the fragments by ldmatrix from shared memory. What lies in global memory is staged: cp.async copies tiles of 32 k
 //    into a ring of buffers ahead of their use, zeros standing in for what lies outside (rows beyond the last, k beyond K):
 //
 //       a [M][32 + 8]   k innermost: ldmatrix gives rows of 8 k             b [32][N + 8]   n innermost: ldmatrix.trans turns them
 //
-//    (more k a tile where rows and columns are few). The 8 elements of padding put the 8 rows that one ldmatrix reads into different
+//    (more k a tile where rows and columns are few; b given as [n, k] keeps its order, and ldmatrix need not turn it). The 8 elements of padding put the 8 rows that one ldmatrix reads into different
 //    banks. An a operand that the kernel makes in shared memory is read where it is, from rows padded in the same way. An operand that is in registers already
 //    (the probabilities of attention) needs no conversion but rounding: two neighbouring accumulator fragments are one a operand.
 //
@@ -91,13 +92,13 @@ struct Fragments {
   static Fragments of(int64_t rows, int64_t columns, int64_t warps, bool wholeRows);
 };
 
-/// out[m, n] += sum_k a[m, k] b[k, n], b given as [k, n] or as panels [n / 32, k, n % 32]; bf16 operands, f32 sums.
+/// out[m, n] += sum_k a[m, k] b[k, n], b given as [k, n], as [n, k] or as panels [n / 32, k, n % 32]; bf16 operands, f32 sums.
 struct Product {
   mlir::linalg::GenericOp op;
   mlir::Value a, b, out;
   int64_t rows, columns, k; ///< rows: at most so many
-  bool isPanels;
-  /// Elements of k in a and of n in b that one aligned access may take at once (a power of two, at most 8).
+  bool isPanels, isTransposed; ///< b is panels; is [n, k]
+  /// Elements of a's and of b's innermost dimension that one aligned access may take at once (a power of two, at most 8).
   int64_t aWidth, bWidth;
 
   /// What `op` is, if it is a product with operands that tensor cores take.
