@@ -229,6 +229,28 @@ TEST(CanvasModel, TokensAreDrawnInProportion) {
   }
 }
 
+/// No confidence reaches 1: the rule then commits one token a step, as the schedule does.
+TEST(CanvasModel, AThresholdThatNothingReachesEqualsTheSchedule) {
+  Model model("llada-a");
+  auto made = [&](std::vector<std::pair<std::string, std::string>> settings) {
+    settings.push_back({"block", "16"});
+    return generate(model, {settings, {3, 1, 4, 1, 5, 9, 2, 6}, std::vector<int32_t>(64)});
+  };
+  auto scheduled = made({{"steps", "64"}});
+  EXPECT_EQ(made({{"threshold", "1"}}), scheduled);
+  EXPECT_NE(made({{"steps", "8"}}), scheduled); // so that the settings are seen to matter
+}
+
+/// Caches say nothing where there is guidance, whose forwards keep no keys and values.
+TEST(CanvasModel, GuidanceComputesAllRowsWhateverTheCache) {
+  Model model("llada-a");
+  auto made = [&](const char *cache) {
+    return generate(model, {{{"block", "8"}, {"steps", "24"}, {"guidance", "0.5"}, {"cache", cache}}, {3, 1, 4, 1, 5, 9, 2, 6}, std::vector<int32_t>(24)});
+  };
+  EXPECT_EQ(made("prefix"), made("none"));
+  EXPECT_EQ(made("dual"), made("none"));
+}
+
 TEST(CanvasModel, ErrorsSayWhatToDo) {
   Model model("llada-a");
   Session session(model);
