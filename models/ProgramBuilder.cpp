@@ -19,7 +19,7 @@ void ProgramBuilder::build() {
   function = func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
   block = function.addEntryBlock();
   builder.setInsertionPointToStart(block);
-  ends.canvas ? buildOnCanvas() : buildTokenByToken();
+  ends.patch ? buildByPatch() : ends.canvas ? buildOnCanvas() : buildTokenByToken();
   func::ReturnOp::create(builder, loc, results);
   function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
   function.setAllArgAttrs(argAttrs);
@@ -56,6 +56,7 @@ Value ProgramBuilder::sampling() { return argument(b.rows(4), named("llm.input",
 Value ProgramBuilder::draws() {
   return argument(RankedTensorType::get({kAny, 4}, builder.getI64Type()), named("llm.input", "draws", {"S"}));
 }
+Value ProgramBuilder::settings() { return argument(b.rows(8), named("llm.input", "settings", {"S"})); }
 Value ProgramBuilder::bounds() { return argument(numbers(builder), named("llm.input", "bounds", {"S"})); }
 
 void ProgramBuilder::give(Value v, DictionaryAttr attrs) {
@@ -80,7 +81,10 @@ void ProgramBuilder::giveStates() {
 Value ProgramBuilder::table() { return model.weightOp(b, "", {ends.embedding, {facts.vocab, ends.hidden}}); }
 
 Value ProgramBuilder::forward(Value tokens, Value sequences, Value bounds) {
-  Value x = llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table());
+  return forwardLayers(llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table()), sequences, bounds);
+}
+
+Value ProgramBuilder::forwardLayers(Value x, Value sequences, Value bounds) {
   Value shared = ends.shared ? ends.shared(b, sequences) : Value();
   MutableArrayRef<Value> next(states);
   for (const ModelBuilder::Layer &layer : model.layers) {
@@ -107,8 +111,11 @@ Value ProgramBuilder::forward(Value tokens, Value sequences, Value bounds) {
 
 Value ProgramBuilder::logits(Value hidden) {
   Value head = ends.head == ends.embedding ? table() : model.weightOp(b, "", {ends.head, {facts.vocab, ends.hidden}});
-  Value norm = model.weightOp(b, "", {ends.norm, {ends.hidden}});
-  return b.linear(b.rmsNorm(hidden, norm, ends.eps), head);
+  return b.linear(normed(hidden), head);
+}
+
+Value ProgramBuilder::normed(Value hidden) {
+  return b.rmsNorm(hidden, model.weightOp(b, "", {ends.norm, {ends.hidden}}), ends.eps);
 }
 
 void ProgramBuilder::buildTokenByToken() {
@@ -199,7 +206,7 @@ void ProgramBuilder::advanceOnCanvas() {
   CanvasInputs in;
   in.block = sequences("block", spans[2]);
   in.bounds = bounds();
-  in.settings = argument(b.rows(8), named("llm.input", "settings", {"S"}));
+  in.settings = settings();
   in.sampling = sampling();
   in.draws = draws();
   DictionaryAttr canvasAttrs = named("llm.state", "canvas", {"SLOTS", "CTX"});

@@ -67,8 +67,8 @@ Engine::InputLayout Engine::layOutInputs() const {
     layout.offsets[name] = layout.bytes;
     layout.bytes += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
   };
-  const Program *advance = plan().program("advance");
-  layout.spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
+  for (const Program &program : plan().programs)
+    layout.spans = std::max(layout.spans, program.spans.size());
   add("tokens", 4 * T);
   for (unsigned k = 0; k < layout.spans; ++k) {
     add(std::string(spanPrefix(k)) + "where", 8 * T);
@@ -190,7 +190,14 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
     else if (plan().buffers[id].name == "decoding")
       ready.decoding = reinterpret_cast<float *>(outputs_[id].host);
-    else
+    else if (plan().buffers[id].name == "first")
+      ready.first = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (plan().buffers[id].name == "second")
+      ready.second = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (plan().buffers[id].name == "latents") {
+      ready.latents = reinterpret_cast<float *>(outputs_[id].host);
+      ready.latentColumns = static_cast<int64_t>(plan().buffers[id].shape[1].multiplier);
+    } else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
   // Segments end where the span changes and where a loop begins or ends.
   const std::vector<Step> &steps = program->steps;
@@ -270,11 +277,11 @@ DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {
   return result;
 }
 
-absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+absl::Status Engine::runInSteps(const Program &program, const int64_t *rows, int64_t sequences,
                                 const std::function<absl::Status(size_t step)> &after) {
-  dims_[0] = tokens;
   dims_[1] = sequences;
   for (size_t i = 0; i < program.steps.size(); ++i) {
+    dims_[0] = rows[std::get<Dispatch>(program.steps[i]).span];
     auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, {});
     if (!code.ok())
       return code.status();

@@ -95,7 +95,10 @@ std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const D
   return isEmpty ? 0 : bytes;
 }
 
-const char *spanPrefix(unsigned span) { return span == 0 ? "" : span == 1 ? "later_" : "block_"; }
+const char *spanPrefix(unsigned span) { 
+  static const char *const prefixes[kMaxSpans] = {"", "later_", "block_", "draw_", "token_"};
+  return span < kMaxSpans ? prefixes[span] : "?";
+}
 
 bool isGridProgram(const std::vector<GridTerm> &grid, size_t symbols) {
   unsigned depth = 0;

@@ -17,7 +17,7 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
+            llm::CombineExpertsOp, llm::SampleOp, llm::ArgmaxOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
         llm::isCanvasOp(&op))
       root = &op;
   }
@@ -98,6 +98,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return {"SLOTS", "CTX"};
     if (type.getElementType().isInteger(32) && type.getRank() == 2)
       return {"S"}; // bounds, progress, more
+    if (type.getElementType().isInteger(64) || isa<llm::AcceptPatchOp>(op))
+      return type.getRank() == 2 ? SmallVector<StringRef>{"S"} : SmallVector<StringRef>{}; // draws, sampling, settings
     if (auto predict = dyn_cast<llm::PredictOp>(op);
         predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
       return {"S"};
@@ -308,14 +310,17 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     func::FuncOp &kernel = known[key];
     auto attention = dyn_cast<llm::AttentionOp>(root);
     bool isCausal = attention && !attention.getBlock() && !attention.getBounds();
-    Type parts = isCausal && isStep && sizes.segments > 1 ? segmentsType(attention, sizes.segments) : Type();
+    auto argmax = dyn_cast<llm::ArgmaxOp>(root);
+    Type parts = isCausal && isStep && sizes.segments > 1 ? segmentsType(attention, sizes.segments)
+                 : argmax                                 ? Type(argmaxPartsType(argmax))
+                                                          : Type();
     if (!kernel)
       if (failed(emit(dispatch, root, passed, roles, isStep, parts, kernel)))
         return failure();
     if (parts) {
       func::FuncOp &join = known[key + "join"];
       if (!join)
-        if (failed(emitJoin(dispatch, attention, parts, join)))
+        if (failed(emitJoin(dispatch, root, parts, join)))
           return failure();
       auto made = llm::LaunchOp::create(b, loc, parts, FlatSymbolRefAttr::get(kernel), inputs, b.getDenseI64ArrayAttr(tied));
       auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(join), made.getResults(),
@@ -413,6 +418,11 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
+        .Case([&](llm::RegroupRowsOp op) { emitRegroupRows(emitter, t, op); })
+        .Case([&](llm::NoiseOp op) { emitNoise(emitter, t, op); })
+        .Case([&](llm::ArgmaxOp op) { emitArgmaxSegments(emitter, t, op); })
+        .Case([&](llm::OpenDrawsOp op) { emitOpenDraws(emitter, t, op); })
+        .Case([&](llm::AcceptPatchOp op) { emitAcceptPatch(emitter, t, op); })
         .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
@@ -442,10 +452,16 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return failure(emitter.failed());
   }
 
-  /// The kernel that makes a step's attention of its segments.
-  LogicalResult emitJoin(llm::DispatchOp dispatch, llm::AttentionOp op, Type parts, func::FuncOp &kernel) {
+  /// The kernel that makes the result of its segments.
+  LogicalResult emitJoin(llm::DispatchOp dispatch, Operation *op, Type parts, func::FuncOp &kernel) {
     return emitBeside(dispatch, "_join", parts, dispatch.getResult(0).getType(), {"T", "T"}, kernel,
-                      [&](TileEmitter &e, TileBuilder &t, Block &entry) { emitJoinSegments(e, t, op, entry.getArgument(0)); });
+                      [&](TileEmitter &e, TileBuilder &t, Block &entry) {
+                        Value made = entry.getArgument(0);
+                        if (auto argmax = dyn_cast<llm::ArgmaxOp>(op))
+                          emitJoinArgmax(e, t, argmax, made);
+                        else
+                          emitJoinSegments(e, t, cast<llm::AttentionOp>(op), made);
+                      });
   }
 
   /// Rows of an expert linear's result: "8*T".
