@@ -397,6 +397,26 @@ TEST(Calm, PublishedSizes) {
   EXPECT_EQ(built.tensor("ae_model.encoder.squeeze_layer.weight"), nullptr); // of training
 }
 
+// What a draw reads of the hidden state is the same for all: outside of the loop there is one product for it in each block, inside none.
+TEST(Calm, DrawsShareTheirContext) {
+  Built built(kCalmM);
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  auto advance = built.model->module->lookupSymbol<func::FuncOp>("advance");
+  int shared = 0, inLoop = 0, drawn = 0;
+  advance.walk([&](llm::LinearOp op) {
+    auto type = cast<RankedTensorType>(op.getWeights().front().getType());
+    if (type.getShape() != ArrayRef<int64_t>({1024, 2048}) || llm::columns(op.getX()) != 1024)
+      return;
+    bool isShared = op.getColumn() == 1024, isInLoop = !isa<func::FuncOp>(op->getParentOp());
+    shared += isShared && !isInLoop;
+    inLoop += isShared && isInLoop;
+    drawn += !isShared && isInLoop;
+  });
+  EXPECT_EQ(shared, 4);
+  EXPECT_EQ(inLoop, 0);
+  EXPECT_EQ(drawn, 4);
+}
+
 TEST(Calm, RefusesWhatItCannotDo) {
   EXPECT_EQ(Built(with(kCalmM, "\"patch_size\":4", "\"patch_size\":3")).message(),
             "c: key \"patch_size\" is 3: only powers of two are supported, so that pieces of prompts end with a patch");
