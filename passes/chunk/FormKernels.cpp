@@ -17,7 +17,7 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
+            llm::CombineExpertsOp, llm::SampleOp, llm::ArgmaxOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
         llm::isCanvasOp(&op))
       root = &op;
   }
@@ -99,6 +99,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return {"SLOTS", "CTX"};
     if (type.getElementType().isInteger(32) && type.getRank() == 2)
       return {"S"}; // bounds, progress, more
+    if (type.getElementType().isInteger(64) || isa<llm::AcceptPatchOp>(op))
+      return type.getRank() == 2 ? SmallVector<StringRef>{"S"} : SmallVector<StringRef>{}; // draws, sampling, settings
     if (auto predict = dyn_cast<llm::PredictOp>(op);
         predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
       return {"S"};
@@ -308,10 +310,10 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
 
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
-    if (SmallVector<Part> parts = isStep && sizes.segments > 1 ? partsOf(root) : SmallVector<Part>(); !parts.empty()) {
+    if (SmallVector<Part> parts = partsOf(root, isStep); !parts.empty()) {
       Value made;
       for (const Part &part : parts) {
-        FailureOr<Value> next = launchPart(b, dispatch, root, passed, roles, key, part, made);
+        FailureOr<Value> next = launchPart(b, dispatch, root, passed, roles, isStep, key, part, made);
         if (failed(next))
           return failure();
         made = *next;
@@ -339,9 +341,15 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     std::function<void(TileEmitter &, TileBuilder &, Value before)> body;
   };
 
-  /// The parts in which a step's attention goes: segments of the context, and what joins them.
-  SmallVector<Part> partsOf(Operation *root) {
+  /// The parts in which the largest of many columns is found, segments of the columns and what joins them; and those of a step's attention,
+  /// segments of the context.
+  SmallVector<Part> partsOf(Operation *root, bool isStep) {
+    if (auto op = dyn_cast<llm::ArgmaxOp>(root))
+      return {{"", argmaxPartsType(op), [=](TileEmitter &e, TileBuilder &t, Value) { emitArgmaxSegments(e, t, op); }},
+              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinArgmax(e, t, op, parts); }}};
     int64_t segments = sizes.segments;
+    if (!isStep || segments <= 1)
+      return {};
     if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getBounds())
       return {{"", segmentsType(op, segments), [=](TileEmitter &e, TileBuilder &t, Value) { emitAttentionSegments(e, t, op); }},
               {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinSegments(e, t, op, parts); }}};
@@ -356,7 +364,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   /// Launches a part with those operands that it uses.
   template <typename Roles>
   FailureOr<Value> launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
-                              const std::string &key, const Part &part, Value before) {
+                              bool isStep, const std::string &key, const Part &part, Value before) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
     Type out = part.out ? part.out : dispatch.getResult(0).getType();
@@ -366,7 +374,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (!kernel) {
       OpBuilder inKernel(&getContext());
       Kernel made(*this, dispatch, part.suffix);
-      made.emitter.isStep = true;
+      made.emitter.isStep = isStep;
       SmallVector<unsigned> owners = addInputs(made, root, passed, roles);
       Value beforeInside = before ? made.argument(before.getType(), {"T"}, false) : Value();
       if (before)
@@ -468,6 +476,10 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
+        .Case([&](llm::RegroupRowsOp op) { emitRegroupRows(emitter, t, op); })
+        .Case([&](llm::NoiseOp op) { emitNoise(emitter, t, op); })
+        .Case([&](llm::OpenDrawsOp op) { emitOpenDraws(emitter, t, op); })
+        .Case([&](llm::AcceptPatchOp op) { emitAcceptPatch(emitter, t, op); })
         .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());

@@ -38,6 +38,8 @@ inline std::string checkpointOf(const std::string &name) {
     return LLMC_SOURCE "/models/kimi_linear/tiny";
   if (name == "tiny-autodeco")
     return LLMC_SOURCE "/models/llama/tiny --heads=" LLMC_SOURCE "/models/autodeco/tiny";
+  if (name == "calm-a" || name == "calm-b")
+    return kGolden + name + " --autoencoder=" + kGolden + name + "-ae";
   if (baseOf(name) != name)
     return kGolden + baseOf(name) + " --heads=" + kGolden + name;
   return kGolden + name;
