@@ -100,7 +100,7 @@ private:
     context.appendDialectRegistry(registry);
     context.loadAllAvailableDialects();
     auto number = [](int v) { return std::to_string(v); };
-    std::string text = readKernel("product", "", {{"D", number(s.depth)},
+    std::string text = readKernel("tiles/product", "", {{"D", number(s.depth)},
                                                   {"K", number(s.k)},
                                                   {"C", number(s.columns)},
                                                   {"P", number(panels)},
