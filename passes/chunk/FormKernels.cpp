@@ -82,7 +82,6 @@ std::optional<Tiles> tilesOf(StringRef name) {
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
   using FormKernelsBase::FormKernelsBase;
   Tiles sizes;
-  bool hasCanvas; ///< `advance` brings blocks of rows
   llvm::StringMap<func::FuncOp> known;
 
   /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
@@ -281,9 +280,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     // for.
 
     // A program of one token a sequence has tiles of its own where the target's depend on it.
-    auto function = dispatch->getParentOfType<func::FuncOp>();
-    bool isStep = sizes.areShared() && !hasCanvas &&
-                  (function.getName() == "advance" || function.getName().ends_with("_step"));
+    bool isStep = sizes.areShared() && llmc::isStep(dispatch->getParentOfType<func::FuncOp>());
     if (auto experts = dyn_cast<llm::ExpertLinearOp>(root);
         experts && experts.getGather() && sizes.areShared() && !isStep && storedInput(experts)) {
       FailureOr<Value> rows = gather(b, dispatch, experts);
@@ -374,6 +371,10 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         if (auto share =
                 readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
           attrs.back() = b.getDictionaryAttr({b.getNamedAttr("llm.read_share", b.getF64FloatAttr(*share))});
+        if (auto select = dyn_cast<llm::SelectRowsOp>(root); select && select.getX() == inner) // T is of what is selected
+          attrs.back() = b.getDictionaryAttr(
+              {b.getNamedAttr("llm.dims", cast<DictionaryAttr>(attrs.back()).get("llm.dims")),
+               b.getNamedAttr("llm.other_rows", b.getUnitAttr())});
         role == Role::Plain ? emitter.setArgument(inner, arg) : emitter.setTransposedArgument(inner, arg);
         ++next;
       }
@@ -495,9 +496,6 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return signalPassFailure();
     }
     sizes = *found;
-    hasCanvas = getOperation().walk([](Operation *op) {
-      return llm::isCanvasOp(op) ? WalkResult::interrupt() : WalkResult::advance();
-    }).wasInterrupted();
     SmallVector<llm::DispatchOp> dispatches;
     getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
     for (llm::DispatchOp op : dispatches)
