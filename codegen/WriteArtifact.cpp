@@ -44,7 +44,10 @@ public:
       for (const KernelLaunch &launch : o.launches)
         launches.push_back(buildLaunch(launch));
       auto list = b_.CreateVector(launches);
-      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob, list));
+      flatbuffers::Offset<fb::KernelLaunch> merged = 0;
+      if (o.merged)
+        merged = buildLaunch(*o.merged);
+      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob, list, merged));
     }
     std::vector<flatbuffers::Offset<fb::Buffer>> buffers;
     for (const Buffer &buffer : plan.buffers) {
@@ -105,8 +108,9 @@ private:
   flatbuffers::Offset<fb::KernelLaunch> buildLaunch(const KernelLaunch &launch) {
     auto symbol = b_.CreateString(launch.symbol);
     auto grid = buildTerms(launch.grid);
+    auto whole = b_.CreateVector(launch.whole);
     return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
-                                  launch.registers, launch.spillBytes, launch.waits);
+                                  launch.registers, launch.spillBytes, launch.waits, launch.merged, whole);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

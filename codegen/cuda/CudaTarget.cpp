@@ -33,21 +33,33 @@ namespace {
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
 constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
 
+/// The merged kernel's name in the code object.
+constexpr StringRef kMergedKernel = "llmc_steps";
+
+/// What of the pipeline there is to choose.
+struct Lowering {
+  unsigned sharedBytes;
+  bool isSimulated = false, hasBarriers = true, overlapsLaunches = false;
+  std::optional<MergeKernelsOptions> merges = {};
+};
+
 /// Tile program to NVVM dialect, one stage a line.
-void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bool hasBarriers = true,
-                   bool overlapsLaunches = false) {
+void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
+  const bool isSimulated = lowering.isSimulated;
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPrepareTiles());
   pm.addPass(createCSEPass());
   pm.addPass(createBufferizeTiles());
   DistributeTilesOptions distribute;
-  distribute.barriers = hasBarriers;
+  distribute.barriers = lowering.hasBarriers;
   pm.addPass(createDistributeTiles(distribute));
   pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
-  blocks.sharedBytes = sharedBytes;
+  blocks.sharedBytes = lowering.sharedBytes;
   blocks.declareBuffers = isSimulated;
   pm.addPass(createLowerBlocks(blocks));
+  if (lowering.merges)
+    pm.addPass(createMergeKernels(*lowering.merges));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createExpandMath());
@@ -65,12 +77,22 @@ void buildPipeline(OpPassManager &pm, unsigned sharedBytes, bool isSimulated, bo
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createMarkKernels());
-  if (overlapsLaunches)
+  if (lowering.overlapsLaunches)
     pm.addPass(createOverlapLaunches());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  if (lowering.merges)
+    pm.addPass(createMarkConstants());
   if (isSimulated)
     pm.addPass(createSimulateThreads());
+}
+
+MergeKernelsOptions mergingFor(StringRef name, bool hasBulkCopies, bool isSimulated) {
+  MergeKernelsOptions options;
+  options.name = name.str();
+  options.bulkPrefetch = hasBulkCopies;
+  options.declareBuffers = isSimulated;
+  return options;
 }
 
 struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
@@ -78,6 +100,7 @@ struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
                                llvm::cl::init(160 << 10)};
   Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
                            llvm::cl::init(false)};
+  Option<bool> merges{*this, "merge", llvm::cl::desc("Merge the kernels into one"), llvm::cl::init(false)};
 };
 
 std::string toText(Operation *op) {
@@ -129,39 +152,81 @@ struct CompiledKernel {
   ObjectFile object;
 };
 
-llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
-                                             const CudaOptions &options) {
-  OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
-  PassManager pm(module->getContext());
-  buildPipeline(pm, arch.sharedBytes, options.isSimulated, options.hasBarriers,
-                options.overlapsLaunches && arch.hasOverlap);
-  if (failed(pm.run(*module)))
-    return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
-  CompiledKernel result;
-  result.launch = launchOf(module->lookupSymbol<LLVM::LLVMFuncOp>(symbol));
+/// The kernel `symbol` of a module of tile programs.
+llvm::Expected<CompiledKernel> lowerAndEmit(ModuleOp module, StringRef name, StringRef symbol, const Lowering &lowering,
+                                            const CudaArch &arch, const CudaOptions &options) {
+  PassManager pm(module.getContext());
+  buildPipeline(pm, lowering);
+  if (failed(pm.run(module)))
+    return llvm::createStringError("kernel '" + name + "' cannot be compiled for " + arch.name);
+  CompiledKernel result;  result.launch = launchOf(module.lookupSymbol<LLVM::LLVMFuncOp>(symbol));
   if (!isGridProgram(result.launch.grid))
     return llvm::createStringError(
-        "kernel '" + kernel.getName() +
+        "kernel '" + name +
         "': the bounds of its scf.forall are too complex for the host; compute them in fewer "
         "steps");
   CompileOptions dump;
   dump.dumpDir = options.dumpDir;
   CpuLevel level = simulatorLevel(options.isSimulated ? arch.name + ".sim" : arch.name);
   if (!options.dumpDir.empty())
-    if (llvm::Error error = dumpKernel(dump, symbol, level, "mlir", toText(*module)))
+    if (llvm::Error error = dumpKernel(dump, symbol, level, "mlir", toText(module)))
       return std::move(error);
   if (options.isSimulated) {
-    auto object = emitObject(*module, symbol, {}, level, dump, kSimulatorExports);
+    auto object = emitObject(module, symbol, {}, level, dump, kSimulatorExports);
     if (!object)
       return object.takeError();
     result.object = std::move(*object);
     return result;
   }
-  auto ptx = emitPtx(*module, symbol, arch, options);
+  auto ptx = emitPtx(module, symbol, arch, options);
   if (!ptx)
     return ptx.takeError();
   result.ptx = std::move(*ptx);
   return result;
+}
+
+llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
+                                             const CudaOptions &options) {
+  OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
+  Lowering lowering{arch.sharedBytes, options.isSimulated, options.hasBarriers, options.overlapsLaunches && arch.hasOverlap, {}};
+  return lowerAndEmit(*module, kernel.getName(), symbol, lowering, arch, options);
+}
+
+/// The kernels of `places` as one, numbered in that order.
+llvm::Expected<CompiledKernel> compileMerged(std::vector<func::FuncOp> &kernels, const std::map<size_t, CudaOptions::Merged> &places,
+                                             const CudaArch &arch, const CudaOptions &options) {
+  OwningOpRef<ModuleOp> module = ModuleOp::create(kernels.front().getLoc());
+  for (const auto &[place, uses] : places) {
+    auto copy = cast<func::FuncOp>(kernels[place]->clone());
+    copy.setSymName(symbolFor(copy.getName(), place));
+    for (unsigned i : uses.constants)
+      copy.setArgAttr(i, "llm.constant", UnitAttr::get(copy.getContext()));
+    module->push_back(copy);
+  }
+  Lowering lowering{arch.sharedBytes, options.isSimulated, options.hasBarriers};
+  lowering.merges = mergingFor(kMergedKernel, arch.hasBulkCopies, options.isSimulated);
+  lowering.merges->barriers = options.hasGridBarriers;
+  return lowerAndEmit(*module, kMergedKernel, kMergedKernel, lowering, arch, options);
+}
+
+/// Which of the distinct kernels are merged: those that are asked for, under each of their names, and leave room for a second block.
+std::map<size_t, CudaOptions::Merged> placesToMerge(ArrayRef<std::pair<std::string, size_t>> kernels, ArrayRef<CompiledKernel> compiled,
+                                                    const CudaArch &arch, const CudaOptions &options) {
+  std::map<size_t, CudaOptions::Merged> places;
+  for (const auto &[name, place] : kernels) {
+    auto asked = options.merged.find(name);
+    if (asked == options.merged.end() || compiled[place].launch.sharedBytes > arch.sharedBytes / 2)
+      continue;
+    auto [known, isNew] = places.try_emplace(place, asked->second);
+    auto keepCommon = [](std::vector<unsigned> &mine, const std::vector<unsigned> &others) {
+      llvm::erase_if(mine, [&](unsigned i) { return !llvm::is_contained(others, i); });
+    };
+    if (!isNew) {
+      keepCommon(known->second.constants, asked->second.constants);
+      keepCommon(known->second.whole, asked->second.whole);
+    }
+  }
+  return places;
 }
 
 llvm::Expected<std::vector<char>> linkForSimulator(std::vector<ObjectFile> objects) {
@@ -180,7 +245,7 @@ llvm::Expected<CudaArch> CudaArch::parse(llvm::StringRef name) {
   if (name == "sm_80")
     return CudaArch{"sm_80", "+ptx70", 160 << 10};
   if (name == "sm_90a")
-    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true};
+    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true, /*hasBulkCopies=*/true};
   return llvm::createStringError("unknown GPU architecture '" + name + "': expects sm_80 or sm_90a");
 }
 
@@ -196,7 +261,10 @@ void registerCudaTarget() {
   static PassPipelineRegistration<LowerTilesOptions> pipeline(
       "cuda-lower-tiles", "Tile programs to the NVVM dialect",
       [](OpPassManager &pm, const LowerTilesOptions &options) {
-        buildPipeline(pm, options.sharedBytes, options.isSimulated);
+        Lowering lowering{options.sharedBytes, options.isSimulated};
+        if (options.merges)
+          lowering.merges = mergingFor(kMergedKernel, /*hasBulkCopies=*/true, options.isSimulated);
+        buildPipeline(pm, lowering);
       });
 }
 
@@ -237,10 +305,23 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
     if (!failure.empty())
       return llvm::createStringError(failure);
 
+  const std::map<size_t, CudaOptions::Merged> places = placesToMerge(kernels, compiled, arch, options);
   CudaCode code;
   code.arch = arch.name;
-  for (const auto &[name, place] : kernels)
-    code.launches[name] = compiled[place].launch;
+  for (const auto &[name, place] : kernels) {
+    runtime::KernelLaunch &launch = code.launches[name] = compiled[place].launch;
+    if (auto found = places.find(place); found != places.end()) {
+      launch.merged = std::distance(places.begin(), found);
+      launch.whole.assign(found->second.whole.begin(), found->second.whole.end());
+    }
+  }
+  if (!places.empty()) {
+    auto merged = compileMerged(distinct, places, arch, options);
+    if (!merged)
+      return merged.takeError();
+    code.merged = merged->launch;
+    compiled.push_back(std::move(*merged));
+  }
   if (options.isSimulated) {
     std::vector<ObjectFile> objects;
     for (CompiledKernel &kernel : compiled)
@@ -263,11 +344,15 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
   if (!cubin)
     return cubin.takeError();
   code.bytes = std::move(cubin->bytes);
-  for (auto &entry : code.launches) {
-    const KernelResources &resources = cubin->resources[entry.second.symbol];
-    entry.second.registers = resources.registers;
-    entry.second.spillBytes = resources.spillBytes;
-  }
+  auto fill = [&](runtime::KernelLaunch &launch) {
+    const KernelResources &resources = cubin->resources[launch.symbol];
+    launch.registers = resources.registers;
+    launch.spillBytes = resources.spillBytes;
+  };
+  for (auto &entry : code.launches)
+    fill(entry.second);
+  if (code.merged)
+    fill(*code.merged);
   return code;
 }
 

@@ -1,38 +1,14 @@
 // Models that fill masks: logits of a canvas, and whole generations against independent loops, token for token, alone and in
 // batches.
 #include "test/models/Cases.h"
+#include "test/models/Generations.h"
+
+using llmc::test::Generation;
 
 namespace {
 
-/// A line of generations.txt: see test/golden/README.md.
-struct Generation {
-  std::vector<std::pair<std::string, std::string>> settings;
-  std::vector<int32_t> prompt, tokens;
-};
-
 std::vector<Generation> generationsOf(const std::string &name) {
-  std::vector<Generation> all;
-  std::istringstream file(readFile(kGolden + name + "/generations.txt"));
-  for (std::string line; std::getline(file, line);) {
-    Generation g;
-    std::istringstream parts(line);
-    std::string settings, prompt, tokens;
-    std::getline(parts, settings, '|');
-    std::getline(parts, prompt, '|');
-    std::getline(parts, tokens, '|');
-    std::istringstream words(settings);
-    for (std::string word; words >> word;)
-      g.settings.push_back({word.substr(0, word.find('=')), word.substr(word.find('=') + 1)});
-    auto numbers = [](const std::string &text, std::vector<int32_t> &list) {
-      std::istringstream in(text);
-      for (std::string item; std::getline(in, item, ',');)
-        list.push_back(std::stoi(item));
-    };
-    numbers(prompt, g.prompt);
-    numbers(tokens, g.tokens);
-    all.push_back(std::move(g));
-  }
-  return all;
+  return llmc::test::parseGenerations(readFile(kGolden + name + "/generations.txt"));
 }
 
 const llmc_sampling kGreedy{0, 1, 0, 0, 0};
