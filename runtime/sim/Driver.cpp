@@ -64,6 +64,8 @@ uint64_t residentBlocks(const FunctionState &function, uint64_t threads, uint64_
 }
 
 Result runGrid(const Launch &launch) {
+  if (!device().runsKernels)
+    return kSuccess;
   std::string report = run(launch);
   if (report.empty())
     return kSuccess;
