@@ -80,7 +80,7 @@ def PlanMemory : Pass<"plan-memory", "::mlir::ModuleOp"> {
     A transient lives from the dispatch that first names it to the last. Each gets the lowest offset at which no transient that lives at the same time lies, sized for `max-tokens`.
     In a module with `llm.whole_sequences` a call has room for the whole context, which becomes 4096 tokens if it is longer.
   }];
-  let options = [Option<"maxTokens", "max-tokens", "int64_t", "256", "most rows in one call; a multiple of 64, so that pieces of a prompt are chunk-aligned">,
+  let options = [Option<"maxTokens", "max-tokens", "int64_t", "512", "most rows in one call; a multiple of 64, so that pieces of a prompt are chunk-aligned">,
                  Option<"maxSequences", "max-sequences", "int64_t", "64", "most sequences in one call">];
   let dependentDialects = ["::llmc::plan::PlanDialect"];
 }

@@ -62,10 +62,12 @@ absl::StatusOr<std::unique_ptr<Session>> SessionPool::create(const Sampling &sam
   return turn.isMine() ? take(sampling) : Turn::refusal();
 }
 
-absl::StatusOr<std::unique_ptr<Session>> SessionPool::fork(const Session &session) {
+absl::StatusOr<std::unique_ptr<Session>> SessionPool::fork(Session &session) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
+  if (absl::Status s = settle(session); !s.ok())
+    return s;
   if (session.isCancelled_)
     return cancelled(0);
   auto made = take(session.sampling_);
@@ -87,10 +89,12 @@ absl::StatusOr<std::unique_ptr<Session>> SessionPool::fork(const Session &sessio
   return made;
 }
 
-absl::Status SessionPool::save(const Session &session, const std::string &path) {
+absl::Status SessionPool::save(Session &session, const std::string &path) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
+  if (absl::Status s = settle(session); !s.ok())
+    return s;
   if (session.isCancelled_)
     return cancelled(0);
   return writeSessionFile(path, engine_, session.slot_, {session.past_, session.sampling_, session.tokens_});
@@ -227,6 +231,15 @@ absl::Status SessionPool::runIngest(const Feed *feeds, int64_t count) {
   }
 }
 
+/// Runs the whole pieces of what is pending. Copies of a session need not run them then, and no result changes.
+absl::Status SessionPool::settle(Session &session) {
+  const int64_t pieces = (session.pending() - 1) / kPieceTokens * kPieceTokens;
+  if (session.isCancelled_ || pieces <= 0 || !engine_.ingest().isPresent)
+    return absl::OkStatus();
+  const Feed feed = {&session, session.past_ + pieces};
+  return runIngest(&feed, 1);
+}
+
 absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
   Turn turn(*this);
   if (!turn.isMine())
@@ -238,14 +251,15 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
           checkDistinct(count, [&](int64_t i) -> const Session & { return *prompts[i].session; });
       !s.ok())
     return s;
+  const int64_t call = std::max(kPieceTokens, engine_.maxTokens() / kPieceTokens * kPieceTokens);
   bool isRunning = false;
   for (int64_t i = 0; i < count; ++i) {
     const Prompt &p = prompts[i];
     if (absl::Status s = checkTokens(*p.session, p.tokens, p.count); !s.ok())
       return s;
-    // At least one token stays, for advance; with it whatever does not fill a piece.
+    // At least one token stays, for advance; with it whatever does not fill a call, so that the rest of a prompt takes one call, not two.
     int64_t total = p.session->pending() + p.count;
-    int64_t runs = total > 0 ? (total - 1) / kPieceTokens * kPieceTokens : 0;
+    int64_t runs = total > 0 ? (total - 1) / call * call : 0;
     feeds_[static_cast<size_t>(i)] = {p.session, p.session->past_ + runs};
     isRunning |= runs > 0;
   }

@@ -85,15 +85,15 @@ public:
   /// A fresh session, or an error when all slots are taken.
   absl::StatusOr<std::unique_ptr<Session>> create(const Sampling &sampling = {});
   /// A session that goes on from where this one is, apart from it.
-  absl::StatusOr<std::unique_ptr<Session>> fork(const Session &session);
-  absl::Status save(const Session &session, const std::string &path);
+  absl::StatusOr<std::unique_ptr<Session>> fork(Session &session);
+  absl::Status save(Session &session, const std::string &path);
   /// A session as it was saved; see SessionFile.h for what is checked.
   absl::StatusOr<std::unique_ptr<Session>> restore(const std::string &path);
   /// Forgets all tokens.
   absl::Status reset(Session *session);
 
-  /// Appends tokens to sessions (each at most once per call). The last few stay pending until `advance`,
-  /// `score` or more.
+  /// Appends tokens to sessions (each at most once per call). What does not fill a call stays pending until
+  /// `advance`, `score` or more.
   absl::Status ingest(const Prompt *prompts, int64_t count);
   /// Runs what `ingest` left pending, but for the last token, which `advance` takes.
   absl::Status flush(Session *const *sessions, int64_t count);
@@ -137,6 +137,7 @@ private:
     int64_t end;
   };
   absl::StatusOr<std::unique_ptr<Session>> take(const Sampling &sampling);
+  absl::Status settle(Session &session);
   absl::Status checkTokens(const Session &session, const int32_t *tokens, int64_t count) const;
   /// Whether the sessions of a call differ; `sessionOf(i)` is number i.
   template <typename SessionOf> absl::Status checkDistinct(int64_t count, const SessionOf &sessionOf);

@@ -12,6 +12,7 @@
 #include "codegen/cpu/TileShape.h"
 #include "mlir/Dialect/Affine/Utils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -223,9 +224,15 @@ private:
         store(accumulators[i * rows + row], numInputs() + i, row, lanes);
   }
 
+  static bool isScratch(Value value) {
+    while (auto view = value.getDefiningOp<ViewLikeOpInterface>())
+      value = view.getViewSource();
+    return value.getDefiningOp<memref::AllocaOp>() != nullptr;
+  }
+
   /// Asks for what the innermost reduction loop streams, kPrefetchBytes ahead. Only for operands that do not
-  /// fit the first-level cache and that all rows share. The address may lie behind the operand: that is the
-  /// next panel.
+  /// fit the first-level cache, that all rows share and that the kernel has not made itself. The address may
+  /// lie behind the operand: that is the next panel.
   void prefetchStreams(int64_t lanes) {
     unsigned dim = sequentialDims().back();
     for (unsigned i = 0; i < numInputs(); ++i) {
@@ -233,7 +240,8 @@ private:
       if (!type || !type.hasStaticShape() || lanes == 1 || (rowDim >= 0 && maps[i].isFunctionOfDim(rowDim)))
         continue;
       int64_t elementBytes = type.getElementTypeBitWidth() / 8, step = stride(i, dim) * elementBytes;
-      if (stride(i, laneDim) != 1 || step < 16 || type.getNumElements() * elementBytes < kMinStreamBytes)
+      if (isScratch(op->getOperand(i)) || stride(i, laneDim) != 1 || step < 16 ||
+          type.getNumElements() * elementBytes < kMinStreamBytes)
         continue;
       Value current = index[dim];
       index[dim] = plus(current, std::max<int64_t>(1, kPrefetchBytes / step));

@@ -339,6 +339,20 @@ private:
     return changed;
   }
 
+  /// Whether the fragments reach as far as `op` does: a vector in registers may meet wider rows in memory.
+  bool covers(const Fragments &f, linalg::GenericOp op) {
+    int64_t most[] = {f.rows(), f.columns()};
+    for (auto [range, end] : llvm::zip(op.getStaticLoopRanges(), most))
+      if (!ShapedType::isDynamic(range) && range > end)
+        return false;
+    // Where only the kernel knows how many columns there are, a matrix in registers bounds them.
+    return op.getNumLoops() < 2 || !ShapedType::isDynamic(op.getStaticLoopRanges()[1]) ||
+           llvm::any_of(op->getOperands(), [&](Value v) {
+             const Register *r = registerOf(v);
+             return r && !r->isVector;
+           });
+  }
+
   /// Whether `user` can have its operand `use`, a view of `scratch`, in registers.
   bool allows(Operation *user, OpOperand &use, const Register &r) {
     auto agrees = [&](Value v) {
@@ -363,7 +377,8 @@ private:
       return !r.isVector && out && r.fragments.warpsN == 1 && out->fragments.warpsM == r.fragments.warpsM &&
              out->fragments.fm == r.fragments.fm && p->k % 16 == 0 && p->k <= r.fragments.columns();
     }
-    if (!canRunOnFragments(generic) || isVectorUse(generic, use) != std::optional<bool>(r.isVector))
+    if (!canRunOnFragments(generic) || isVectorUse(generic, use) != std::optional<bool>(r.isVector) ||
+        !covers(r.fragments, generic))
       return false;
     if (generic.getNumReductionLoops() && (r.fragments.warpsN != 1 || !registerOf(generic.getDpsInputs()[0])))
       return false;

@@ -37,15 +37,63 @@ void emitRows(TileEmitter &e, TileBuilder &t, Operation *op) {
 }
 
 /// Panels per workgroup: few enough workgroups that the row prologue (a norm) is not repeated much, enough of
-/// them for many threads, and a weight share (panels x K x 32 values) that stays in a core's second-level
-/// cache while row blocks pass over it.
-static int64_t panelsPerGroup(int64_t panels, int64_t k) {
-  int64_t cache = std::max<int64_t>(1, 256 * 1024 / (k * 64));
+/// them for many threads, and a weight share (panels x K x 32 values) of at most `bytes`, which stays in a
+/// core's second-level cache while row blocks pass over it.
+static int64_t panelsPerGroup(int64_t panels, int64_t k, int64_t bytes) {
+  int64_t cache = std::max<int64_t>(1, bytes / (k * 64));
   int64_t best = 1;
   for (int64_t g = 2; g <= 8 && g <= cache; ++g)
     if (panels / g >= 8)
       best = g;
   return best;
+}
+
+/// How the panels of a linear are shared out among workgroups.
+struct PanelGroups {
+  Value count, panels; ///< workgroups, and panels of each but the last
+};
+
+/// Workgroups of a step are small, so that threads that are held up delay it little. For a prompt they
+/// are larger: its prologue takes longer than reading the weights.
+static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value rows) {
+  constexpr int64_t kMany = 64;
+  int64_t step = panelsPerGroup(panels, k, 256 * 1024), prompt = panelsPerGroup(panels, k, 1024 * 1024);
+  auto choose = [&](int64_t few, int64_t more) -> Value {
+    if (few == more)
+      return t.index(few);
+    return arith::SelectOp::create(t.b, t.loc, t.less(rows, t.index(kMany)), t.index(few), t.index(more));
+  };
+  return {choose(llvm::divideCeil(panels, step), llvm::divideCeil(panels, prompt)), choose(step, prompt)};
+}
+
+/// Rows of `k` columns that share the work on a panel of weights: as many as leave room for the weights in
+/// the second-level cache, since each panel passes over all of them.
+static int64_t rowsPerBlock(const TileBuilder &t, int64_t k) {
+  constexpr int64_t kMost = 256, kInputValues = 256 * 1024;
+  return t.tiles.areShared() ? kFewRows : std::clamp<int64_t>(kInputValues / k / kFewRows * kFewRows, kFewRows, kMost);
+}
+
+/// The input of a product for rows `row ..` of a call (`rows` of them, or up to `most` where that is -1), made by `make`. Blocks come out
+/// with `most` rows, the last 8 of those that there are filled up with zeros.
+static Value makeInput(TileBuilder &t, int64_t rows, int64_t most, int64_t k,
+                       function_ref<Value(TileBuilder &, Value offset, int64_t rows)> make) {
+  Value zero = t.index(0);
+  if (rows >= 0)
+    return make(t, zero, rows);
+  // Rows of which the same k are read together must not lie a power of two apart: they would share a set of the first-level cache.
+  constexpr int64_t kPadding = 16; // a cache line
+  // A few rows at a time: what lies between the steps of a prologue stays in the first-level cache.
+  Value made = t.loop(zero, t.rows(), kFewRows, t.empty({most, k + kPadding}),
+                      [&](TileBuilder &outer, Value i, ValueRange carried) -> SmallVector<Value> {
+                        TileBuilder t = outer.withRows(outer.min(outer.sub(outer.rows(), i), outer.index(kFewRows)));
+                        Value some = t.map({-1, k}, {make(t, i, -1)}, {{0, 1}}, [](TileBuilder &, ValueRange v) { return v[0]; });
+                        return {t.store(some, carried[0], {i, zero}, {-1, k})};
+                      })[0];
+  made = t.loop(t.rows(), t.mul(t.ceilDiv(t.rows(), kFewRows), kFewRows), 1, made,
+                [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                  return {t.store(t.full({1, k}, 0), carried[0], {i, zero}, {1, k})};
+                })[0];
+  return t.load(made, {zero, zero}, {most, k}, {most, k});
 }
 
 /// Columns of a tile: as many panels as the target wants, fewer where the product has fewer or they would not come out even and
@@ -125,38 +173,40 @@ static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, in
 void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //        columns: workgroup g owns panels g G .. g G + G
   //  rows  ┌────┬────┬────┐
-  //   8    │ 32 │ 32 │    │   blocks of 8 rows: the input once, norm and all,
-  //   8    │    │    │    │   then panel by panel
-  //   1    │    │    │    │   rows left over one by one, summed in the same order
+  //   128  │ 32 │ 32 │    │   blocks of up to 128 rows: the input once, norm and all, then panel by panel
+  //   128  │    │    │    │   a call with few rows: 8 at a time, the rest one by one, summed in the same order
   //        └────┴────┴────┘
   if (t.tiles.areShared())
     return emitTiledLinear(e, t, op);
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX());
-  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k);
+  int64_t panels = llvm::divideCeil(n, 32);
   Value tokens = t.dim(e.destinations[0], 0);
-  bool plainInput = isa<BlockArgument>(op.getX());
-  forAll(e, t, {t.index(llvm::divideCeil(panels, per))},
+  bool isInputMade = !isa<BlockArgument>(op.getX());
+  int64_t blockRows = rowsPerBlock(t, k);
+  PanelGroups groups = panelGroups(t, panels, k, tokens);
+  forAll(e, t, {groups.count},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
-           Value firstPanel = t.mul(at[0], per);
-           Value lastPanel =
-               panels % per ? t.min(t.add(firstPanel, per), t.index(panels)) : t.add(firstPanel, per);
+           Value firstPanel = t.mul(at[0], groups.panels);
+           Value lastPanel = t.min(t.add(firstPanel, groups.panels), t.index(panels));
            Value base = t.mul(firstPanel, 32);
-           Value width = t.min(t.sub(t.index(n), base), t.index(per * 32));
+           Value width = t.min(t.sub(t.index(n), base), t.mul(groups.panels, 32));
            Value share = t.load(destinations[0], {t.index(0), base}, {-1, -1}, {-1, -1}, {tokens, width});
-           auto done =
-               byRows(t, tokens, share,
-                      [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) -> SmallVector<Value> {
-                        if (!plainInput)
-                          e.bind(op.getX(), e.tile(t, op.getX(), {row, rows, t.index(0), k}));
-                        auto result = t.loop(
-                            firstPanel, lastPanel, 1, carried,
+           auto done = byRowBlocks(
+               t, tokens, blockRows, share,
+               [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) -> SmallVector<Value> {
+                 if (isInputMade || rows < 0)
+                   e.bind(op.getX(), makeInput(t, rows, blockRows, k, [&](TileBuilder &t, Value i, int64_t rows) {
+                            return e.tile(t, op.getX(), {t.add(row, i), rows, t.index(0), k});
+                          }));
+                 auto result =
+                     t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {
                               return {storePanel(e, t, out, row, rows, carried[0], row, panel, base, n)};
                             });
-                        e.unbind(op.getX());
-                        return result;
-                      });
+                 e.unbind(op.getX());
+                 return result;
+               });
            return {{done[0], 0, {t.index(0), base}, {-1, -1}, {tokens, width}}};
          });
 }
@@ -209,7 +259,7 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
   // first.
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX()), gather = op.getGather();
-  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k);
+  int64_t panels = llvm::divideCeil(n, 32), per = panelsPerGroup(panels, k, 256 * 1024), blockRows = rowsPerBlock(t, k);
   Value groups = e.argument(op.getGroups()), order = e.argument(op.getOrder());
   int64_t experts = TileBuilder::shapeOf(groups)[0];
   // With few rows most experts have none: at most one group per row is not empty.
@@ -226,23 +276,22 @@ void emitExpertLinear(TileEmitter &e, TileBuilder &t, llm::ExpertLinearOp op) {
            Value width = t.min(t.sub(t.index(n), base), t.index(per * 32));
            Value count = t.sub(end, begin);
            Value share = t.load(destinations[0], {begin, base}, {-1, -1}, {-1, -1}, {count, width});
-           auto done = byRows(
-               t, count, share,
+           auto done = byRowBlocks(
+               t, count, blockRows, share,
                [&](TileBuilder &t, Value local, int64_t rows, ValueRange carried) -> SmallVector<Value> {
                  Value row = t.add(begin, local);
-                 Value input;
-                 if (gather) {
-                   input = t.loop(t.index(0), t.index(rows), 1, t.empty({rows, k}),
-                                  [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
-                                    Value source =
-                                        t.floorDiv(t.toIndex(t.extract(order, t.add(row, i))), gather);
-                                    Value tile = e.tile(t, op.getX(), {source, 1, t.index(0), k});
-                                    return {t.store(tile, carried[0], {i, t.index(0)}, {1, k})};
-                                  })[0];
-                 } else {
-                   input = e.tile(t, op.getX(), {row, rows, t.index(0), k});
-                 }
-                 e.bind(op.getX(), input);
+                 auto make = [&](TileBuilder &t, Value i, int64_t rows) -> Value {
+                   Value first = t.add(row, i);
+                   if (!gather)
+                     return e.tile(t, op.getX(), {first, rows, t.index(0), k});
+                   return t.loop(t.index(0), rows < 0 ? t.rows() : t.index(rows), 1, t.empty({rows, k}),
+                                 [&](TileBuilder &t, Value i, ValueRange carried) -> SmallVector<Value> {
+                                   Value source = t.floorDiv(t.toIndex(t.extract(order, t.add(first, i))), gather);
+                                   Value tile = e.tile(t, op.getX(), {source, 1, t.index(0), k});
+                                   return {t.store(tile, carried[0], {i, t.index(0)}, {1, k})};
+                                 })[0];
+                 };
+                 e.bind(op.getX(), makeInput(t, rows, blockRows, k, make));
                  auto result =
                      t.loop(firstPanel, lastPanel, 1, carried,
                             [&](TileBuilder &t, Value panel, ValueRange carried) -> SmallVector<Value> {

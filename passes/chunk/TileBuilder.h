@@ -24,6 +24,7 @@ public:
     t.rowCount = count;
     return t;
   }
+  Value rows() const { return rowCount; } ///< what -1 stands for
   /// The same builder inside a region.
   TileBuilder inside(mlir::OpBuilder &nested, mlir::Location l) const {
     TileBuilder t(nested, l, tiles);

@@ -7,7 +7,7 @@ namespace llmc {
 Value TileEmitter::fail(TileBuilder &t, Operation *op, const Tile &at, const Twine &reason) {
   if (!hasFailed)
     dispatch.emitError("no kernel for this dispatch: ")
-        << op->getName() << " cannot make a tile of " << at.rows << " x " << at.columns << ": " << reason;
+        << op->getName() << " cannot make a tile of " << (at.rows < 0 ? "M" : std::to_string(at.rows)) << " x " << at.columns << ": " << reason;
   hasFailed = true;
   return t.full({at.rows, at.columns}, 0);
 }
@@ -29,8 +29,10 @@ Value TileEmitter::byGroups(TileBuilder &t, Value v, const Tile &at, int64_t wid
 
 Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
   if (Value known = bound.lookup(v))
-    if (TileBuilder::shapeOf(known)[1] == at.columns)
-      return known;
+    if (auto shape = TileBuilder::shapeOf(known); shape[1] == at.columns)
+      return at.rows >= 0 || ShapedType::isDynamic(shape[0])
+                 ? known
+                 : t.load(known, {t.index(0), t.index(0)}, {-1, at.columns}, {-1, at.columns}); // made with rows to spare
   if (Value arg = arguments.lookup(v)) {
     Value tile = t.load(arg, {at.row, at.column}, {at.rows, at.columns}, {at.rows, at.columns});
     return tile;
@@ -237,6 +239,46 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
   });
 }
 
+Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel, const Tile &at) {
+  auto shape = TileBuilder::shapeOf(panels);
+  int64_t rows = TileBuilder::shapeOf(a)[0], k = shape[2], p = shape[3];
+  Value group = expert ? expert : t.index(0), zero = t.index(0);
+  auto weights = [&](TileBuilder &t, Value from, int64_t depth) {
+    return t.load(panels, {group, panel, from, zero}, {1, 1, depth, p}, {depth, p});
+  };
+  if (ShapedType::isDynamic(rows) || rows == at.rows)
+    return t.contract(a, weights(t, zero, k), t.full({at.rows, p}, 0));
+  // A piece of the panel in float32 stays in the first-level cache while all rows pass over it. The sums go
+  // on from piece to piece, so their order is the same.
+  //
+  //        k                     32
+  //   ┌────┬────┬───┐          ┌────┐
+  //   │    │████│   │ 8 rows   │████│ kDepth, widened once
+  //   │    │████│   │ 8 rows   └────┘
+  //   └────┴────┴───┘ as far as there are rows; of the last 8 some may be zeros
+  constexpr int64_t kDepth = 256;
+  Value end = t.rows();
+  auto piece = [&](TileBuilder &t, Value from, int64_t depth, Value sums) {
+    Value stored = weights(t, from, depth);
+    Value wide = TileBuilder::elementOf(stored).isF32()
+                     ? stored
+                     : t.map({stored}, [](TileBuilder &, ValueRange v) { return v[0]; });
+    return t.loop(zero, end, kFewRows, sums, [&](TileBuilder &t, Value row, ValueRange carried) -> SmallVector<Value> {
+      Value part = t.load(a, {row, from}, {kFewRows, depth}, {kFewRows, depth});
+      Value sum = t.contract(part, wide, t.load(carried[0], {row, zero}, {kFewRows, p}, {kFewRows, p}));
+      return {t.store(sum, carried[0], {row, zero}, {kFewRows, p})};
+    })[0];
+  };
+  int64_t whole = k / kDepth * kDepth;
+  Value sums = t.loop(zero, t.index(whole), kDepth, t.full({rows, p}, 0),
+                      [&](TileBuilder &t, Value from, ValueRange carried) -> SmallVector<Value> {
+                        return {piece(t, from, kDepth, carried[0])};
+                      })[0];
+  if (whole < k)
+    sums = piece(t, t.index(whole), k - whole, sums);
+  return t.load(sums, {zero, zero}, {at.rows, p}, {at.rows, p});
+}
+
 Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value panels, const Tile &at) {
   // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
@@ -264,13 +306,13 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
                           })[0];
     return whole < at.columns ? part(t, result, t.index(whole), at.columns - whole) : result;
   }
-  Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
-  Value group = expert ? expert : t.index(0);
-  Value w = t.load(panels, {group, t.floorDiv(at.column, p), t.index(0), t.index(0)}, {1, 1, k, p}, {k, p});
-  Value product = t.contract(a, w, t.full({at.rows, p}, 0));
+  Value a = bound.lookup(x);
+  if (!a)
+    a = tile(t, x, {at.row, at.rows, t.index(0), k});
+  Value all = product(t, a, panels, t.floorDiv(at.column, p), at);
   return at.columns == p
-             ? product
-             : t.load(product, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
+             ? all
+             : t.load(all, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});
 }
 
 void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
@@ -306,15 +348,31 @@ void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
   func::ReturnOp::create(t.b, t.loc, op.getResults());
 }
 
-SmallVector<Value> byRows(TileBuilder &t, Value count, ValueRange init,
-                          function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)> body) {
-  constexpr int64_t kBlock = 8;
-  Value whole = t.sub(count, t.mod(count, kBlock));
-  auto blocks = t.loop(t.index(0), whole, kBlock, init, [&](TileBuilder &t, Value row, ValueRange carried) {
-    return body(t, row, kBlock, carried);
+using RowsBody = function_ref<SmallVector<Value>(TileBuilder &, Value, int64_t, ValueRange)>;
+
+/// Rows `from .. count`, 8 at a time, the rest one by one.
+static SmallVector<Value> byFewRows(TileBuilder &t, Value from, Value count, ValueRange init, RowsBody body) {
+  Value whole = t.sub(count, t.mod(t.sub(count, from), kFewRows));
+  auto blocks = t.loop(from, whole, kFewRows, init, [&](TileBuilder &t, Value row, ValueRange carried) {
+    return body(t, row, kFewRows, carried);
   });
   return t.loop(whole, count, 1, blocks,
                 [&](TileBuilder &t, Value row, ValueRange carried) { return body(t, row, 1, carried); });
+}
+
+SmallVector<Value> byRows(TileBuilder &t, Value count, ValueRange init, RowsBody body) {
+  return byFewRows(t, t.index(0), count, init, body);
+}
+
+SmallVector<Value> byRowBlocks(TileBuilder &t, Value count, int64_t size, ValueRange init, RowsBody body) {
+  if (size <= kFewRows)
+    return byRows(t, count, init, body);
+  Value end = arith::SelectOp::create(t.b, t.loc, t.less(count, t.index(kManyRows)), t.index(0), count);
+  auto blocks = t.loop(t.index(0), end, size, init, [&](TileBuilder &outer, Value row, ValueRange carried) {
+    TileBuilder t = outer.withRows(outer.min(outer.sub(count, row), outer.index(size)));
+    return body(t, row, -1, carried);
+  });
+  return byFewRows(t, end, count, blocks, body);
 }
 
 } // namespace llmc

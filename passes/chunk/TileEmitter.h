@@ -83,6 +83,8 @@ private:
   mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
   mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
                          const Tile &at);
+  /// a times panel `panel` [k, p] of `panels`: [rows, p] for the rows of `at`, which may be fewer than those of `a`.
+  mlir::Value product(TileBuilder &t, mlir::Value a, mlir::Value panels, mlir::Value panel, const Tile &at);
   /// A request for several groups of `width` columns, group by group.
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
@@ -114,6 +116,18 @@ byRows(TileBuilder &t, mlir::Value count, mlir::ValueRange init,
        llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows,
                                                          mlir::ValueRange carried)>
            body);
+
+/// Rows of a product that are in registers at a time.
+constexpr int64_t kFewRows = 8;
+/// So many are worth it to widen weights into scratch first.
+constexpr int64_t kManyRows = 16;
+
+/// As byRows, but where there are many rows in blocks of up to `size` of them: `rows` is then -1 (TileBuilder::withRows).
+llvm::SmallVector<mlir::Value>
+byRowBlocks(TileBuilder &t, mlir::Value count, int64_t size, mlir::ValueRange init,
+            llvm::function_ref<llvm::SmallVector<mlir::Value>(TileBuilder &, mlir::Value row, int64_t rows,
+                                                              mlir::ValueRange carried)>
+                body);
 
 // Kernel skeletons by root op; each emits the body of `e.kernel` up to its return.
 void emitEmbed(TileEmitter &e, TileBuilder &t, llm::EmbedOp op);

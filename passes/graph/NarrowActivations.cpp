@@ -77,6 +77,9 @@ struct NarrowActivations : impl::NarrowActivationsBase<NarrowActivations> {
       } else if (auto sample = dyn_cast<llm::SampleOp>(op)) {
         keep(sample.getLogits());
         keep(sample.getSampling());
+      } else if (auto statistics = dyn_cast<llm::LogitStatisticsOp>(op)) {
+        for (Value v : {Value(statistics.getLogits()), Value(statistics.getTemperature()), Value(statistics.getResult())})
+          keep(v);
       } else if (auto predict = dyn_cast<llm::PredictOp>(op)) {
         for (Value v : {Value(predict.getLogits()), Value(predict.getSampling()), Value(predict.getSettings()),
                         Value(predict.getConfidence())})

@@ -251,20 +251,16 @@ private:
         status = llmc_ingest(session, tokens.data(), static_cast<int64_t>(tokens.size()));
     if (status == LLMC_OK)
       status = llmc_advance_batch(sessions, greedy, 2, next);
-    std::string error = status == LLMC_OK ? "" : llmc_last_error();
+    std::string problem = status == LLMC_OK ? "" : llmc_last_error();
     for (llmc_session *session : sessions)
       if (session)
         llmc_session_free(session);
-    if (!error.empty())
-      return error;
-    double worst = 0;
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      Error row;
-      for (size_t i = 0; i < vocab; ++i)
-        row.add(got[t * vocab + i], floatOf(wanted, ElementType::f32, t * vocab + i));
-      worst = std::max(worst, row.value());
-    }
-    tell(model, "logits of " + std::to_string(tokens.size()) + " tokens", worst, settings_.logitsTolerance, false);
+    if (!problem.empty())
+      return problem;
+    Error error;
+    for (size_t i = 0; i < got.size(); ++i)
+      error.add(got[i], floatOf(wanted, ElementType::f32, i));
+    tell(model, "logits of " + std::to_string(tokens.size()) + " tokens", error.value(), settings_.logitsTolerance, false);
     const float *last = got.data() + (tokens.size() - 1) * vocab;
     auto likeliest = static_cast<int32_t>(std::max_element(last, last + vocab) - last);
     for (int32_t token : next)

@@ -1,5 +1,10 @@
 // See Chat.h. Only what is new in the conversation is ingested: when the text that the template gives goes on
-// from what is in the session, its rest; else the session begins anew.
+// from what is in the session, its rest. Templates that leave out what an answer thought give other text than
+// was drawn; then the session goes back to where that answer began, and the rest from there is ingested.
+//
+//   turn 1   [system, question][how an answer begins][thoughts, answer]
+//   turn 2   [system, question][answer, question    ][how an answer begins][...
+//                              ^ a fork was kept here
 #include "tools/llmc-run/Chat.h"
 #include <algorithm>
 #include <cinttypes>
@@ -17,7 +22,7 @@ int Chat::run() {
 
 /// Says at once when this model cannot chat.
 int Chat::start() {
-  sampling_ = samplingOf(model_, session_, options_);
+  sampling_ = samplingOf(model_, session_.get(), options_);
   reset();
   if (!tokenize(model_, "", 0, tokens_))
     return fail();
@@ -81,7 +86,9 @@ void Chat::reset() {
     messages_.push_back({"system", *options_.system});
   tokens_.clear();
   text_.clear();
-  llmc_session_reset(session_);
+  turn_.reset();
+  turnTokens_.clear();
+  llmc_session_reset(session_.get());
 }
 
 bool Chat::render(const std::vector<Message> &messages, bool isAsking, std::string &text) {
@@ -151,6 +158,34 @@ Chat::Outcome Chat::turn(const std::string &message) {
   return outcome;
 }
 
+/// Returns to before the last answer if `fresh`, the whole conversation, goes on from there, and takes what was there off it.
+bool Chat::goBack(std::vector<int32_t> &fresh) {
+  if (!turn_ || fresh.size() <= turnTokens_.size() || !std::equal(turnTokens_.begin(), turnTokens_.end(), fresh.begin()))
+    return false;
+  session_ = std::move(turn_);
+  tokens_ = std::move(turnTokens_);
+  fresh.erase(fresh.begin(), fresh.begin() + static_cast<ptrdiff_t>(tokens_.size()));
+  return true;
+}
+
+bool Chat::append(const std::vector<int32_t> &tokens) {
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  return tokens.empty() || llmc_ingest(session_.get(), tokens.data(), static_cast<int64_t>(tokens.size())) == LLMC_OK;
+}
+
+/// How many of `tokens`, which follow those of the session, come before the words with which an answer begins; all where that is
+/// not to be told.
+size_t Chat::tokensBeforeAnswer(const std::vector<int32_t> &tokens) {
+  std::string text;
+  std::vector<int32_t> before;
+  if (!render(messages_, false, text) || !tokenize(model_, text, LLMC_TOKENIZE_SPECIAL, before) ||
+      before.size() <= tokens_.size() || before.size() > tokens_.size() + tokens.size() ||
+      !std::equal(tokens_.begin(), tokens_.end(), before.begin()) ||
+      !std::equal(before.begin() + static_cast<ptrdiff_t>(tokens_.size()), before.end(), tokens.begin()))
+    return tokens.size();
+  return before.size() - tokens_.size();
+}
+
 Chat::Outcome Chat::ingest(const std::string &text) {
   std::vector<int32_t> fresh;
   bool isGoingOn = !isAhead_ && text.compare(0, text_.size(), text_) == 0;
@@ -171,18 +206,27 @@ Chat::Outcome Chat::ingest(const std::string &text) {
                   "; /reset forgets it, -c makes the context larger (this model allows up to " +
                   std::to_string(llmc_model_info(model_, LLMC_INFO_MODEL_CONTEXT)) + ")");
   auto start = Clock::now();
-  if (!isGoingOn) {
-    isAhead_ = false;
+  isRewriting_ |= !isGoingOn;
+  if (!isGoingOn && !goBack(fresh)) {
     tokens_.clear();
-    if (llmc_session_reset(session_) != LLMC_OK)
+    if (llmc_session_reset(session_.get()) != LLMC_OK)
       return fail(), Outcome::fatal;
   }
-  if (llmc_ingest(session_, fresh.data(), static_cast<int64_t>(fresh.size())) != LLMC_OK ||
-      llmc_flush(session_) != LLMC_OK)
-    return fail(), Outcome::fatal;
-  tokens_.insert(tokens_.end(), fresh.begin(), fresh.end());
-  text_ = text;
+  isAhead_ = false;
   ingested_ = static_cast<int64_t>(fresh.size());
+  turn_.reset();
+  if (isRewriting_) {
+    auto middle = fresh.begin() + static_cast<ptrdiff_t>(tokensBeforeAnswer(fresh));
+    llmc_session *fork = nullptr;
+    if (!append({fresh.begin(), middle}) || llmc_session_fork(session_.get(), &fork) != LLMC_OK)
+      return fail(), Outcome::fatal;
+    turn_.reset(fork);
+    turnTokens_ = tokens_;
+    fresh.erase(fresh.begin(), middle);
+  }
+  if (!append(fresh) || llmc_flush(session_.get()) != LLMC_OK)
+    return fail(), Outcome::fatal;
+  text_ = text;
   ingestSeconds_ = secondsSince(start);
   return Outcome::good;
 }
@@ -192,7 +236,7 @@ Chat::Outcome Chat::answer(std::string &reply) {
   if (llmc_text_stream_create(model_, &created) != LLMC_OK)
     return fail(), Outcome::fatal;
   std::unique_ptr<llmc_text_stream, Closer> stream(created);
-  TokenSource source(model_, session_, sampling_);
+  TokenSource source(model_, session_.get(), sampling_);
   const int64_t room = source.room(std::nullopt), most = source.room(options_.count);
   if (!source.begin(most))
     return fail(), Outcome::fatal;

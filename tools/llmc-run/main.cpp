@@ -19,6 +19,7 @@ public:
     open.threads = static_cast<int32_t>(options_.threads);
     open.context = options_.context;
     open.verify_weights = options_.isVerifying;
+    open.slots = options_.isChatting ? 2 : 1;
     open.libcuda = options_.libcuda ? options_.libcuda->c_str() : nullptr;
     llmc_model *model = nullptr;
     if (llmc_model_open(options_.artifact.c_str(), &open, &model) != LLMC_OK)
@@ -40,7 +41,7 @@ public:
                   (options_.isAutomatic ? "; give a number" : ""));
     if (options_.profilePath && llmc_profile_start(model) != LLMC_OK)
       return fail();
-    int code = options_.isChatting ? Chat(model, session, options_).run() : complete();
+    int code = options_.isChatting ? Chat(model, std::move(session_), options_).run() : complete();
     if (code == 0 && options_.profilePath &&
         llmc_profile_write(model, options_.profilePath->c_str(), 1) != LLMC_OK)
       return fail();

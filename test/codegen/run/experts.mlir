@@ -1,5 +1,5 @@
 // Grouping of tokens by expert, expert linears and their weighted sums. With one token most experts get no rows.
-// RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,3,65 --sequences=3 --rows-alone --function=moe_layer
+// RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,3,65,700 --sequences=3 --rows-alone --function=moe_layer
 // RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,3,65 --function=grouping
 // RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --function=experts_without_rows
 

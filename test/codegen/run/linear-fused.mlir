@@ -1,5 +1,5 @@
 // What linears take along: norms of their input before, residuals, biases and gated activations after.
-// RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,9,65 --sequences=3 --rows-alone
+// RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,9,65,200 --sequences=3 --rows-alone
 
 func.func @residual(%x: tensor<?x100xf32>, %r: tensor<?x33xf32>) -> tensor<?x33xf32> {
   %w = llm.weight "w" : tensor<33x100xbf16>

@@ -1,5 +1,5 @@
 // Linears at widths and depths that are no multiple of a panel or a vector, for every storage type.
-// RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,7,8,65 --sequences=3 --rows-alone
+// RUN: llmc-reference %s --compiled=x86-64-v3,x86-64-v4 --tolerance=1e-6 --tokens=1,7,8,65,129,200 --sequences=3 --rows-alone
 
 func.func @one_column_of_seven(%x: tensor<?x7xf32>) -> tensor<?x1xf32> {
   %w = llm.weight "w" : tensor<1x7xbf16>
@@ -64,4 +64,10 @@ func.func @fused(%x: tensor<?x72xf32>) -> (tensor<?x33xf32>, tensor<?x24xf32>, t
   %yb = llm.linear %x, %b : (tensor<?x72xf32>, tensor<24x72xf16>) -> tensor<?x24xf32>
   %yc = llm.linear %x, %c : (tensor<?x72xf32>, tensor<100x72xf32>) -> tensor<?x100xf32>
   return %ya, %yb, %yc : tensor<?x33xf32>, tensor<?x24xf32>, tensor<?x100xf32>
+}
+// 200 rows go in two blocks of 128 that overlap, and a panel is widened in two pieces, of 256 and 44.
+func.func @a_panel_in_pieces(%x: tensor<?x300xf32>) -> tensor<?x33xf32> {
+  %w = llm.weight "w" : tensor<33x300xbf16>
+  %y = llm.linear %x, %w : (tensor<?x300xf32>, tensor<33x300xbf16>) -> tensor<?x33xf32>
+  return %y : tensor<?x33xf32>
 }
