@@ -108,9 +108,15 @@ private:
   flatbuffers::Offset<fb::KernelLaunch> buildLaunch(const KernelLaunch &launch) {
     auto symbol = b_.CreateString(launch.symbol);
     auto grid = buildTerms(launch.grid);
+    std::vector<flatbuffers::Offset<fb::TensorMap>> maps;
+    for (const TensorMap &map : launch.tensorMaps) {
+      auto shape = b_.CreateVectorOfStructs(dims(map.shape));
+      maps.push_back(fb::CreateTensorMap(b_, map.parameter, shape, b_.CreateVector(map.box), map.swizzle));
+    }
+    auto list = b_.CreateVector(maps);
     auto whole = b_.CreateVector(launch.whole);
-    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid,
-                                  launch.registers, launch.spillBytes, launch.waits, launch.merged, whole);
+    return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid, launch.registers,
+                                  launch.spillBytes, launch.waits, list, launch.merged, whole);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

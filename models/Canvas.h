@@ -9,7 +9,11 @@ namespace llmc {
 CanvasDecoding fillBlockByBlock(int64_t mask, int64_t context);
 /// Dream's loop: all masks at once, their number falling with time from 1 to `eps`; row i predicts position i + 1.
 CanvasDecoding fillByTime(int64_t mask, int64_t context);
-/// Blocks of a fixed length that see what is before them, whose keys and values are kept: LLaDA2 (`edit` for 2.1), SDAR.
+/// Blocks of a fixed length that see what is before them, whose keys and values are kept: SDAR, LLaDA2.
 CanvasDecoding fillKeptBlocks(int64_t mask, int64_t block, double threshold);
+/// The same, and tokens that are filled may still change: LLaDA2.1. By default (an `editing` threshold of 1) none does, as in 2.0.
+CanvasDecoding fillAndEditBlocks(int64_t mask, int64_t block, double threshold);
+/// Kept blocks filled part after part, of which row i predicts position i + 1: Fast-dLLM v2.
+CanvasDecoding fillSubblocks(int64_t mask, int64_t block);
 
 } // namespace llmc

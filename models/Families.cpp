@@ -4,8 +4,9 @@
 
 namespace llmc {
 
-extern const Family kAutoDeco, kDiffLm, kDream, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar, kSdarMoe;
-static const Family *const kFamilies[] = {&kAutoDeco, &kDiffLm, &kDream, &kKimiLinear, &kLlada,    &kLlada2, &kLladaMoe, &kLlama,
+extern const Family kAutoDeco, kDiffLm, kDream, kFastDllm, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar,
+    kSdarMoe;
+static const Family *const kFamilies[] = {&kAutoDeco, &kDiffLm, &kDream, &kFastDllm, &kKimiLinear, &kLlada, &kLlada2, &kLladaMoe, &kLlama,
                                           &kQwen2,  &kQwen3, &kQwen3Moe,   &kSdar, &kSdarMoe};
 
 const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture) {
@@ -54,6 +55,8 @@ absl::StatusOr<BuiltModel> finishModel(ModelBuilder &builder, const ModelBuilder
   if (!model.module)
     return absl::InternalError("the model's module does not verify");
   model.facts = facts;
+  if (ends.canvas)
+    model.settings = ends.canvas->settings;
   for (const LayerWeight &w : builder.tensors()) {
     TensorSpec spec{w.name, {w.shape.begin(), w.shape.end()}, false, {}};
     for (const auto &shape : w.alternatives)

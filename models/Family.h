@@ -16,6 +16,8 @@ struct BuiltModel {
   /// Tensors that may be in the checkpoint and are not needed (a copy of a tied head, buffers of older
   /// writers).
   std::vector<std::string> ignorable;
+  /// Of models that fill masks.
+  std::vector<Setting> settings;
   /// For families whose tokenizer is a tiktoken file: the pattern that splits text, which the file does not
   /// hold, and how many special ids follow the ordinary ones.
   std::string tiktokenPattern;

@@ -154,7 +154,7 @@ absl::StatusOr<BuiltModel> build(MLIRContext &context, const ConfigReader &file,
   ends.head = c.tied ? ends.embedding : "lm_head.weight";
   ends.hidden = c.hidden;
   ends.eps = c.eps;
-  ends.canvas = fillKeptBlocks(c.mask, kBlock, /*threshold=*/0.95);
+  ends.canvas = fillAndEditBlocks(c.mask, kBlock, /*threshold=*/0.95);
   ends.shared = [&](BlockBuilder &b, Value sequences) -> Value {
     return llm::RotaryTableOp::create(b.b, b.loc, b.rows(c.rotated), sequences,
                                       b.b.getDenseF32ArrayAttr(c.rope.inverseFrequencies(c.rotated)),

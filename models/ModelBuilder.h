@@ -124,7 +124,11 @@ struct Setting {
   double standard = 0, least = 0, most = 0;
   bool isWhole = true;
   std::vector<std::string> words = {};
+  std::string key = {}; ///< of generation_config.json, where that may give another default; "": none
 };
+
+/// Most forwards of a block whose tokens may still change when no mask is left.
+inline constexpr int64_t kMostPolishing = 64;
 
 /// How a model writes by filling masks, for ModelBuilder::Ends.
 struct CanvasDecoding {
@@ -135,8 +139,12 @@ struct CanvasDecoding {
   /// Attention sees whole blocks of that many positions and what is before them, and their keys and values are kept when they are
   /// finished. None: it sees the whole canvas, and keys and values are made anew.
   std::optional<int64_t> block = {};
+  /// A block's first token is predicted by the row before it, with a forward of that row alone.
+  bool isAnchored = false;
   /// Blocks are as long as the setting `block` says; else the block is all that is to be filled.
   bool isSemiAutoregressive = true;
+  /// Has the setting `guidance`: another forward, which does not see the prompt.
+  bool isGuided = false;
   std::vector<Setting> settings = {};
 };
 

@@ -105,10 +105,13 @@ Value ProgramBuilder::forward(Value tokens, Value sequences, Value bounds) {
   return x;
 }
 
-Value ProgramBuilder::logits(Value hidden) {
+Value ProgramBuilder::normalized(Value hidden) {
+  return b.rmsNorm(hidden, model.weightOp(b, "", {ends.norm, {ends.hidden}}), ends.eps);
+}
+
+Value ProgramBuilder::logits(Value normalized) {
   Value head = ends.head == ends.embedding ? table() : model.weightOp(b, "", {ends.head, {facts.vocab, ends.hidden}});
-  Value norm = model.weightOp(b, "", {ends.norm, {ends.hidden}});
-  return b.linear(b.rmsNorm(hidden, norm, ends.eps), head);
+  return b.linear(normalized, head);
 }
 
 void ProgramBuilder::buildTokenByToken() {
@@ -118,7 +121,7 @@ void ProgramBuilder::buildTokenByToken() {
   declareStates();
   Value hidden = forward(in, seqs, {});
   if (name != "ingest") {
-    Value row = logits(hidden);
+    Value row = logits(normalized(hidden));
     if (advance)
       give(llm::SampleOp::create(builder, loc, RankedTensorType::get({kAny, 1}, builder.getI32Type()), row, sampled,
                                  drawn),
@@ -150,19 +153,31 @@ void ProgramBuilder::buildOnCanvas() {
   declareStates();
   Value hidden = forward(in, seqs, end);
   if (score)
-    give(logits(hidden), named("llm.output", "logits", {}));
+    give(logits(normalized(hidden)), named("llm.output", "logits", {}));
   giveStates();
+}
+
+/// The last normalised states of the block's rows, after a forward of the rows of `seqs`.
+Value ProgramBuilder::blockStates(const Canvas &canvas, Value seqs, const CanvasInputs &in, bool seesPrompt) {
+  const CanvasDecoding &how = *ends.canvas;
+  auto ids = RankedTensorType::get({kAny}, builder.getI32Type());
+  Value tokens = llm::ReadCanvasOp::create(builder, loc, ids, canvas.tokens, seqs, seesPrompt ? Value() : in.bounds,
+                                           seesPrompt ? IntegerAttr() : builder.getI64IntegerAttr(how.mask));
+  Value hidden = forward(tokens, seqs, how.block ? Value() : in.bounds);
+  return normalized(llm::SelectRowsOp::create(builder, loc, hidden.getType(), hidden, seqs, in.block,
+                                              builder.getI64IntegerAttr(how.shift)));
 }
 
 ProgramBuilder::Canvas ProgramBuilder::denoise(const Canvas &canvas, Value seqs, const CanvasInputs &in) {
   const CanvasDecoding &how = *ends.canvas;
   auto ids = RankedTensorType::get({kAny}, builder.getI32Type());
   IntegerAttr mask = builder.getI64IntegerAttr(how.mask);
-  Value tokens = llm::ReadCanvasOp::create(builder, loc, ids, canvas.tokens, seqs, Value(), IntegerAttr());
-  Value hidden = forward(tokens, seqs, how.block ? Value() : in.bounds);
-  Value wanted = llm::SelectRowsOp::create(builder, loc, hidden.getType(), hidden, seqs, in.block,
-                                           builder.getI64IntegerAttr(how.shift));
-  auto predicted = llm::PredictOp::create(builder, loc, ids, b.rows(1), logits(wanted), in.block, in.sampling, in.draws,
+  // Both forwards have the sequence's keys and values for themselves, one after the other: the second writes all that it reads.
+  Value unprompted = in.unprompted ? blockStates(canvas, in.unprompted, in, /*seesPrompt=*/false) : Value();
+  Value states = blockStates(canvas, seqs, in, /*seesPrompt=*/true);
+  if (unprompted)
+    states = llm::GuideOp::create(builder, loc, states.getType(), states, unprompted, in.block, in.settings);
+  auto predicted = llm::PredictOp::create(builder, loc, ids, b.rows(1), logits(states), in.block, in.sampling, in.draws,
                                           in.settings, canvas.progress, mask,
                                           how.isTempered ? builder.getUnitAttr() : UnitAttr());
   auto unmasked = llm::UnmaskOp::create(builder, loc, canvas.tokens.getType(), numbers(builder),
@@ -172,32 +187,45 @@ ProgramBuilder::Canvas ProgramBuilder::denoise(const Canvas &canvas, Value seqs,
   return {unmasked.getUpdated(), unmasked.getAdvanced(), unmasked.getMore()};
 }
 
-/// Rows of the first forward, of later ones, and of the block, as postfix terms: see plan.span.
-static std::array<SmallVector<StringRef, 2>, 3> spansOf(const CanvasDecoding &how, std::string &blockFrom, std::string &blockTo) {
+/// Rows of the first forward, of later ones, of those without the prompt, and of the block, as postfix terms: see plan.span.
+struct Spans {
+  using Rows = std::array<std::string, 2>;
+  Rows first, later, unprompted, block;
+};
+
+static Spans spansOf(const CanvasDecoding &how) {
   if (how.block) {
-    std::string k = std::to_string(*how.block);
-    blockFrom = "known " + k + " div " + k + " mul";
-    blockTo = blockFrom + " " + k + " add";
-    SmallVector<StringRef, 2> rows{blockFrom, blockTo};
-    return {rows, rows, rows};
+    std::string k = std::to_string(*how.block), from = "known " + k + " div " + k + " mul";
+    Spans::Rows rows{from, from + " " + k + " add"};
+    if (!how.isAnchored)
+      return {rows, rows, {}, rows};
+    // 1 where a block begins at `known` and something is before it: then the row before it comes first, alone.
+    std::string anchored = " known 1 min 1 known " + from + " sub 1 min sub mul";
+    return {{from + anchored + " sub", from + " " + k + " 1" + anchored + " sub mul add"}, rows, {}, rows};
   }
+  Spans::Rows all{"0", "end"};
   if (!how.isSemiAutoregressive)
-    return {{{"0", "end"}, {"0", "end"}, {"known", "end"}}};
-  // cache: 0 none, 1 prefix (later forwards begin at the block), 2 dual (they are the block).
-  return {{{"0", "end"},
-           {"known cache 1 min mul", "end end known block add end min sub cache 1 max 1 sub mul sub"},
-           {"known", "known block add end min"}}};
+    return {all, all, {}, {"known", "end"}};
+  // cache: 0 none, 1 prefix (later forwards begin at the block), 2 dual (they are the block). With guidance no keys and values outlast a
+  // forward, and all rows are computed whatever `cache` says.
+  std::string plain = " 1 guidance 1 min sub mul";
+  return {all,
+          {"known cache 1 min mul" + plain, "end end known block add end min sub cache 1 max 1 sub mul" + plain + " sub"},
+          {"0", "end guidance 1 min mul"},
+          {"known", "known block add end min"}};
 }
 
 void ProgramBuilder::advanceOnCanvas() {
   //   open_block ─► denoise (first rows) ─► while any(more): denoise (later rows) ─► [the finished block once more, whose keys
   //   and values are kept] ─► emit_block
   const CanvasDecoding &how = *ends.canvas;
-  std::string from, to;
-  auto spans = spansOf(how, from, to);
-  Value first = sequences("sequences", spans[0]), later = sequences("later", spans[1]);
+  Spans spans = spansOf(how);
+  auto rows = [&](StringRef name, const Spans::Rows &ends) { return sequences(name, {ends[0], ends[1]}); };
+  Value first = rows("sequences", spans.first), later = rows("later", spans.later);
   CanvasInputs in;
-  in.block = sequences("block", spans[2]);
+  if (how.isGuided)
+    in.unprompted = rows("unprompted", spans.unprompted);
+  in.block = rows("block", spans.block);
   in.bounds = bounds();
   in.settings = argument(b.rows(8), named("llm.input", "settings", {"S"}));
   in.sampling = sampling();
@@ -206,8 +234,8 @@ void ProgramBuilder::advanceOnCanvas() {
   Value before = argument(canvasType(builder), canvasAttrs);
   declareStates();
 
-  auto opened = llm::OpenBlockOp::create(builder, loc, before.getType(), numbers(builder), before, first, in.block,
-                                         in.bounds, builder.getI64IntegerAttr(how.mask));
+  auto opened = llm::OpenBlockOp::create(builder, loc, before.getType(), numbers(builder), before,
+                                         how.block ? in.block : first, in.block, in.bounds, builder.getI64IntegerAttr(how.mask));
   Canvas canvas = denoise({opened.getUpdated(), opened.getProgress(), {}}, first, in);
 
   SmallVector<Value> carried{canvas.more, canvas.tokens, canvas.progress};
@@ -225,8 +253,8 @@ void ProgramBuilder::advanceOnCanvas() {
         passed.append(states.begin(), states.end());
         scf::YieldOp::create(builder, loc, passed);
       });
-  // Every step of a block with masks commits one, or is one of `steps` that commit none yet; 16 more may edit what was committed.
-  loop->setAttr("llm.at_most", builder.getI64IntegerAttr(2 * facts.context + 16));
+  // Every step of a block with masks commits one, or is one of `steps` that commit none yet; a few more may edit what was committed.
+  loop->setAttr("llm.at_most", builder.getI64IntegerAttr(2 * facts.context + kMostPolishing));
   canvas = {loop.getResult(1), loop.getResult(2), {}};
   states.assign(loop.getResults().begin() + 3, loop.getResults().end());
   if (how.block) {

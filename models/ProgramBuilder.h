@@ -38,7 +38,8 @@ private:
   Value table();
   /// The hidden states after all layers; replaces `states`.
   Value forward(Value tokens, Value sequences, Value bounds);
-  Value logits(Value hidden);
+  Value normalized(Value hidden);
+  Value logits(Value normalized);
 
   // On a canvas: one forward and what it commits.
   struct Canvas {
@@ -46,7 +47,9 @@ private:
   };
   struct CanvasInputs {
     Value block, bounds, settings, sampling, draws;
+    Value unprompted = {}; ///< rows of guidance's forward; null without guidance
   };
+  Value blockStates(const Canvas &canvas, Value sequences, const CanvasInputs &in, bool seesPrompt);
   Canvas denoise(const Canvas &canvas, Value sequences, const CanvasInputs &in);
 
   ModelBuilder &model;

@@ -2,6 +2,7 @@
 // makes strings except on errors.
 #include "runtime/Session.h"
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -63,7 +64,7 @@ absl::Status SessionPool::set(Session *session, const std::string &name, const s
 SpanValues SessionPool::spanValues(const Session &session) const {
   SpanValues values = {session.past_, session.end_, session.start_, 0};
   for (unsigned i = 0; i < kSettingColumns; ++i)
-    values[4 + i] = static_cast<int64_t>(session.settings_[i]);
+    values[4 + i] = static_cast<int64_t>(std::ceil(session.settings_[i]));
   return values;
 }
 
@@ -119,7 +120,7 @@ absl::Status SessionPool::runBlocks(const int64_t *which, int64_t count, Session
   const Program &program = *engine_.advance().program;
   const CallInputs &in = engine_.inputs();
   const size_t spans = program.spans.size();
-  int64_t rows[kMaxSpans] = {0, 0, 0};
+  int64_t rows[kMaxSpans] = {};
   for (taken = 0; taken < std::min(count, engine_.maxSequences()); ++taken) {
     Session &session = *sessions[which[taken]];
     auto name = [&] { return "session " + std::to_string(which[taken]); };
@@ -129,7 +130,8 @@ absl::Status SessionPool::runBlocks(const int64_t *which, int64_t count, Session
     for (size_t k = 0; k < spans; ++k) {
       const Span &span = program.spans[k];
       auto first = evaluateGrid(span.from, values.data()), end = evaluateGrid(span.to, values.data());
-      if (!first || !end || *end <= *first || (k + 1 == spans && *end <= session.past_))
+      const bool mayBeEmpty = k > 0 && k + 1 < spans;
+      if (!first || !end || *end < *first + !mayBeEmpty || (k + 1 == spans && *end <= session.past_))
         return absl::InternalError("the artifact's program '" + program.name + "' gives " + name() +
                                    " no rows; compile the model again");
       from[k] = *first;

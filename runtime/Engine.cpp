@@ -71,8 +71,8 @@ Engine::InputLayout Engine::layOutInputs() const {
   layout.spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
   add("tokens", 4 * T);
   for (unsigned k = 0; k < layout.spans; ++k) {
-    add(std::string(spanPrefix(k)) + "where", 8 * T);
-    add(std::string(spanPrefix(k)) + "rows", 16 * S);
+    add(std::string(spanPrefix(k, layout.spans)) + "where", 8 * T);
+    add(std::string(spanPrefix(k, layout.spans)) + "rows", 16 * S);
   }
   add("bounds", 16 * S);
   add("settings", 4 * kSettingColumns * S);
@@ -85,7 +85,7 @@ void Engine::setInputs(const InputLayout &layout, uint8_t *host) {
   auto integers = [&](const std::string &name) { return reinterpret_cast<int32_t *>(host + layout.offsets.at(name)); };
   inputs_.tokens = integers("tokens");
   for (unsigned k = 0; k < layout.spans; ++k)
-    inputs_.spans[k] = {integers(std::string(spanPrefix(k)) + "where"), integers(std::string(spanPrefix(k)) + "rows")};
+    inputs_.spans[k] = {integers(std::string(spanPrefix(k, layout.spans)) + "where"), integers(std::string(spanPrefix(k, layout.spans)) + "rows")};
   inputs_.bounds = integers("bounds");
   inputs_.settings = reinterpret_cast<float *>(integers("settings"));
   inputs_.sampling = reinterpret_cast<float *>(integers("sampling"));
@@ -213,7 +213,7 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   std::vector<DeviceDispatch> all;
   for (const Step &step : steps)
     all.push_back(withAddresses(std::get<Dispatch>(step)));
-  const bool isWhole = device_->runsWhole(all);
+  const bool isWhole = ready.isWhole = device_->runsWhole(all);
   if (isWhole)
     cuts.clear();
   std::map<size_t, size_t> segmentAt; // by first step
@@ -262,6 +262,8 @@ absl::Status Engine::run(const ReadyProgram &program, const int64_t *rows, int64
   auto segments = [&](size_t first, size_t end) {
     for (size_t i = first; i < end; ++i) {
       dims_[0] = rows[program.segments[i].span];
+      if (dims_[0] == 0 && !program.isWhole)
+        continue;
       if (absl::Status s = device_->run(*program.segments[i].code, dims_, rows, profile_.get()); !s.ok())
         return s;
     }
@@ -291,7 +293,8 @@ absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t 
                                 const std::function<absl::Status(size_t step)> &after) {
   dims_[0] = tokens;
   dims_[1] = sequences;
-  const int64_t rows[kMaxSpans] = {tokens, tokens, tokens};
+  int64_t rows[kMaxSpans];
+  std::fill(std::begin(rows), std::end(rows), tokens);
   for (size_t i = 0; i < program.steps.size(); ++i) {
     auto code = device_->prepare({{withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, dims_}, {}, {});
     if (!code.ok())

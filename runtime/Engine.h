@@ -48,6 +48,7 @@ struct ReadyProgram {
     uint32_t atMost = 0;
   };
   bool isPresent = false;
+  bool isWhole = false; ///< one segment, whatever the spans and loops: the device knows them
   const Program *program = nullptr;
   std::vector<Segment> segments;
   std::vector<Loop> loops;
@@ -78,7 +79,7 @@ public:
 
   /// Runs a program on the inputs for `tokens` rows of `sequences` sequences, both at most the maxima.
   absl::Status run(const ReadyProgram &program, int64_t tokens, int64_t sequences) {
-    const int64_t rows[kMaxSpans] = {tokens, 0, 0};
+    const int64_t rows[kMaxSpans] = {tokens};
     return run(program, rows, sequences);
   }
   /// The same with a number of rows for each span of the program.

@@ -95,7 +95,11 @@ std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const D
   return isEmpty ? 0 : bytes;
 }
 
-const char *spanPrefix(unsigned span) { return span == 0 ? "" : span == 1 ? "later_" : "block_"; }
+const char *spanPrefix(unsigned span, size_t spans) {
+  if (span == 0)
+    return "";
+  return span + 1 == spans ? "block_" : span == 1 ? "later_" : "unprompted_";
+}
 
 bool isGridProgram(const std::vector<GridTerm> &grid, size_t symbols) {
   unsigned depth = 0;

@@ -78,6 +78,18 @@ inline std::optional<int64_t> evaluateGrid(const std::vector<GridTerm> &grid, co
   return evaluateGrid(grid, dims.data());
 }
 
+/// A parameter of a kernel as a copy engine (TMA) sees it: an array of `shape` (dense, the outermost dimension first, the only one that may
+/// be symbolic) at the parameter's address, fetched in boxes. The kernel gets a CUtensorMap made of this at every launch.
+struct TensorMap {
+  uint32_t parameter = 0;
+  Shape shape;
+  std::vector<uint32_t> box; ///< elements of a box, by dimension
+  uint8_t swizzle = 0;       ///< rows of 16 << swizzle bytes change places; 0: none
+};
+inline constexpr unsigned kMaxTensorMaps = 16, kMaxTensorMapRank = 5, kMaxTensorMapBox = 256, kMaxTensorMapSwizzle = 3;
+/// What a copy engine moves at least, and where its rows begin.
+inline constexpr unsigned kTensorMapUnitBytes = 16;
+
 /// How a kernel of a CUDA code object is launched.
 struct KernelLaunch {
   std::string symbol;        ///< name in the code object; kernels of equal code share one
@@ -88,6 +100,7 @@ struct KernelLaunch {
   uint32_t registers = 0;  ///< of a thread, as the assembler told; 0: not assembled
   uint32_t spillBytes = 0; ///< of a thread
   bool waits = false;      ///< for the kernel before it to end, so that it may start earlier
+  std::vector<TensorMap> tensorMaps; ///< parameters after all others, in this order
   int32_t merged = -1;     ///< its number in the code object's merged kernel; -1: it is not in it
   std::vector<uint32_t> whole; ///< parameters that are weights of which every launch reads all
 };
@@ -157,7 +170,7 @@ struct Loop {
 };
 
 /// What spans are computed from, for each sequence: tokens known when the call begins, where generation ends and where it began,
-/// and the settings.
+/// and the settings, fractions rounded up (so that what is above 0 is at least 1).
 inline constexpr unsigned kSettingColumns = 8;
 using SpanValues = std::array<int64_t, 4 + kSettingColumns>;
 
@@ -166,9 +179,10 @@ struct Span {
   std::vector<GridTerm> from, to;
   uint32_t maxRows = 0; ///< of all sequences of a call
 };
-inline constexpr unsigned kMaxSpans = 3;
-/// What stands before `where` and `rows` in the names of a span's inputs: "", "later_", "block_".
-const char *spanPrefix(unsigned span);
+inline constexpr unsigned kMaxSpans = 4;
+/// What stands before `where` and `rows` in the names of a span's inputs: "" for the first of `spans`, "later_", "unprompted_", and "block_" for the
+/// last. Those in between may have no rows; their dispatches then do nothing.
+const char *spanPrefix(unsigned span, size_t spans);
 
 /// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T =
 /// max_tokens, S = max_sequences.

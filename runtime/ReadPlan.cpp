@@ -116,6 +116,9 @@ struct PlanReader {
     r.merged = l->merged();
     r.whole = ids(l->whole());
     r.grid = terms(l->grid());
+    if (isReadable(l->tensor_maps()))
+      for (const fb::TensorMap *m : *l->tensor_maps())
+        r.tensorMaps.push_back({m->parameter(), shape(m->shape()), ids(m->box()), m->swizzle()});
     return r;
   }
 

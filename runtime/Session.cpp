@@ -97,7 +97,8 @@ absl::Status SessionPool::save(Session &session, const std::string &path) {
     return s;
   if (session.isCancelled_)
     return cancelled(0);
-  return writeSessionFile(path, engine_, session.slot_, {session.past_, session.sampling_, session.tokens_});
+  return writeSessionFile(path, engine_, session.slot_,
+                          {session.past_, session.sampling_, session.tokens_, session.start_, session.end_, session.settings_});
 }
 
 absl::StatusOr<std::unique_ptr<Session>> SessionPool::restore(const std::string &path) {
@@ -117,6 +118,9 @@ absl::StatusOr<std::unique_ptr<Session>> SessionPool::restore(const std::string 
     return s;
   session.tokens_.assign(saved->tokens.begin(), saved->tokens.end()); // within its capacity
   session.past_ = saved->past;
+  session.start_ = saved->start;
+  session.end_ = saved->end;
+  session.settings_ = saved->settings;
   return made;
 }
 

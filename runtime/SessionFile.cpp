@@ -2,6 +2,7 @@
 #include "runtime/SessionFile.h"
 #include "runtime/TemporaryFile.h"
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -49,6 +50,9 @@ absl::Status writeSessionFile(const std::string &path, const Engine &engine, int
   header.minP = session.sampling.minP;
   header.topK = session.sampling.topK;
   header.seed = session.sampling.seed;
+  header.start = static_cast<uint64_t>(session.start);
+  header.end = static_cast<uint64_t>(session.end);
+  std::copy(session.settings.begin(), session.settings.end(), header.settings);
   std::string head(sizeof header, '\0');
   head += level;
   head.append(reinterpret_cast<const char *>(session.tokens.data()), session.tokens.size() * sizeof(int32_t));
@@ -158,7 +162,31 @@ absl::Status SessionFile::checkFit(const SavedSession &saved, const std::string 
     if (static_cast<uint32_t>(saved.tokens[i]) >= vocab)
       return damaged("token " + std::to_string(i) + " is " + std::to_string(saved.tokens[i]) +
                      ", outside the vocabulary of " + std::to_string(vocab));
-  return saved.sampling.isValid() ? absl::OkStatus() : damaged("has sampling parameters out of range");
+  if (header_.start > header_.tokens)
+    return damaged("says that its generation began at token " + std::to_string(header_.start) + " of " + std::to_string(header_.tokens));
+  if (header_.end > context)
+    return absl::OutOfRangeError(path_ + ": is to have " + std::to_string(header_.end) + " tokens, the context has room for " +
+                                 std::to_string(context) + "; open the model with a larger one");
+  if (!saved.sampling.isValid())
+    return damaged("has sampling parameters out of range");
+  return checkSettings(engine.plan().metadata.settings);
+}
+
+/// Declared settings are within their limits, other columns are 0.
+absl::Status SessionFile::checkSettings(const std::vector<Setting> &settings) const {
+  std::array<float, kSettingColumns> others;
+  std::copy(std::begin(header_.settings), std::end(header_.settings), others.begin());
+  for (const Setting &s : settings) {
+    const float value = others[s.column];
+    const bool isWhole = !s.isWhole || value == std::floor(value);
+    if (!isWhole || !(value >= static_cast<float>(s.least) && value <= static_cast<float>(s.most)))
+      return damaged("has the setting '" + s.name + "' out of its range");
+    others[s.column] = 0;
+  }
+  for (float value : others)
+    if (value != 0)
+      return damaged("has a setting that the artifact does not know");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SavedSession> SessionFile::open(const std::string &path, const Engine &engine) {
@@ -184,6 +212,9 @@ absl::StatusOr<SavedSession> SessionFile::open(const std::string &path, const En
   SavedSession saved;
   saved.past = static_cast<int64_t>(header_.past);
   saved.sampling = {header_.temperature, header_.topP, header_.minP, header_.topK, header_.seed};
+  saved.start = static_cast<int64_t>(header_.start);
+  saved.end = static_cast<int64_t>(header_.end);
+  std::copy(std::begin(header_.settings), std::end(header_.settings), saved.settings.begin());
   saved.tokens.resize(header_.tokens);
   if (header_.tokens)
     memcpy(saved.tokens.data(), &head[sizeof header_ + header_.levelBytes], header_.tokens * sizeof(int32_t));

@@ -1,8 +1,8 @@
 // A session as a file:
 //
-//   0   96-byte SessionHeader
-//   96  name of the code level, then the tokens, 32 bits each; with the header they are the head
-//   ..  the states' used part (Engine::readSlot), to the end
+//   0    144-byte SessionHeader
+//   144  name of the code level, then the tokens, 32 bits each; with the header they are the head
+//   ..   the states' used part (Engine::readSlot), to the end
 //
 // A file is restored only where it goes on bit for bit: with the artifact that saved it, on the same code
 // level. The context and the number of slots may differ.
@@ -12,7 +12,7 @@
 namespace llmc::runtime {
 
 inline constexpr char kSessionMagic[8] = {'L', 'L', 'M', 'S', '\0', '\r', '\n', '\x1a'};
-inline constexpr uint32_t kSessionVersion = 1;
+inline constexpr uint32_t kSessionVersion = 2;
 
 /// First bytes of a file, little endian. `headChecksum` is the XXH3-64 of the head with 0 in its place.
 struct SessionHeader {
@@ -24,15 +24,19 @@ struct SessionHeader {
   float temperature, topP, minP;
   int32_t topK;
   uint64_t seed;
+  uint64_t start, end; ///< SavedSession::start, end
+  float settings[kSettingColumns];
   uint64_t headChecksum;
 };
-static_assert(sizeof(SessionHeader) == 96);
+static_assert(sizeof(SessionHeader) == 144);
 
 /// A session without its states.
 struct SavedSession {
   int64_t past = 0;
   Sampling sampling;
   std::vector<int32_t> tokens;
+  int64_t start = 0, end = 0; ///< positions of the generation that it is in, see SessionPool::begin
+  std::array<float, kSettingColumns> settings = {};
 };
 
 /// Writes a session under a temporary name and renames it.
@@ -57,6 +61,7 @@ private:
   absl::Status read(void *to, uint64_t bytes);
   absl::Status checkHeader(uint64_t fileBytes);
   absl::Status checkFit(const SavedSession &saved, const std::string &level, const Engine &engine) const;
+  absl::Status checkSettings(const std::vector<Setting> &settings) const;
 
   std::string path_;
   int fd_ = -1;

@@ -152,7 +152,7 @@ private:
       return fail("code object " + number(i) + " has " + number(object.launches.size()) + " launches for " + number(plan_.kernels.size()) +
                   " kernels");
     for (size_t k = 0; k < object.launches.size(); ++k)
-      if (absl::Status s = checkLaunch("code object " + number(i) + " launch " + number(k), object.launches[k]); !s.ok())
+      if (absl::Status s = checkLaunch("code object " + number(i) + " launch " + number(k), k, object.launches[k]); !s.ok())
         return s;
     if (absl::Status s = checkMerged(i); !s.ok())
       return s;
@@ -163,7 +163,7 @@ private:
     const CodeObject &object = plan_.codeObjects[i];
     const std::string what = "code object " + number(i);
     if (object.merged)
-      if (absl::Status s = checkLaunch(what + " merged kernel", *object.merged); !s.ok())
+      if (absl::Status s = checkLaunch(what + " merged kernel", plan_.kernels.size(), *object.merged); !s.ok())
         return s;
     for (size_t k = 0; k < std::min(object.launches.size(), plan_.kernels.size()); ++k) { // of other targets' objects any number
       const KernelLaunch &launch = object.launches[k];
@@ -178,7 +178,8 @@ private:
     return absl::OkStatus();
   }
 
-  absl::Status checkLaunch(const std::string &what, const KernelLaunch &launch) const {
+  /// `kernel`: of the plan; past all of them for a merged one.
+  absl::Status checkLaunch(const std::string &what, size_t kernel, const KernelLaunch &launch) const {
     if (!isName(launch.symbol))
       return fail(what + " has no usable symbol");
     if (launch.threads == 0 || launch.threads > 1024 || launch.threads % 32)
@@ -188,6 +189,37 @@ private:
                   " of scratch for a block");
     if (!isGridProgram(launch.grid))
       return fail(what + " has a grid that is no program for one number");
+    if (launch.tensorMaps.size() > kMaxTensorMaps || (!launch.tensorMaps.empty() && kernel >= plan_.kernels.size()))
+      return fail(what + " has " + number(launch.tensorMaps.size()) + " tensor maps, expected at most " + number(kMaxTensorMaps));
+    for (size_t i = 0; i < launch.tensorMaps.size(); ++i)
+      if (absl::Status s = checkTensorMap(what + " tensor map " + number(i), plan_.kernels[kernel], launch.tensorMaps[i]); !s.ok())
+        return s;
+    return absl::OkStatus();
+  }
+
+  /// What the driver would refuse at a launch, and more than the parameter holds.
+  absl::Status checkTensorMap(const std::string &what, const Kernel &kernel, const TensorMap &map) const {
+    if (map.parameter >= kernel.parameters.size())
+      return fail(what + " is of parameter " + number(map.parameter) + " of " + number(kernel.parameters.size()));
+    const Parameter &parameter = kernel.parameters[map.parameter];
+    const size_t rank = map.shape.size();
+    if (rank == 0 || rank > kMaxTensorMapRank || map.box.size() != rank || map.swizzle > kMaxTensorMapSwizzle)
+      return fail(what + " has " + number(rank) + " dimensions, a box of " + number(map.box.size()) + " and swizzle " + number(map.swizzle) +
+                  ", expected as many of both, at most 5, and a swizzle of at most 3");
+    if (!sameElements(map.shape, parameter.shape))
+      return fail(what + " has shape " + printShape(map.shape) + ", its parameter " + printShape(parameter.shape));
+    if (parameter.type != ElementType::bf16 && parameter.type != ElementType::f16 && parameter.type != ElementType::f32)
+      return fail(what + " is of elements of type " + elementName(parameter.type) + ", expected bf16, f16 or f32");
+    const uint64_t bytes = elementBytes(parameter.type);
+    for (size_t d = 0; d < rank; ++d)
+      if ((d && map.shape[d].symbol != Symbol::one) || map.box[d] == 0 || map.box[d] > kMaxTensorMapBox)
+        return fail(what + " has shape " + printShape(map.shape) + " and a box of " + number(map.box[d]) + " in dimension " + number(d) +
+                    ", expected static sizes after the first and 1 to 256");
+    const uint64_t row = map.shape.back().multiplier * bytes, boxRow = map.box.back() * bytes;
+    if ((rank > 1 && row % kTensorMapUnitBytes) || boxRow % kTensorMapUnitBytes ||
+        (map.swizzle && boxRow > uint64_t(kTensorMapUnitBytes) << map.swizzle))
+      return fail(what + " has rows of " + number(row) + " bytes and boxes of " + number(boxRow) +
+                  ", expected multiples of 16, and boxes not wider than their swizzle");
     return absl::OkStatus();
   }
 
@@ -295,10 +327,12 @@ private:
     std::vector<Signature> outputs;
     if (absl::Status s = checkSpans(program); !s.ok())
       return s;
+    std::array<std::array<std::string, 2>, kMaxSpans> names;
     for (unsigned k = 1; k < program.spans.size(); ++k) {
-      static const std::string kNames[kMaxSpans][2] = {{}, {"later_where", "later_rows"}, {"block_where", "block_rows"}};
-      inputs.push_back({kNames[k][0].c_str(), ElementType::i32, {T, {2, Symbol::one}}});
-      inputs.push_back({kNames[k][1].c_str(), ElementType::i32, {S, {4, Symbol::one}}});
+      const std::string prefix = spanPrefix(k, program.spans.size());
+      names[k] = {prefix + "where", prefix + "rows"};
+      inputs.push_back({names[k][0].c_str(), ElementType::i32, {T, {2, Symbol::one}}});
+      inputs.push_back({names[k][1].c_str(), ElementType::i32, {S, {4, Symbol::one}}});
     }
     if (program.name != "ingest")
       inputs.push_back({"bounds", ElementType::i32, {S, {4, Symbol::one}}});

@@ -69,6 +69,7 @@ static int64_t divisorOf(OpFoldResult v, int depth = 8) {
 
 int64_t alignedElements(Value view) {
   int64_t divisor = 8;
+  /// The strides of `type`, or of those that are dynamic a number that divides them.
   auto addStrides = [&](MemRefType type) {
     SmallVector<int64_t> strides;
     int64_t offset;
@@ -76,8 +77,15 @@ int64_t alignedElements(Value view) {
       divisor = 1;
       return strides;
     }
+    // Of a dense buffer (a cache of so many slots and positions), the static dimensions within.
+    int64_t within = 1;
+    for (int64_t d = type.getRank() - 1; d >= 0; --d) {
+      if (ShapedType::isDynamic(strides[d]))
+        strides[d] = type.getLayout().isIdentity() ? within : 1;
+      within *= type.isDynamicDim(d) ? 1 : type.getDimSize(d);
+    }
     for (int64_t stride : ArrayRef<int64_t>(strides).drop_back())
-      divisor = ShapedType::isDynamic(stride) ? 1 : std::gcd(divisor, stride);
+      divisor = std::gcd(divisor, stride);
     return strides;
   };
   addStrides(cast<MemRefType>(view.getType()));
@@ -85,7 +93,7 @@ int64_t alignedElements(Value view) {
     if (auto part = dyn_cast<memref::SubViewOp>(op)) {
       SmallVector<int64_t> strides = addStrides(part.getSourceType());
       for (auto [offset, stride] : llvm::zip(part.getMixedOffsets(), strides))
-        divisor = ShapedType::isDynamic(stride) ? 1 : std::gcd(divisor, divisorOf(offset) * stride);
+        divisor = std::gcd(divisor, divisorOf(offset) * stride);
       view = part.getSource();
     } else if (isa<memref::AllocaOp>(op)) {
       return divisor;
@@ -143,7 +151,8 @@ std::optional<Product> Product::match(linalg::GenericOp op) {
   MLIRContext *context = op.getContext();
   AffineExpr n = getAffineDimExpr(1, context), k = getAffineDimExpr(2, context);
   p.isPanels = maps[1] == AffineMap::get(3, 0, {n.floorDiv(32), k, n % 32}, context);
-  if (!isMap(maps[0], {0, 2}) || !isMap(maps[2], {0, 1}) || !(p.isPanels || isMap(maps[1], {2, 1})))
+  p.isTransposed = isMap(maps[1], {1, 2});
+  if (!isMap(maps[0], {0, 2}) || !isMap(maps[2], {0, 1}) || !(p.isPanels || p.isTransposed || isMap(maps[1], {2, 1})))
     return std::nullopt;
   auto isNarrow = [](Value v) { return cast<MemRefType>(v.getType()).getElementType().isBF16(); };
   auto ranges = op.getStaticLoopRanges();
@@ -160,7 +169,7 @@ std::optional<Product> Product::match(linalg::GenericOp op) {
   else
     return std::nullopt;
   p.aWidth = std::gcd(alignedElements(p.a), p.k);
-  p.bWidth = std::gcd(alignedElements(p.b), p.columns);
+  p.bWidth = std::gcd(alignedElements(p.b), p.isTransposed ? p.k : p.columns);
   return p;
 }
 
@@ -197,18 +206,13 @@ bool isPadable(Value buffer) {
 
 class Assignment {
 public:
-  Assignment(func::FuncOp kernel, int64_t maxThreads) : kernel(kernel), maxWarps(maxThreads / kWarp) {}
+  Assignment(func::FuncOp kernel, int64_t maxThreads, bool hasWarpgroups)
+      : kernel(kernel), maxWarps(maxThreads / kWarp), hasWarpgroups(hasWarpgroups) {}
 
   Layouts run() {
     findProducts();
-    if (!tiled.empty()) {
-      seed();
-      while (spread())
-        ;
-      while (demote())
-        ;
-      settle();
-    }
+    if (!tiled.empty() && !(wantsWarpgroups() && settleOn(Form::warpgroup)))
+      settleOn(Form::tiled);
     return std::move(layouts);
   }
 
@@ -222,11 +226,15 @@ private:
       if (auto p = Product::match(op))
         all.push_back(*p);
     });
-    kernel.walk([&](linalg::GenericOp op) { wholeRows |= reducesRows(op, all); });
+    kernel.walk([&](linalg::GenericOp op) {
+      if (reducesRows(op, all))
+        reduced.insert(scratchOf(op.getDpsInputs()[0]).getType());
+    });
+    wholeRows = !reduced.empty();
     for (const Product &p : all) {
       bool isFew = p.rows <= kStreamedRows && !wholeRows;
       if (isFew && !scratchOf(p.b) && p.bWidth == 8 && p.aWidth >= 4 && p.columns % 32 == 0 &&
-          (p.isPanels || p.columns == 32)) {
+          !p.isTransposed && (p.isPanels || p.columns == 32)) {
         layouts.forms[p.op] = Form::streamed;
         layouts.products[p.op] = p;
       } else if (!isFew && p.bWidth >= 2 && scratchOf(p.out) && isPrefix(p.out) && !scratchOf(p.b) &&
@@ -247,17 +255,60 @@ private:
            });
   }
 
+  /// Gives products the form `form` and the rest what follows. Returns whether all products have it; if not all can run on warpgroups,
+  /// nothing has changed.
+  bool settleOn(Form form) {
+    SmallVector<Product> wanted = tiled;
+    form == Form::warpgroup ? seedWarpgroups() : seed();
+    while (spread())
+      ;
+    while (demote())
+      ;
+    bool areAll = llvm::all_of(tiled, [&](const Product &p) { return registerOf(p.out); });
+    if (form == Form::warpgroup && !areAll) {
+      layouts.registers.clear();
+      tiled = wanted;
+      return false;
+    }
+    settle(form);
+    return areAll;
+  }
+
+  /// Products on warpgroups keep the producer's warp out of what they do, so all of a kernel's are of one kind, with rows in common.
+  bool wantsWarpgroups() {
+    return hasWarpgroups && !wholeRows && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
+             return canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
+           });
+  }
+  static Fragments onWarpgroups(const Product &p) { return {p.rows / 16, 1, 1, int64_t(llvm::divideCeil(p.columns, 8))}; }
+
+  void seedWarpgroups() {
+    for (const Product &p : tiled)
+      layouts.registers[scratchOf(p.out)] = {onWarpgroups(p), false};
+    layouts.ring = WarpgroupRing::of(tiled);
+    layouts.threads = (tiled[0].rows / 16 + 1) * kWarp;
+  }
+
   void seed() {
+    layouts.ring.reset();
     int64_t warps = wholeRows ? 1 : 4;
     for (const Product &p : tiled)
-      while (warps < maxWarps && (wholeRows ? 16 * warps < p.rows : p.rows * p.columns > warps * kWarpElements))
+      while (wholeRows && warps < maxWarps && 16 * warps < p.rows)
+        warps *= 2;
+    // Whose rows need not be whole, or cannot be: too wide for the warps that have them.
+    llvm::SmallDenseSet<Operation *> cut;
+    for (const Product &p : tiled)
+      if (!wholeRows || (!reduced.contains(scratchOf(p.out).getType()) &&
+                         Fragments::of(p.rows, p.columns, warps, /*wholeRows=*/true).registers() > kMaxRegisters))
+        cut.insert(p.op);
+    for (const Product &p : tiled)
+      while (cut.contains(p.op) && warps < maxWarps && p.rows * p.columns > warps * kWarpElements)
         warps *= 2;
     layouts.threads = warps * kWarp;
-    llvm::erase_if(tiled, [&](const Product &p) {
-      return Fragments::of(p.rows, p.columns, warps, wholeRows).registers() > kMaxRegisters;
-    });
+    auto fragmentsOf = [&](const Product &p) { return Fragments::of(p.rows, p.columns, warps, !cut.contains(p.op)); };
+    llvm::erase_if(tiled, [&](const Product &p) { return fragmentsOf(p).registers() > kMaxRegisters; });
     for (const Product &p : tiled)
-      layouts.registers[scratchOf(p.out)] = {Fragments::of(p.rows, p.columns, warps, wholeRows), false};
+      layouts.registers[scratchOf(p.out)] = {fragmentsOf(p), false};
   }
 
   /// The register layout of an operand of `op` as `op` uses it, or null.
@@ -357,7 +408,8 @@ private:
   bool allows(Operation *user, OpOperand &use, const Register &r) {
     auto agrees = [&](Value v) {
       const Register *other = registerOf(v);
-      return !other || other->fragments == r.fragments;
+      // Of a matrix and a vector of other rows, the vector goes to memory.
+      return !other || other->fragments == r.fragments || (other->isVector && !r.isVector);
     };
     if (isa<memref::DimOp>(user))
       return true;
@@ -409,10 +461,10 @@ private:
     return !bad.empty();
   }
 
-  void settle() {
+  void settle(Form form) {
     for (const Product &p : tiled)
       if (const Register *r = registerOf(p.out)) {
-        layouts.forms[p.op] = Form::tiled;
+        layouts.forms[p.op] = form;
         layouts.products[p.op] = p;
         layouts.fragmentsOf[p.op] = r->fragments;
       }
@@ -431,7 +483,9 @@ private:
 
   func::FuncOp kernel;
   int64_t maxWarps;
+  bool hasWarpgroups;
   SmallVector<Product> tiled;
+  llvm::SmallDenseSet<Type> reduced; ///< types of scratch whose rows the kernel reduces
   bool wholeRows = false;
   Layouts layouts;
 };
@@ -482,8 +536,8 @@ void padOperands(Layouts &layouts) {
     product = *Product::match(product.op);
 }
 
-Layouts assignLayouts(func::FuncOp kernel, int64_t maxThreads, bool hasTensorCores) {
-  return hasTensorCores ? Assignment(kernel, maxThreads).run() : Layouts();
+Layouts assignLayouts(func::FuncOp kernel, int64_t maxThreads, Cores cores) {
+  return cores == Cores::none ? Layouts() : Assignment(kernel, maxThreads, cores == Cores::warpgroups).run();
 }
 
 } // namespace llmc

@@ -5,12 +5,14 @@
 #include "codegen/cuda/EmitPtx.h"
 #include "codegen/cuda/Passes.h"
 #include "codegen/sim/Passes.h"
+#include "dialect/plan/Extent.h"
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
 #include "mlir/Conversion/MemRefToLLVM/MemRefToLLVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
@@ -39,7 +41,7 @@ constexpr StringRef kMergedKernel = "llmc_steps";
 /// What of the pipeline there is to choose.
 struct Lowering {
   unsigned sharedBytes;
-  bool isSimulated = false, hasBarriers = true, overlapsLaunches = false;
+  bool hasWarpgroups = false, isSimulated = false, hasBarriers = true, overlapsLaunches = false;
   std::optional<MergeKernelsOptions> merges = {};
 };
 
@@ -52,6 +54,7 @@ void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
   pm.addPass(createBufferizeTiles());
   DistributeTilesOptions distribute;
   distribute.barriers = lowering.hasBarriers;
+  distribute.warpgroups = lowering.hasWarpgroups;
   pm.addPass(createDistributeTiles(distribute));
   pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
@@ -87,10 +90,12 @@ void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
     pm.addPass(createSimulateThreads());
 }
 
-MergeKernelsOptions mergingFor(StringRef name, bool hasBulkCopies, bool isSimulated) {
+/// Leaves room for a second block.
+MergeKernelsOptions mergingFor(bool hasBulkCopies, unsigned sharedBytes, bool isSimulated) {
   MergeKernelsOptions options;
-  options.name = name.str();
+  options.name = kMergedKernel.str();
   options.bulkPrefetch = hasBulkCopies;
+  options.sharedBytes = sharedBytes / 2;
   options.declareBuffers = isSimulated;
   return options;
 }
@@ -98,6 +103,7 @@ MergeKernelsOptions mergingFor(StringRef name, bool hasBulkCopies, bool isSimula
 struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
   Option<unsigned> sharedBytes{*this, "shared-bytes", llvm::cl::desc("Shared memory that a block may use"),
                                llvm::cl::init(160 << 10)};
+  Option<bool> hasWarpgroups{*this, "warpgroups", llvm::cl::desc("wgmma and the copy engine, as on sm_90a"), llvm::cl::init(false)};
   Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
                            llvm::cl::init(false)};
   Option<bool> merges{*this, "merge", llvm::cl::desc("Merge the kernels into one"), llvm::cl::init(false)};
@@ -128,6 +134,23 @@ std::string symbolFor(StringRef kernel, size_t number) {
   return name == kernel && !llvm::isDigit(name[0]) ? name : "k" + std::to_string(number) + "_" + name;
 }
 
+runtime::TensorMap tensorMapOf(DictionaryAttr map) {
+  runtime::TensorMap result;
+  result.parameter = map.getAs<IntegerAttr>("parameter").getInt();
+  result.swizzle = map.getAs<IntegerAttr>("swizzle").getInt();
+  for (Attribute extent : map.getAs<ArrayAttr>("shape")) {
+    if (auto known = dyn_cast<IntegerAttr>(extent)) {
+      result.shape.push_back({uint64_t(known.getInt()), runtime::Symbol::one});
+      continue;
+    }
+    plan::Extent named = *plan::parseExtent(cast<StringAttr>(extent).getValue());
+    result.shape.push_back({uint64_t(named.factor), runtime::Symbol(named.symbol + 1)}); // before the symbols of a kernel is `one`
+  }
+  for (int64_t extent : map.getAs<DenseI64ArrayAttr>("box").asArrayRef())
+    result.box.push_back(extent);
+  return result;
+}
+
 runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
   runtime::KernelLaunch launch;
   auto number = [&](StringRef key) {
@@ -142,12 +165,15 @@ runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
   ArrayRef<int64_t> terms = kernel->getAttrOfType<DenseI64ArrayAttr>("llm.grid").asArrayRef();
   for (size_t i = 0; i + 1 < terms.size(); i += 2)
     launch.grid.push_back({runtime::GridOp(terms[i]), terms[i + 1]});
+  for (Attribute map : kernel->getAttrOfType<ArrayAttr>("llm.tensor_maps"))
+    launch.tensorMaps.push_back(tensorMapOf(cast<DictionaryAttr>(map)));
   return launch;
 }
 
 /// What one kernel becomes: PTX text or an object file of the simulator.
 struct CompiledKernel {
   runtime::KernelLaunch launch;
+  std::vector<std::string> bodies; ///< of a merged one: the symbols of those that it is made of, in their order
   std::string ptx;
   ObjectFile object;
 };
@@ -155,11 +181,17 @@ struct CompiledKernel {
 /// The kernel `symbol` of a module of tile programs.
 llvm::Expected<CompiledKernel> lowerAndEmit(ModuleOp module, StringRef name, StringRef symbol, const Lowering &lowering,
                                             const CudaArch &arch, const CudaOptions &options) {
+  auto fail = [&] { return llvm::createStringError("kernel '" + name + "' cannot be compiled for " + arch.name); };
   PassManager pm(module.getContext());
   buildPipeline(pm, lowering);
   if (failed(pm.run(module)))
-    return llvm::createStringError("kernel '" + name + "' cannot be compiled for " + arch.name);
-  CompiledKernel result;  result.launch = launchOf(module.lookupSymbol<LLVM::LLVMFuncOp>(symbol));
+    return fail();
+  CompiledKernel result;
+  auto kernel = module.lookupSymbol<LLVM::LLVMFuncOp>(symbol);
+  result.launch = launchOf(kernel);
+  if (auto bodies = kernel->getAttrOfType<ArrayAttr>("llm.bodies"))
+    for (StringRef body : bodies.getAsValueRange<StringAttr>())
+      result.bodies.push_back(body.str());
   if (!isGridProgram(result.launch.grid))
     return llvm::createStringError(
         "kernel '" + name +
@@ -178,6 +210,10 @@ llvm::Expected<CompiledKernel> lowerAndEmit(ModuleOp module, StringRef name, Str
     result.object = std::move(*object);
     return result;
   }
+  PassManager toLlvm(module.getContext());
+  toLlvm.addPass(createConvertNVVMToLLVMPass()); // what has no intrinsic becomes assembly
+  if (failed(toLlvm.run(module)))
+    return fail();
   auto ptx = emitPtx(module, symbol, arch, options);
   if (!ptx)
     return ptx.takeError();
@@ -188,11 +224,13 @@ llvm::Expected<CompiledKernel> lowerAndEmit(ModuleOp module, StringRef name, Str
 llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
                                              const CudaOptions &options) {
   OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
-  Lowering lowering{arch.sharedBytes, options.isSimulated, options.hasBarriers, options.overlapsLaunches && arch.hasOverlap, {}};
+  Lowering lowering{arch.sharedBytes, arch.hasWarpgroups, options.isSimulated, options.hasBarriers,
+                    options.overlapsLaunches && arch.hasOverlap};
   return lowerAndEmit(*module, kernel.getName(), symbol, lowering, arch, options);
 }
 
-/// The kernels of `places` as one, numbered in that order.
+/// The kernels of `places` as one, but for those that need too much shared memory. Without warpgroups: their warps have roles and registers
+/// of their own, and their tensor maps would be parameters of every step.
 llvm::Expected<CompiledKernel> compileMerged(std::vector<func::FuncOp> &kernels, const std::map<size_t, CudaOptions::Merged> &places,
                                              const CudaArch &arch, const CudaOptions &options) {
   OwningOpRef<ModuleOp> module = ModuleOp::create(kernels.front().getLoc());
@@ -203,19 +241,18 @@ llvm::Expected<CompiledKernel> compileMerged(std::vector<func::FuncOp> &kernels,
       copy.setArgAttr(i, "llm.constant", UnitAttr::get(copy.getContext()));
     module->push_back(copy);
   }
-  Lowering lowering{arch.sharedBytes, options.isSimulated, options.hasBarriers};
-  lowering.merges = mergingFor(kMergedKernel, arch.hasBulkCopies, options.isSimulated);
+  Lowering lowering{arch.sharedBytes, /*hasWarpgroups=*/false, options.isSimulated, options.hasBarriers};
+  lowering.merges = mergingFor(/*hasBulkCopies=*/arch.hasWarpgroups, arch.sharedBytes, options.isSimulated);
   lowering.merges->barriers = options.hasGridBarriers;
   return lowerAndEmit(*module, kMergedKernel, kMergedKernel, lowering, arch, options);
 }
 
-/// Which of the distinct kernels are merged: those that are asked for, under each of their names, and leave room for a second block.
-std::map<size_t, CudaOptions::Merged> placesToMerge(ArrayRef<std::pair<std::string, size_t>> kernels, ArrayRef<CompiledKernel> compiled,
-                                                    const CudaArch &arch, const CudaOptions &options) {
+/// Which of the distinct kernels are to be merged: those that are asked for under one of their names, with what holds for all of these.
+std::map<size_t, CudaOptions::Merged> placesToMerge(ArrayRef<std::pair<std::string, size_t>> kernels, const CudaOptions &options) {
   std::map<size_t, CudaOptions::Merged> places;
   for (const auto &[name, place] : kernels) {
     auto asked = options.merged.find(name);
-    if (asked == options.merged.end() || compiled[place].launch.sharedBytes > arch.sharedBytes / 2)
+    if (asked == options.merged.end())
       continue;
     auto [known, isNew] = places.try_emplace(place, asked->second);
     auto keepCommon = [](std::vector<unsigned> &mine, const std::vector<unsigned> &others) {
@@ -245,7 +282,7 @@ llvm::Expected<CudaArch> CudaArch::parse(llvm::StringRef name) {
   if (name == "sm_80")
     return CudaArch{"sm_80", "+ptx70", 160 << 10};
   if (name == "sm_90a")
-    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true, /*hasBulkCopies=*/true};
+    return CudaArch{"sm_90a", "+ptx80", 224 << 10, /*hasOverlap=*/true, /*hasWarpgroups=*/true};
   return llvm::createStringError("unknown GPU architecture '" + name + "': expects sm_80 or sm_90a");
 }
 
@@ -261,9 +298,9 @@ void registerCudaTarget() {
   static PassPipelineRegistration<LowerTilesOptions> pipeline(
       "cuda-lower-tiles", "Tile programs to the NVVM dialect",
       [](OpPassManager &pm, const LowerTilesOptions &options) {
-        Lowering lowering{options.sharedBytes, options.isSimulated};
+        Lowering lowering{options.sharedBytes, options.hasWarpgroups, options.isSimulated};
         if (options.merges)
-          lowering.merges = mergingFor(kMergedKernel, /*hasBulkCopies=*/true, options.isSimulated);
+          lowering.merges = mergingFor(/*hasBulkCopies=*/true, options.sharedBytes, options.isSimulated);
         buildPipeline(pm, lowering);
       });
 }
@@ -305,23 +342,28 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
     if (!failure.empty())
       return llvm::createStringError(failure);
 
-  const std::map<size_t, CudaOptions::Merged> places = placesToMerge(kernels, compiled, arch, options);
   CudaCode code;
   code.arch = arch.name;
-  for (const auto &[name, place] : kernels) {
-    runtime::KernelLaunch &launch = code.launches[name] = compiled[place].launch;
-    if (auto found = places.find(place); found != places.end()) {
-      launch.merged = std::distance(places.begin(), found);
-      launch.whole.assign(found->second.whole.begin(), found->second.whole.end());
-    }
-  }
+  const std::map<size_t, CudaOptions::Merged> places = placesToMerge(kernels, options);
   if (!places.empty()) {
     auto merged = compileMerged(distinct, places, arch, options);
     if (!merged)
       return merged.takeError();
-    code.merged = merged->launch;
-    compiled.push_back(std::move(*merged));
+    for (const auto &[place, uses] : places) {
+      runtime::KernelLaunch &launch = compiled[place].launch;
+      auto found = llvm::find(merged->bodies, launch.symbol);
+      if (found == merged->bodies.end())
+        continue;
+      launch.merged = std::distance(merged->bodies.begin(), found);
+      launch.whole.assign(uses.whole.begin(), uses.whole.end());
+    }
+    if (!merged->bodies.empty()) {
+      code.merged = merged->launch;
+      compiled.push_back(std::move(*merged));
+    }
   }
+  for (const auto &[name, place] : kernels)
+    code.launches[name] = compiled[place].launch;
   if (options.isSimulated) {
     std::vector<ObjectFile> objects;
     for (CompiledKernel &kernel : compiled)
@@ -343,6 +385,8 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
   auto cubin = assemblePtx(ptx, arch, ptxas);
   if (!cubin)
     return cubin.takeError();
+  for (const std::string &loss : cubin->losses)
+    emitWarning(tilePrograms.getLoc()) << "ptxas for " << arch.name << ": " << loss;
   code.bytes = std::move(cubin->bytes);
   auto fill = [&](runtime::KernelLaunch &launch) {
     const KernelResources &resources = cubin->resources[launch.symbol];

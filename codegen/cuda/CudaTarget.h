@@ -1,11 +1,11 @@
 // The CUDA target: tile programs in, one code object per GPU architecture out: a cubin where ptxas is at
 // hand, else PTX text, or host code for the simulator. A kernel K with buffers a0, a1, ... has the parameters
 //
-//   K(ptr a0, ptr a1, ..., i64 T, i64 S, i64 SLOTS, i64 CTX, i64 CTXB, ptr scratch, i64 workgroups)
+//   K(ptr a0, ptr a1, ..., i64 T, i64 S, i64 SLOTS, i64 CTX, i64 CTXB, ptr scratch, i64 workgroups, tensor maps ...)
 //
 // a0, ... are dense and row-major, a written one overlaps no other. `scratch` holds gridDim.x * scratchBytes
 // bytes of this launch's own; `workgroups` is the value of the launch's grid program. Any gridDim.x up to
-// `workgroups` is right: blocks walk over the workgroups.
+// `workgroups` is right: blocks walk over the workgroups. Tensor maps (128 bytes at a multiple of 64, by value) are those that the launch lists.
 #pragma once
 #include "mlir/IR/BuiltinOps.h"
 #include "runtime/Plan.h"
@@ -21,8 +21,8 @@ struct CudaArch {
   std::string name;     ///< "sm_80", "sm_90a": LLVM's and ptxas' name
   std::string features; ///< LLVM feature string: the oldest PTX version with what we use
   unsigned sharedBytes; ///< shared memory that a block may have
-  bool hasOverlap = false; ///< programmatic dependent launch
-  bool hasBulkCopies = false; ///< cp.async.bulk
+  bool hasOverlap = false;    ///< programmatic dependent launch
+  bool hasWarpgroups = false; ///< wgmma, the copy engine (TMA) and mbarriers that count its bytes
 
   /// The architecture called `name`; an error names those that there are.
   static llvm::Expected<CudaArch> parse(llvm::StringRef name);

@@ -69,6 +69,9 @@ public:
     case Form::tiled:
       emitTiledProduct(t, layouts.products.find(op)->second, layouts, storage);
       break;
+    case Form::warpgroup:
+      emitWarpgroupProduct(t, layouts.products.find(op)->second, layouts, storage);
+      break;
     case Form::streamed:
       emitStreamedProduct(t, layouts.products.find(op)->second, storage);
       break;
@@ -233,7 +236,7 @@ struct DistributeTiles : impl::DistributeTilesBase<DistributeTiles> {
     for (auto kernel : getOperation().getOps<func::FuncOp>()) {
       if (!kernel->hasAttr("llm.kernel") || kernel.isExternal())
         continue;
-      Layouts layouts = assignLayouts(kernel, maxThreads, tensorCores);
+      Layouts layouts = assignLayouts(kernel, maxThreads, !tensorCores ? Cores::none : warpgroups ? Cores::warpgroups : Cores::warps);
       padOperands(layouts);
       layouts.threads = threadsFor(kernel, layouts);
       kernel->setAttr("llm.threads", IntegerAttr::get(IntegerType::get(&getContext(), 64), layouts.threads));

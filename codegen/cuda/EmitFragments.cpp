@@ -38,6 +38,13 @@ public:
   }
 
   void emit() {
+    // Warps that hold no fragments have nothing to do.
+    int64_t warps = f.warpsM * f.warpsN;
+    t.where(warps * kWarp < t.threads ? t.less(t.warp, t.index(warps)) : Value(), [&] { emitRows(); });
+  }
+
+private:
+  void emitRows() {
     for (int64_t fm = 0; fm < f.fm; ++fm)
       for (int64_t half = 0; half < 2; ++half) {
         Value row = places.rowOf(fm, half);
@@ -63,7 +70,6 @@ public:
       }
   }
 
-private:
   bool storesToMemory() {
     return llvm::any_of(g.op.getDpsInits(), [&](Value v) { return !storage.registersOf(v); });
   }

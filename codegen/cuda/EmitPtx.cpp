@@ -173,8 +173,14 @@ Expected<Cubin> assemblePtx(StringRef ptx, const CudaArch &arch, const std::stri
     return createStringError(cubin.getError(), "cannot read '" + output.path.str() + "'");
   Cubin result;
   result.bytes.assign((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
-  if (auto text = MemoryBuffer::getFile(messages.path))
+  if (auto text = MemoryBuffer::getFile(messages.path)) {
     result.resources = readResources((*text)->getBuffer());
+    SmallVector<StringRef> lines;
+    (*text)->getBuffer().split(lines, '\n');
+    for (StringRef line : lines)
+      if (line.contains("Potential Performance Loss")) // as where it lets every wgmma end before the next begins
+        result.losses.push_back(line.split(": ").second.str());
+  }
   return result;
 }
 

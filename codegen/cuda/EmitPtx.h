@@ -19,6 +19,7 @@ struct KernelResources {
 struct Cubin {
   std::vector<char> bytes;
   std::map<std::string, KernelResources> resources; ///< by symbol
+  std::vector<std::string> losses;                  ///< what it says it could not make fast
 };
 
 /// Runs ptxas. Its complaints are part of the error.

@@ -23,7 +23,9 @@ public:
       : t(t), p(p), f(f), aRegisters(storage.registersOf(p.a)), sums(storage.registersOf(p.out)) {
     isDirect = !aRegisters && scratchOf(p.a);
     bool isStaged = !aRegisters && !isDirect;
-    auto bytes = [&](int64_t k) { return 2 * (k * (f.columns() + kPadding) + (isStaged ? f.rows() * (k + kPadding) : 0)); };
+    auto bytes = [&](int64_t k) {
+      return 2 * (rowsOfB(k) * (columnsOfB(k) + kPadding) + (isStaged ? f.rows() * (k + kPadding) : 0));
+    };
     while (kTile < p.k && bytes(2 * kTile) <= kTileBytes)
       kTile *= 2;
     tiles = llvm::divideCeil(p.k, kTile);
@@ -34,7 +36,7 @@ public:
       aStage = storage.pooled({stages, f.rows(), kTile + kPadding}, narrow);
       bOffset = llvm::alignTo(stages * f.rows() * (kTile + kPadding) * 2, 128);
     }
-    bStage = storage.pooled({stages, kTile, f.columns() + kPadding}, narrow, bOffset);
+    bStage = storage.pooled({stages, rowsOfB(kTile), columnsOfB(kTile) + kPadding}, narrow, bOffset);
     wm = t.div(t.warp, f.warpsN);
     wn = f.warpsN == 1 ? t.index(0) : t.rem(t.warp, f.warpsN);
     valid = memref::DimOp::create(t.b, t.loc, p.a, 0);
@@ -59,9 +61,13 @@ public:
         t.where(t.less(next, t.index(tiles)), [&] { stage(next, t.rem(next, stages)); });
       commitCopies(t);
       Value slot = t.rem(tile, stages);
-      for (int64_t k = 0; k < kTile; k += 16)
-        if (known < 0 ? k < p.k : known * kTile + k < p.k)
-          multiply(tile, known, slot, k);
+      for (int64_t k = 0; k < kTile; k += 16) {
+        if (known < 0 ? k >= p.k : known * kTile + k >= p.k)
+          break;
+        // The last tile ends early. What lies there of b is zero, of an a that is not staged it is anything.
+        bool mayEnd = known < 0 && p.k % kTile && k >= p.k % kTile;
+        t.where(mayEnd ? t.less(t.add(t.mul(tile, kTile), k), t.index(p.k)) : Value(), [&] { multiply(tile, known, slot, k); });
+      }
     };
     // Registers have constant numbers, so an operand in registers wants a constant k.
     if (aRegisters)
@@ -81,13 +87,19 @@ private:
         Value isInside = f.rows() == getConstantIntValue(valid) ? Value() : t.less(m, valid);
         copy(aStage, {slot, m, k0}, p.a, {m, k}, width, t.both(isInside, insideK(k)));
       });
-    stageOperand(p.bWidth, kTile, f.columns(), [&](Value k0, Value n, int64_t width) {
+    stageOperand(p.bWidth, rowsOfB(kTile), columnsOfB(kTile), [&](Value row, Value column, int64_t width) {
+      Value k0 = p.isTransposed ? column : row, n = p.isTransposed ? row : column;
       Value k = t.add(t.mul(tile, kTile), k0);
       Value isInside = f.columns() == p.columns ? Value() : t.less(n, t.index(p.columns));
-      SmallVector<Value> at = p.isPanels ? SmallVector<Value>{t.div(n, 32), k, t.rem(n, 32)} : SmallVector<Value>{k, n};
-      copy(bStage, {slot, k0, n}, p.b, at, width, t.both(isInside, insideK(k)));
+      SmallVector<Value> at = p.isPanels       ? SmallVector<Value>{t.div(n, 32), k, t.rem(n, 32)}
+                              : p.isTransposed ? SmallVector<Value>{n, k}
+                                               : SmallVector<Value>{k, n};
+      copy(bStage, {slot, row, column}, p.b, at, width, t.both(isInside, insideK(k)));
     });
   }
+  /// Of the tile of b in its own order.
+  int64_t rowsOfB(int64_t k) { return p.isTransposed ? f.columns() : k; }
+  int64_t columnsOfB(int64_t k) { return p.isTransposed ? k : f.columns(); }
   Value insideK(Value k) { return p.k % kTile ? t.less(k, t.index(p.k)) : Value(); }
 
   /// Calls `body` for this thread's pieces of `width` elements of a [rows, columns] tile.
@@ -115,10 +127,19 @@ private:
     SmallVector<OperandB> b;
     for (int64_t fn = 0; fn < f.fn; fn += 2) {
       int64_t count = fn + 1 < f.fn ? 4 : 2;
-      Value n = t.add(t.mul(wn, 8 * f.fn), 8 * fn);
-      if (count == 4)
-        n = t.add(n, right);
-      auto words = loadMatrices(t, t.pointer(bStage, {slot, t.add(lowRow, k), n}, Space::shared), count, /*isTransposed=*/true);
+      Value n = t.add(t.mul(wn, 8 * f.fn), 8 * fn), address;
+      if (p.isTransposed) {
+        // Matrix i of 8 x 8: columns 8 (i / 2) of b are its rows, k 8 (i % 2).
+        n = t.add(n, t.rem(t.lane, 8));
+        if (count == 4)
+          n = t.add(n, right);
+        address = t.pointer(bStage, {slot, n, t.add(t.mul(t.rem(t.div(t.lane, 8), 2), 8), k)}, Space::shared);
+      } else {
+        if (count == 4)
+          n = t.add(n, right);
+        address = t.pointer(bStage, {slot, t.add(lowRow, k), n}, Space::shared);
+      }
+      auto words = loadMatrices(t, address, count, !p.isTransposed);
       for (int64_t i = 0; i < count; i += 2)
         b.push_back({words[i], words[i + 1]});
     }

@@ -24,17 +24,37 @@
 //
 //    Elementwise ops on such a buffer run on the fragments (EmitFragments.cpp): the epilogue of a linear never leaves registers until
 //    it stores. A vector over m (the running maximum of a softmax) has one element per row of fragments, 2 FM a thread, the same in
-//    the four lanes of a row. Where a kernel reduces rows of fragments, warpsN = 1: a row then lies in four lanes, and two shuffles
-//    reduce it.
+//    the four lanes of a row. Fragments whose rows a kernel reduces have warpsN = 1: a row then lies in four lanes, and two shuffles
+//    reduce it. So have the others of that kernel, and everything stays in registers, unless their rows are too wide for that: a latent's
+//    512 columns for 32 heads lie over all warps, and probabilities and the rows' factors pass to them through shared memory.
 //
 //    Operands come to the fragments by ldmatrix from shared memory. What lies in global memory is staged: cp.async copies tiles of 32 k
 //    into a ring of buffers ahead of their use, zeros standing in for what lies outside (rows beyond the last, k beyond K):
 //
 //       a [M][32 + 8]   k innermost: ldmatrix gives rows of 8 k             b [32][N + 8]   n innermost: ldmatrix.trans turns them
 //
-//    (more k a tile where rows and columns are few). The 8 elements of padding put the 8 rows that one ldmatrix reads into different
+//    (more k a tile where rows and columns are few; b given as [n, k] keeps its order, and ldmatrix need not turn it). The 8 elements of padding put the 8 rows that one ldmatrix reads into different
 //    banks. An a operand that the kernel makes in shared memory is read where it is, from rows padded in the same way. An operand that is in registers already
 //    (the probabilities of attention) needs no conversion but rounding: two neighbouring accumulator fragments are one a operand.
+//
+//    Where there is wgmma (sm_90a) and every tiled product of a kernel is of 64 or more rows, with operands in global memory that the copy
+//    engine (TMA, TensorMaps.h) can fetch, they run on warpgroups (EmitWarpgroup.cpp). Four warps share a 64-row accumulator; it is the
+//    fragments above with FM = 1 and warpsN = 1, warp wm having rows 16 wm .., so that everything after the product is as before. One more
+//    warp, the producer, computes nothing: one thread of it asks for the operands, tile by tile of 64 k, in a ring of slots.
+//
+//       slot     a [rows][64 k]   128 bytes a row, k innermost            b [panels][64 k][32 n]   64 bytes a row, n innermost
+//                8 rows: 1024 bytes, 16-byte chunk c of row r             8 k: 512 bytes, chunk c of row k is in place
+//                is in place c ^ r % 8                                    c ^ (k / 2) % 4
+//
+//       b is what lies in the weights' panels, chunks aside: a box of 4 panels is one copy of 16 KiB. In a wgmma's descriptor its stride is
+//       512 bytes, from 8 k to the next, and its leading offset a panel's 64 * 64, from 32 columns to the next. (Copies without tensor maps
+//       leave chunks where they are; wgmma reads that only where 8 columns of 8 k are contiguous, which they are not in panels.)
+//
+//       full[slot]   counts the bytes of the copies; who waits for it may multiply
+//       empty[slot]  counts the warps that have waited for the wgmma that read it; the producer waits for it before the next copies
+//
+//    What lies outside of the argument (k beyond K, rows beyond T) arrives as zeros; rows of the tile that are other rows of the argument
+//    are computed and not stored.
 //
 // 2. A streamed product (EmitStreamed.cpp): the same with at most 16 rows. It reads every weight once and is bound by that, so weights
 //    go from global memory straight into registers, 16 bytes a thread, as the 16-row operand of mma.sync; the rows of the call are
@@ -72,18 +92,30 @@ struct Fragments {
   static Fragments of(int64_t rows, int64_t columns, int64_t warps, bool wholeRows);
 };
 
-/// out[m, n] += sum_k a[m, k] b[k, n], b given as [k, n] or as panels [n / 32, k, n % 32]; bf16 operands, f32 sums.
+/// out[m, n] += sum_k a[m, k] b[k, n], b given as [k, n], as [n, k] or as panels [n / 32, k, n % 32]; bf16 operands, f32 sums.
 struct Product {
   mlir::linalg::GenericOp op;
   mlir::Value a, b, out;
   int64_t rows, columns, k; ///< rows: at most so many
-  bool isPanels;
-  /// Elements of k in a and of n in b that one aligned access may take at once (a power of two, at most 8).
+  bool isPanels, isTransposed; ///< b is panels; is [n, k]
+  /// Elements of a's and of b's innermost dimension that one aligned access may take at once (a power of two, at most 8).
   int64_t aWidth, bWidth;
 
   /// What `op` is, if it is a product with operands that tensor cores take.
   static std::optional<Product> match(mlir::linalg::GenericOp op);
 };
+
+/// Shared memory through which the operands of a kernel's products on warpgroups pass.
+struct WarpgroupRing {
+  static constexpr int64_t kTile = 64;         ///< k of a slot
+  static constexpr int64_t kMaxColumns = 256;  ///< of one wgmma
+  static constexpr int64_t kAlignment = 1024;  ///< where the pattern of the widest swizzle repeats
+  int64_t stages = 0, stageBytes = 0;
+  static WarpgroupRing of(llvm::ArrayRef<Product> products);
+};
+
+/// Whether the copy engine can bring the operands of `p` as wgmma wants them.
+bool canUseWarpgroups(const Product &p);
 
 /// The allocation that `buffer` is a view of, if it is scratch.
 mlir::memref::AllocaOp scratchOf(mlir::Value buffer);
@@ -93,7 +125,7 @@ int64_t alignedElements(mlir::Value view);
 
 /// Where the buffers of one kernel live and how its ops run.
 struct Layouts {
-  enum class Form { elements, rows, tiled, streamed, fragments };
+  enum class Form { elements, rows, tiled, streamed, fragments, warpgroup };
   int64_t threads = kWarp;
   llvm::DenseMap<mlir::Operation *, Form> forms;            ///< of generics and copies; absent: elements or rows
   llvm::DenseMap<mlir::Operation *, Fragments> fragmentsOf; ///< of tiled products and of ops that run on fragments
@@ -103,6 +135,7 @@ struct Layouts {
     bool isVector; ///< over the rows only
   };
   llvm::DenseMap<mlir::Operation *, Register> registers; ///< allocations that live in registers
+  std::optional<WarpgroupRing> ring; ///< where products run on warpgroups
 
   bool inRegisters(mlir::Value buffer) const {
     auto scratch = scratchOf(buffer);
@@ -114,7 +147,10 @@ struct Layouts {
 /// be in shared memory.
 void padOperands(Layouts &layouts);
 
-/// Chooses the layouts of `kernel`, whose blocks have at most `maxThreads` threads, with or without tensor cores.
-Layouts assignLayouts(mlir::func::FuncOp kernel, int64_t maxThreads, bool hasTensorCores);
+/// What the threads of a block have to compute with.
+enum class Cores { none, warps, warpgroups }; ///< mma.sync; wgmma and the copy engine too
+
+/// Chooses the layouts of `kernel`, whose blocks have at most `maxThreads` threads that compute.
+Layouts assignLayouts(mlir::func::FuncOp kernel, int64_t maxThreads, Cores cores);
 
 } // namespace llmc

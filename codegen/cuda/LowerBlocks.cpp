@@ -1,12 +1,13 @@
 // lower-blocks: the kernel ABI of the CUDA target. Kernel K with arguments a0, a1, ... becomes
 //
-//   K(ptr a0, ..., i64 T, ..., i64 CTXB, ptr scratch, i64 workgroups)
+//   K(ptr a0, ..., i64 T, ..., i64 CTXB, ptr scratch, i64 workgroups, tensor maps by value ...)
 //     for (workgroup = blockIdx; workgroup < workgroups; workgroup += gridDim) { body of the scf.forall;
 //     barrier }
 //
 // with scratch buffers in shared memory, the smallest first while they fit, and the others in the block's own
 // part of `scratch`. All pointers are generic in the IR; LLVM infers address spaces from where they come.
 #include "codegen/cuda/Passes.h"
+#include "codegen/cuda/TensorMaps.h"
 #include "dialect/plan/Extent.h"
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
@@ -30,6 +31,7 @@ namespace {
 
 constexpr int64_t kScratchAlignment = 128;
 constexpr int64_t kArgumentAlignment = 64; // every buffer of a plan starts at such an address
+constexpr int64_t kTensorMapBytes = 128, kTensorMapAlignment = 64; // CUtensorMap's
 
 /// The number of workgroups as a postfix program over dims (runtime/Plan.h).
 class GridProgram {
@@ -67,6 +69,9 @@ private:
     }
     for (BlockArgument arg : kernel.getArguments()) {
       unsigned number = arg.getArgNumber();
+      if (kernel.getArgAttr(number, kTensorMapAttr))
+        continue;
+      ++numBuffers;
       auto type = dyn_cast<MemRefType>(arg.getType());
       if (!type || !type.getLayout().isIdentity())
         return error(kernel) << "argument " << number << " is not a dense buffer";
@@ -214,13 +219,14 @@ private:
       else
         buffers.push_back(op);
     });
-    std::multimap<std::pair<bool, int64_t>, memref::AllocaOp> bySize; // equal sizes keep their order
+    // Those of a wider alignment than the others' begin where everything begins. Equal sizes keep their order.
+    std::multimap<std::tuple<bool, bool, int64_t>, memref::AllocaOp> bySize;
     for (memref::AllocaOp op : buffers)
-      bySize.emplace(std::pair(!op->hasAttr("llm.shared"), bytesOf(op.getType())), op);
+      bySize.emplace(std::tuple(!op->hasAttr("llm.shared"), op.getAlignment().value_or(1) <= uint64_t(kScratchAlignment), bytesOf(op.getType())), op);
     buffers.clear();
     for (const auto &entry : bySize)
       buffers.push_back(entry.second);
-    int64_t sharedBytes = 0, scratchBytes = 0;
+    int64_t sharedBytes = 0, scratchBytes = 0, sharedAlignment = kScratchAlignment;
     SmallVector<int64_t> offsets;
     unsigned numShared = 0;
     for (memref::AllocaOp op : buffers) {
@@ -232,6 +238,8 @@ private:
       int64_t &end = fits ? sharedBytes : scratchBytes;
       offsets.push_back(end);
       end += bytes;
+      if (fits)
+        sharedAlignment = std::max<int64_t>(sharedAlignment, op.getAlignment().value_or(1));
     }
     Value shared, global;
     if (sharedBytes) {
@@ -241,7 +249,7 @@ private:
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPoint(kernel);
         LLVM::GlobalOp::create(b, loc, LLVM::LLVMArrayType::get(b.getI8Type(), 0), /*isConstant=*/false,
-                               LLVM::Linkage::External, symbol, Attribute(), /*alignment=*/128,
+                               LLVM::Linkage::External, symbol, Attribute(), sharedAlignment,
                                /*addrSpace=*/3);
       }
       Value local = LLVM::AddressOfOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), 3), symbol);
@@ -282,10 +290,11 @@ private:
   }
 
   LogicalResult emit() {
-    unsigned numArgs = kernel.getNumArguments();
+    const unsigned numArgs = numBuffers, numMaps = kernel.getNumArguments() - numArgs, numFixed = numArgs + kNumSymbols + 2;
     SmallVector<Type> inputs(numArgs, pointer);
     inputs.append(kNumSymbols, b.getI64Type());
     inputs.append({pointer, b.getI64Type()});
+    inputs.append(numMaps, pointer);
     b.setInsertionPoint(kernel);
     // The kernel keeps its name until it is erased; the symbol is free again right after.
     function = func::FuncOp::create(b, loc, name, b.getFunctionType(inputs, {}));
@@ -300,10 +309,21 @@ private:
       if (Attribute constant = kernel.getArgAttr(i, "llm.constant"))
         function.setArgAttr(i, "llm.constant", constant);
     }
+    SmallVector<Attribute> maps;
+    for (unsigned i = 0; i < numMaps; ++i) {
+      auto bytes = LLVM::LLVMArrayType::get(b.getI8Type(), kTensorMapBytes);
+      function.setArgAttr(numFixed + i, LLVM::LLVMDialect::getByValAttrName(), TypeAttr::get(bytes));
+      function.setArgAttr(numFixed + i, LLVM::LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(kTensorMapAlignment));
+      maps.push_back(kernel.getArgAttr(numArgs + i, kTensorMapAttr));
+    }
+    function->setAttr("llm.tensor_maps", b.getArrayAttr(maps));
     b.setInsertionPointToStart(function.addEntryBlock());
     SmallVector<Value> symbols(function.getArguments().slice(numArgs, kNumSymbols));
     LLVMTypeConverter converter(b.getContext());
     IRMapping mapping;
+    for (unsigned i = 0; i < numMaps; ++i)
+      mapping.map(kernel.getArgument(numArgs + i), function.getArgument(numFixed + i));
+    workgroups = function.getArgument(numFixed - 1);
     for (unsigned i = 0; i < numArgs; ++i) {
       auto type = cast<MemRefType>(kernel.getArgument(i).getType());
       SmallVector<Value> sizes;
@@ -336,7 +356,7 @@ private:
     auto wide = [&](Value v) { return toIndex(LLVM::ZExtOp::create(b, loc, b.getI64Type(), v)); };
     Value first = wide(NVVM::BlockIdXOp::create(b, loc, b.getI32Type()));
     Value step = wide(NVVM::GridDimXOp::create(b, loc, b.getI32Type()));
-    auto loop = scf::ForOp::create(b, loc, first, toIndex(function.getArguments().back()), step);
+    auto loop = scf::ForOp::create(b, loc, first, toIndex(workgroups), step);
     b.setInsertionPointToStart(loop.getBody());
     auto value = [&](OpFoldResult bound) {
       auto known = getConstantIntValue(bound);
@@ -368,6 +388,8 @@ private:
   Type pointer;
   int64_t sharedLimit;
   bool declareBuffers;
+  unsigned numBuffers = 0; ///< arguments that are; the others are tensor maps
+  Value workgroups;
   func::FuncOp function;
   scf::ForallOp forall;
   GridProgram grid;
@@ -389,6 +411,10 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
         function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
         function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(),
                           b.getDenseI32ArrayAttr({int32_t(threads.getInt())}));
+        // Tensor maps are used where the launch put them, not from a copy.
+        for (unsigned i = 0; i < function.getNumArguments(); ++i)
+          if (function.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()))
+            function.setArgAttr(i, NVVM::NVVMDialect::getGridConstantAttrName(), b.getUnitAttr());
       }
     }
   }

@@ -41,24 +41,28 @@ constexpr int64_t kNamedBarrier = 1; ///< of the first warps; 0 is of all
 class Merging {
 public:
   using Value = mlir::Value;
-  Merging(ModuleOp module, StringRef name, bool hasBulkPrefetch, bool hasGridBarriers, bool declareBuffers)
+  Merging(ModuleOp module, StringRef name, int64_t sharedLimit, bool hasBulkPrefetch, bool hasGridBarriers, bool declareBuffers)
       : module(module), name(name), hasBulkPrefetch(hasBulkPrefetch), hasGridBarriers(hasGridBarriers), declareBuffers(declareBuffers),
         b(module.getContext()), loc(module.getLoc()), pointer(LLVM::LLVMPointerType::get(b.getContext())),
         global(LLVM::LLVMPointerType::get(b.getContext(), 1)), i64(b.getI64Type()) {
-    for (auto function : module.getOps<func::FuncOp>())
-      if (function->hasAttr("llm.threads"))
+    for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+      if (!function->hasAttr("llm.threads"))
+        continue;
+      if (numberOf(function, "llm.shared_bytes") <= sharedLimit)
         bodies.push_back(function);
+      else
+        function.erase();
+    }
   }
 
   void run() {
     int64_t threads = 32, sharedBytes = 0, scratchBytes = 0;
-    auto most = [](func::FuncOp body, StringRef key, int64_t &value) {
-      value = std::max(value, body->getAttrOfType<IntegerAttr>(key).getInt());
-    };
+    SmallVector<StringRef> names;
     for (func::FuncOp body : bodies) {
-      most(body, "llm.threads", threads);
-      most(body, "llm.shared_bytes", sharedBytes);
-      most(body, "llm.scratch_bytes", scratchBytes);
+      threads = std::max(threads, numberOf(body, "llm.threads"));
+      sharedBytes = std::max(sharedBytes, numberOf(body, "llm.shared_bytes"));
+      scratchBytes = std::max(scratchBytes, numberOf(body, "llm.scratch_bytes"));
+      names.push_back(body.getName());
     }
     emit(threads);
     for (func::FuncOp body : bodies)
@@ -67,12 +71,16 @@ public:
     kernel->setAttr("llm.shared_bytes", b.getI64IntegerAttr(sharedBytes));
     kernel->setAttr("llm.scratch_bytes", b.getI64IntegerAttr(scratchBytes));
     kernel->setAttr("llm.grid", b.getDenseI64ArrayAttr({int64_t(GridOp::constant), 1}));
+    kernel->setAttr("llm.tensor_maps", b.getArrayAttr({}));
+    kernel->setAttr("llm.bodies", b.getStrArrayAttr(names));
   }
 
 private:
+  static int64_t numberOf(func::FuncOp function, StringRef key) { return function->getAttrOfType<IntegerAttr>(key).getInt(); }
+
   /// Meets in fewer threads than the block has.
   void makeBody(func::FuncOp body, int64_t threads) {
-    int64_t own = body->getAttrOfType<IntegerAttr>("llm.threads").getInt();
+    int64_t own = numberOf(body, "llm.threads");
     if (own != threads)
       body.walk([&](NVVM::Barrier0Op barrier) {
         OpBuilder at(barrier);
@@ -80,7 +88,7 @@ private:
         NVVM::BarrierOp::create(at, barrier.getLoc(), TypeRange(), number(kNamedBarrier), number(own), nullptr, Value());
         barrier.erase();
       });
-    for (StringRef key : {"llm.threads", "llm.shared_bytes", "llm.scratch_bytes", "llm.grid"})
+    for (StringRef key : {"llm.threads", "llm.shared_bytes", "llm.scratch_bytes", "llm.grid", "llm.tensor_maps"})
       body->removeAttr(key);
     body.setPrivate();
     body->setAttr("llm.body", b.getUnitAttr());
@@ -156,9 +164,10 @@ private:
     llvm::append_range(operands, symbols);
     operands.push_back(scratch);
     operands.push_back(workgroups(body, symbols));
-    // A body of one workgroup has no loop over them: it relies on a grid of no more blocks than workgroups.
+    // A body of one workgroup has no loop over them: it relies on a grid of no more blocks than workgroups. Without rows nothing is to be done.
     Value isIn = is(arith::CmpIPredicate::ult, wide(NVVM::BlockIdXOp::create(b, loc, b.getI32Type())), operands.back());
-    int64_t own = body->getAttrOfType<IntegerAttr>("llm.threads").getInt();
+    isIn = arith::AndIOp::create(b, loc, isIn, is(arith::CmpIPredicate::ne, symbols[0], number(0)));
+    int64_t own = numberOf(body, "llm.threads");
     if (own != threads) {
       Value isThread = is(arith::CmpIPredicate::ult, thread, LLVM::ConstantOp::create(b, loc, b.getI32IntegerAttr(own)));
       isIn = arith::AndIOp::create(b, loc, isIn, isThread);
@@ -327,7 +336,7 @@ struct MergeKernels : impl::MergeKernelsBase<MergeKernels> {
   using MergeKernelsBase::MergeKernelsBase;
 
   void runOnOperation() override {
-    Merging(getOperation(), name, bulkPrefetch, barriers, declareBuffers).run();
+    Merging(getOperation(), name, sharedBytes, bulkPrefetch, barriers, declareBuffers).run();
   }
 };
 

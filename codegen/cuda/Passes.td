@@ -16,6 +16,7 @@ def DistributeTiles : Pass<"distribute-tiles", "mlir::ModuleOp"> {
   let options = [
     Option<"maxThreads", "max-threads", "unsigned", "256", "Largest number of threads of a block (a multiple of 32)">,
     Option<"tensorCores", "tensor-cores", "bool", "true", "Run products of bf16 operands on tensor cores">,
+    Option<"warpgroups", "warpgroups", "bool", "false", "Run large ones on warpgroups (wgmma), with operands that the copy engine (TMA) brings">,
     Option<"barriers", "barriers", "bool", "true", "Insert barriers; off only to test that their absence is found">
   ];
   let statistics = [Statistic<"numBarriers", "barriers", "Barriers inserted">];
@@ -42,10 +43,12 @@ def MergeKernels : Pass<"merge-kernels", "mlir::ModuleOp"> {
   let summary = "All kernels of a module as one cooperative kernel that walks over a table of steps";
   let description = [{
     Kernels become functions that are inlined into one kernel, which reads from a table in device memory what to run on which buffers, prefetches the
-    weights of the next step and waits for all blocks between steps. Tests in the table make loops that no host decides. See MergeKernels.cpp.
+    weights of the next step and waits for all blocks between steps. Tests in the table make loops that no host decides. A kernel that needs more
+    shared memory than `shared-bytes` is left out, so that the others have room for a second block; `llm.bodies` names those that are in. See MergeKernels.cpp.
   }];
   let options = [
     Option<"name", "name", "std::string", "\"steps\"", "Name of the kernel">,
+    Option<"sharedBytes", "shared-bytes", "unsigned", "81920", "Shared memory that a kernel may need to be merged">,
     Option<"bulkPrefetch", "bulk-prefetch", "bool", "false", "Prefetch with cp.async.bulk.prefetch">,
     Option<"barriers", "barriers", "bool", "true", "Wait for all blocks; off only to test that its absence is found">,
     Option<"declareBuffers", "declare-buffers", "bool", "false", "Tell the simulator the extents of the table">

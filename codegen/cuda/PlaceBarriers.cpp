@@ -160,7 +160,8 @@ private:
             barriers.push_back(&op);
         }
         pending.add(mine);
-        if (layouts.products.contains(&op))
+        // Products end with a barrier, but for those whose operands nobody else touches.
+        if (layouts.products.contains(&op) && !layouts.ring)
           pending = Accesses();
       }
     }

@@ -31,10 +31,11 @@ SmallVector<Value> multiplyAdd(ThreadCode &t, ValueRange a, ValueRange b, ValueR
 }
 
 Value pack(ThreadCode &t, Value low, Value high) {
-  auto type = VectorType::get({2}, t.b.getBF16Type());
-  Value pair = LLVM::UndefOp::create(t.b, t.loc, type);
-  for (auto [i, half] : {std::pair(0, low), std::pair(1, high)})
-    pair = LLVM::InsertElementOp::create(t.b, t.loc, pair, half, t.i32(i));
+  // As integers: a processor without bf16 (the simulator's) would take a bf16 in a vector for a float to be rounded.
+  Type half = t.b.getI16Type();
+  Value pair = LLVM::UndefOp::create(t.b, t.loc, VectorType::get({2}, half));
+  for (auto [i, v] : {std::pair(0, low), std::pair(1, high)})
+    pair = LLVM::InsertElementOp::create(t.b, t.loc, pair, LLVM::BitcastOp::create(t.b, t.loc, half, v), t.i32(i));
   return LLVM::BitcastOp::create(t.b, t.loc, t.b.getI32Type(), pair);
 }
 

@@ -87,9 +87,9 @@ Value ThreadCode::pointer(Value buffer, ValueRange at, Space space) {
   return LLVM::AddrSpaceCastOp::create(b, loc, LLVM::LLVMPointerType::get(b.getContext(), unsigned(space)), p);
 }
 
-memref::AllocaOp ThreadCode::allocateShared(int64_t bytes) {
+memref::AllocaOp ThreadCode::allocateShared(int64_t bytes, int64_t alignment) {
   OpBuilder top(&kernel.getBody().front(), kernel.getBody().front().begin());
-  auto op = memref::AllocaOp::create(top, loc, MemRefType::get({bytes}, b.getI8Type()), b.getI64IntegerAttr(128));
+  auto op = memref::AllocaOp::create(top, loc, MemRefType::get({bytes}, b.getI8Type()), b.getI64IntegerAttr(alignment));
   op->setAttr("llm.shared", b.getUnitAttr());
   return op;
 }

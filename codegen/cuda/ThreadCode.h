@@ -53,7 +53,7 @@ public:
   Value pointer(Value buffer, mlir::ValueRange at, Space space);
   /// Scratch of the block that must be in shared memory, or an array of the thread's that must become registers: it is read and
   /// written at constant positions only.
-  mlir::memref::AllocaOp allocateShared(int64_t bytes);
+  mlir::memref::AllocaOp allocateShared(int64_t bytes, int64_t alignment = 128);
   Value allocateRegisters(int64_t count, mlir::Type element);
 
   /// Calls `body` at the points of `extents` that belong to worker `first`, `first` + `step`, ...; row-major, with 32-bit arithmetic
@@ -98,16 +98,25 @@ public:
   /// Gives the pool its size; after the last use of `pooled`.
   void finish();
 
+  /// The ring of a kernel's products on warpgroups (layouts.ring says how large): memory for its slots, two barriers for each (the full
+  /// ones first, then the empty ones), and a register that counts the tiles that went through it.
+  struct Ring {
+    mlir::Value memory, barriers, position;
+  };
+  Ring ring();
+
 private:
   ThreadCode &t;
   const Layouts &layouts;
   llvm::DenseMap<mlir::Operation *, mlir::Value> known;
+  std::optional<Ring> theRing;
   mlir::memref::AllocaOp pool;
   int64_t poolBytes = 0;
 };
 
 // Ops in the forms of Layout.h.
 void emitTiledProduct(ThreadCode &t, const Product &product, const Layouts &layouts, BlockStorage &storage);
+void emitWarpgroupProduct(ThreadCode &t, const Product &product, const Layouts &layouts, BlockStorage &storage);
 void emitStreamedProduct(ThreadCode &t, const Product &product, BlockStorage &storage);
 void emitOnFragments(ThreadCode &t, mlir::linalg::GenericOp op, const Layouts &layouts, BlockStorage &storage);
 void emitOnFragments(ThreadCode &t, mlir::memref::CopyOp op, const Layouts &layouts, BlockStorage &storage);

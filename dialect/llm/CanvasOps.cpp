@@ -44,6 +44,13 @@ LogicalResult SelectRowsOp::verify() {
   return success();
 }
 
+LogicalResult GuideOp::verify() {
+  for (Value v : {getUnprompted(), getResult()})
+    if (columns(v) != columns(getX()))
+      return emitOpError("expects rows of ") << columns(getX()) << " columns, as x has, got " << v.getType();
+  return hasSettings(*this, getSettings());
+}
+
 LogicalResult PredictOp::verify() {
   if (columns(getSampling()) != 4 || columns(getDraws()) != 4)
     return emitOpError("expects sampling and draws of 4 columns");
@@ -55,8 +62,8 @@ LogicalResult PredictOp::verify() {
 }
 
 LogicalResult UnmaskOp::verify() {
-  if (!llvm::is_contained({"transfer", "dynamic", "edit", "timestep"}, getRule()))
-    return emitOpError("expects rule transfer, dynamic, edit or timestep, got ") << getRule();
+  if (!llvm::is_contained({"transfer", "dynamic", "edit", "subblock", "timestep"}, getRule()))
+    return emitOpError("expects rule transfer, dynamic, edit, subblock or timestep, got ") << getRule();
   if (rank(getTokens()) != 1 || columns(getConfidence()) != 1)
     return emitOpError("expects tokens [U] and confidence [U, 1]");
   if (rank(getMore()) != 2 || columns(getMore()) != 1)

@@ -11,8 +11,8 @@ include "dialect/llm/LlmDialect.td"
 //                                           [ the block ]
 //
 // `bounds [S, 4]` i32 = (known, end, start, unused). `settings [S, 8]` f32 = (block, steps, remask, threshold, factor, cache, guidance, extra); a model gives
-// its own names, defaults and limits to the columns that it reads. `progress [S, 4]` i32 = (steps done, masks when the block was opened, 1 if the
-// logits of a row were not finite, steps without a mask left).
+// its own names, defaults and limits to the columns that it reads, and a rule of `llm.unmask` may use `factor` and `extra` for what it needs. `progress [S, 4]` i32 = (steps done, masks when the block was opened, 1 if the
+// logits of a row were not finite, steps without a mask left or -1 for a block that is finished).
 
 def Llm_WriteCanvasOp : Llm_Op<"write_canvas", [Pure]> {
   let summary = "puts each row's token at its position";
@@ -51,11 +51,23 @@ def Llm_SelectRowsOp : Llm_Op<"select_rows", [Pure]> {
   let summary = "the rows of one table of sequences that another one asks for";
   let description = [{
     Row (sequence s, position p) of `wanted` is the row of `x` at (s, max(p - shift, 0)), `x` having the rows of `from`. `shift = 1` is for models whose row
-    i predicts position i + 1. Asking for a row that `from` does not have takes the nearest one of the sequence.
+    i predicts position i + 1. Asking for a row that `from` does not have takes the nearest one of the sequence; of a sequence without rows in `from` it is 0.
   }];
   let arguments = (ins Llm_Rows:$x, Llm_SequencesType:$from, Llm_SequencesType:$wanted, DefaultValuedAttr<Llm_NonNegative, "0">:$shift);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $from `,` $wanted attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_GuideOp : Llm_Op<"guide", [Pure]> {
+  let summary = "moves rows away from what they would be without the prompt";
+  let description = [{
+    Classifier-free guidance, for the rows of `block`: with w = the sequence's setting guidance, `unprompted + (w + 1) (x - unprompted)` if w > 0, else `x` whatever `unprompted` holds.
+    What is linear in the rows, as the logits are in the last normalised states, is guided by it in the same way.
+  }];
+  let arguments = (ins Llm_Rows:$x, Llm_Rows:$unprompted, Llm_SequencesType:$block, Llm_Rows:$settings);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$x `,` $unprompted `,` $block `,` $settings attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
@@ -85,9 +97,12 @@ def Llm_UnmaskOp : Llm_Op<"unmask", [Pure]> {
       that fails, counted from 0 (m - 1 if none); r + 1 if r is 0 or m - 1; the best r. Else the best n_i, n_i the i-th share of M in s steps: floor(M/s), one more for i < M mod s, where s =
       max(1, floor(steps / ceil((end - start) / block))); all that are left when i >= s.
     * `dynamic`: those with confidence > threshold if they are at least n_i (the share of `block` in `steps` steps), else the best n_i.
-    * `edit`: as `dynamic` with n_i = 1, and every position that is not below `known` and holds another token than the drawn one, with confidence > extra, takes it.
+    * `edit`: as `dynamic`, and every position that is not below `known` and holds another token than the drawn one, with confidence > extra, takes it.
+    * `subblock`: looks only at the first run of `extra` positions, counted from where the block's rows begin, that has a mask: those with confidence > threshold, and the best. In the first
+      step of a block that begins at known > 0 it commits the position `known` and no other.
     * `timestep`: the best floor(m (1 - t'/t)) with t = 1 - (1 - extra) i/steps, t' the same for i + 1; all at the last step. With the setting remask 4 instead those with a confidence above t'/t.
-    `more [S, 1]` is 1 while the sequence's block goes on: while it holds a mask, and with `edit` also while the last step changed something without a mask being left, for at most 16 such steps. A token of -1 ends the
+    `more [S, 1]` is 1 while the sequence's block goes on: while it holds a mask, and with `edit` also while the last step committed or changed something, for at most `factor` steps without a mask left (none if extra >= 1, which no confidence exceeds); then progress
+    notes that it is finished, and later steps, which other sequences need, leave it as it is. A token of -1 ends the
     sequence's block: progress notes it and -1 is written.
   }];
   let arguments = (ins Llm_Canvas:$canvas, Llm_Ids:$tokens, Llm_Rows:$confidence, Llm_SequencesType:$block, Llm_Bounds:$bounds,

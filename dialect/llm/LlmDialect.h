@@ -43,7 +43,7 @@ inline int64_t columns(mlir::Value v) { return llvm::cast<mlir::RankedTensorType
 
 /// Whether the op is one of those that decode on a canvas (CanvasOps.td).
 inline bool isCanvasOp(mlir::Operation *op) {
-  return llvm::isa<WriteCanvasOp, ReadCanvasOp, OpenBlockOp, SelectRowsOp, PredictOp, UnmaskOp, EmitBlockOp>(op);
+  return llvm::isa<WriteCanvasOp, ReadCanvasOp, OpenBlockOp, SelectRowsOp, GuideOp, PredictOp, UnmaskOp, EmitBlockOp>(op);
 }
 
 /// Number of elements of a statically shaped tensor (a weight whose exact rank does not matter).

@@ -1,4 +1,4 @@
-// Decoding on a canvas: what llm.write_canvas, read_canvas, open_block, select_rows, predict, unmask and emit_block mean.
+// Decoding on a canvas: what llm.write_canvas, read_canvas, open_block, select_rows, guide, predict, unmask and emit_block mean.
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/reference/Handlers.h"
 #include "dialect/reference/Sampling.h"
@@ -20,10 +20,10 @@ Bounds boundsOf(const Tensor &t, int64_t s) { return {t.intAt(s, 0), t.intAt(s, 
 /// Columns of `settings`.
 struct Settings {
   int64_t block, steps, remask;
-  double threshold, factor, extra;
+  double threshold, factor, guidance, extra;
 };
 Settings settingsOf(const Tensor &t, int64_t s) {
-  return {(int64_t)t.at(s, 0), (int64_t)t.at(s, 1), (int64_t)t.at(s, 2), t.at(s, 3), t.at(s, 4), t.at(s, 7)};
+  return {(int64_t)t.at(s, 0), (int64_t)t.at(s, 1), (int64_t)t.at(s, 2), t.at(s, 3), t.at(s, 4), t.at(s, 6), t.at(s, 7)};
 }
 
 /// Columns of `progress`.
@@ -86,10 +86,27 @@ LogicalResult evaluateSelect(Context &c) {
   for (auto [s, rows] : llvm::enumerate(*wanted))
     for (int64_t i = 0; i < rows.length; ++i) {
       const Sequence &source = (*from)[s];
+      if (source.length == 0)
+        continue;
       int64_t row = std::clamp<int64_t>(rows.past + i - shift - source.past, 0, source.length - 1);
       for (int64_t n = 0; n < x.dim(1); ++n)
         y.at(rows.first + i, n) = x.at(source.first + row, n);
     }
+  return c.give(std::move(y));
+}
+
+LogicalResult evaluateGuide(Context &c) {
+  const Tensor &x = c.in(0), &unprompted = c.in(1);
+  auto block = sequencesOf(c, c.operands[2], x.dim(0), INT64_MAX);
+  if (failed(block))
+    return failure();
+  Tensor y(Element::F32, {x.dim(0), x.dim(1)});
+  for (auto [s, rows] : llvm::enumerate(*block)) {
+    double w = settingsOf(c.in(3), s).guidance;
+    for (int64_t row = rows.first; row < rows.first + rows.length; ++row)
+      for (int64_t n = 0; n < x.dim(1); ++n)
+        y.at(row, n) = w > 0 ? unprompted.at(row, n) + (w + 1) * (x.at(row, n) - unprompted.at(row, n)) : x.at(row, n);
+  }
   return c.give(std::move(y));
 }
 
@@ -198,7 +215,22 @@ int64_t share(int64_t total, int64_t steps, int64_t i) {
   return total / steps + (i < total % steps);
 }
 
-/// How many of the sorted confidences (best first) the rule commits, `edit` aside.
+/// Positions of a block from .. to, counted from its first row.
+struct Range {
+  int64_t from, to;
+};
+
+/// Where the rule may commit masks in this step.
+Range reach(StringRef rule, ArrayRef<int64_t> masked, const Settings &set, int64_t known, const Sequence &rows, int64_t step) {
+  if (rule != "subblock" || masked.empty())
+    return {0, rows.length};
+  if (step == 0 && known == rows.past && known > 0)
+    return {0, 1};
+  int64_t size = std::max<int64_t>(1, set.extra), from = masked.front() / size * size;
+  return {from, from + size};
+}
+
+/// How many of the sorted confidences (best first) the rule commits.
 int64_t commits(StringRef rule, const std::vector<double> &sorted, const Settings &set, const Bounds &bounds,
                 int64_t step, int64_t masks) {
   int64_t m = sorted.size();
@@ -224,7 +256,7 @@ int64_t commits(StringRef rule, const std::vector<double> &sorted, const Setting
     return step >= steps ? m : share(masks, steps, step);
   }
   int64_t confident = above([&](double x) { return x > set.threshold; });
-  int64_t least = rule == "edit" ? 1 : step >= set.steps ? m : share(set.block, std::max<int64_t>(1, set.steps), step);
+  int64_t least = rule == "subblock" ? 1 : step >= set.steps ? m : share(set.block, std::max<int64_t>(1, set.steps), step);
   return std::max(confident, least);
 }
 
@@ -236,9 +268,13 @@ LogicalResult evaluateUnmask(Context &c) {
   if (failed(block))
     return failure();
   Tensor more(Element::I32, {(int64_t)block->size(), 1});
+  auto finish = [&](size_t s) {
+    if (op.getRule() == "edit" && !more.integer(s))
+      progress.intAt(s, kPolishing) = -1;
+  };
   for (size_t s = 0; s < block->size(); ++s) {
     const Sequence &rows = (*block)[s];
-    if (progress.intAt(s, kNotFinite))
+    if (progress.intAt(s, kNotFinite) || progress.intAt(s, kPolishing) < 0)
       continue;
     Bounds bounds = boundsOf(c.in(4), s);
     Settings set = settingsOf(c.in(5), s);
@@ -261,10 +297,15 @@ LogicalResult evaluateUnmask(Context &c) {
         changes = true;
       }
     }
+    bool polishes = op.getRule() == "edit" && set.extra < 1;
     if (masked.empty()) {
-      more.integer(s) = changes && ++progress.intAt(s, kPolishing) < 16;
+      more.integer(s) = polishes && changes && ++progress.intAt(s, kPolishing) < set.factor;
+      finish(s);
       continue;
     }
+    int64_t all = masked.size();
+    Range range = reach(op.getRule(), masked, set, bounds.known, rows, step);
+    llvm::erase_if(masked, [&](int64_t i) { return i < range.from || i >= range.to; });
     auto of = [&](int64_t i) { return confidence.real(rows.first + i); };
     std::stable_sort(masked.begin(), masked.end(), [&](int64_t a, int64_t b) { return of(a) > of(b); });
     std::vector<double> sorted;
@@ -274,7 +315,8 @@ LogicalResult evaluateUnmask(Context &c) {
     for (int64_t k = 0; k < n; ++k)
       canvas.intAt(rows.slot, rows.past + masked[k]) = tokens.integer(rows.first + masked[k]);
     // A block whose last masks were filled is read once more where its tokens may still change.
-    more.integer(s) = n < (int64_t)masked.size() || op.getRule() == "edit";
+    more.integer(s) = n < all || (polishes && set.factor >= 1);
+    finish(s);
   }
   if (failed(c.give(std::move(c.operands[0]))) || failed(c.give(std::move(c.operands[6]))))
     return failure();
@@ -308,6 +350,7 @@ void addCanvas(Handlers &t) {
   t["llm.read_canvas"] = evaluateRead;
   t["llm.open_block"] = evaluateOpen;
   t["llm.select_rows"] = evaluateSelect;
+  t["llm.guide"] = evaluateGuide;
   t["llm.predict"] = evaluatePredict;
   t["llm.unmask"] = evaluateUnmask;
   t["llm.any"] = evaluateAny;

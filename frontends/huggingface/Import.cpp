@@ -5,6 +5,7 @@
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
+#include <cmath>
 
 using namespace mlir;
 namespace llmc {
@@ -77,6 +78,28 @@ absl::Status checkTokens(const ImportedModel &model, const std::string &director
     if (absl::Status status = check("eos_token_id", token); !status.ok())
       return status;
   return model.generation.bosToken ? check("bos_token_id", *model.generation.bosToken) : absl::OkStatus();
+}
+
+/// Settings whose default generation_config.json gives take it from there.
+absl::Status setDefaults(ImportedModel &model, const std::string &path) {
+  absl::StatusOr<ConfigReader> file = ConfigReader::parse(model.generationText, path);
+  if (!file.ok())
+    return file.status();
+  ModuleOp module = *model.model.module;
+  SmallVector<Attribute> settings(module->getAttrOfType<ArrayAttr>("llm.settings").getValue());
+  for (auto [setting, attr] : llvm::zip_equal(model.model.settings, settings)) {
+    std::optional<double> given = setting.key.empty() ? std::nullopt : file->getOptionalFloat(setting.key);
+    if (!given)
+      continue;
+    if (!(*given >= setting.least && *given <= setting.most) || (setting.isWhole && *given != std::floor(*given)))
+      file->fail(setting.key, llvm::formatv("must be a {0}number from {1} to {2}", setting.isWhole ? "whole " : "", (int64_t)setting.least,
+                                            (int64_t)setting.most));
+    NamedAttrList entries(cast<DictionaryAttr>(attr));
+    entries.set("standard", Builder(module.getContext()).getF64FloatAttr(*given));
+    attr = entries.getDictionary(module.getContext());
+  }
+  module->setAttr("llm.settings", ArrayAttr::get(module.getContext(), settings));
+  return file->status();
 }
 
 /// The family that the configuration names.
@@ -171,6 +194,9 @@ absl::StatusOr<ImportedModel> importHuggingFace(MLIRContext &context, const std:
     if (!text.ok())
       return text.status();
     result.generationText = *text;
+    if (!result.model.settings.empty())
+      if (absl::Status status = setDefaults(result, path); !status.ok())
+        return status;
   }
   absl::StatusOr<TokenizerFiles> tokenizer = readTokenizerFiles(directory);
   if (!tokenizer.ok())

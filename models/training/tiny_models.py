@@ -1,10 +1,11 @@
-"""Llama and Kimi Linear in PyTorch, small and for training only.
+"""Llama, what is Llama but for norms of heads and who sees whom, and Kimi Linear in PyTorch, small and for training only.
 
 Parameters carry the names of the published checkpoints, except that the experts of a layer are stacked
 while training (see `export`). Batches are [sequences, tokens].
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,13 @@ class Mlp(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+class View(NamedTuple):
+    """For models that are not causal: the position of each row, and which rows [T, T] each row sees (None: all)."""
+
+    positions: Tensor
+    sees: Tensor | None = None
+
+
 class RotaryAttention(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
@@ -48,22 +56,28 @@ class RotaryAttention(nn.Module):
         self.o_proj = linear(self.heads * self.width, c["hidden_size"], 0.2)
         frequencies = c["rope_theta"] ** (-torch.arange(0, self.width, 2) / self.width)
         self.register_buffer("frequencies", frequencies, persistent=False)
+        if c["model_type"] == "sdar":
+            self.q_norm, self.k_norm = (RmsNorm(self.width, c["rms_norm_eps"]) for _ in range(2))
 
-    def rotate(self, x: Tensor) -> Tensor:
+    def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
         """[B, heads, T, width]; pairs are (d, d + width/2)."""
-        angle = torch.arange(x.shape[2])[:, None] * self.frequencies
+        angle = positions[:, None] * self.frequencies
         a, b = x.chunk(2, dim=-1)
         c, s = angle.cos(), angle.sin()
         return torch.cat([a * c - b * s, b * c + a * s], dim=-1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, view: View | None = None) -> Tensor:
         def split(y: Tensor, heads: int) -> Tensor:
             return y.view(*x.shape[:2], heads, self.width).transpose(1, 2)
 
-        q = self.rotate(split(self.q_proj(x), self.heads))
-        k = self.rotate(split(self.k_proj(x), self.kv_heads))
+        q, k = split(self.q_proj(x), self.heads), split(self.k_proj(x), self.kv_heads)
         v = split(self.v_proj(x), self.kv_heads)
-        o = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        if hasattr(self, "q_norm"):
+            q, k = self.q_norm(q), self.k_norm(k)
+        positions = view.positions if view else torch.arange(x.shape[1])
+        q, k = self.rotate(q, positions), self.rotate(k, positions)
+        sees = view.sees if view else None
+        o = F.scaled_dot_product_attention(q, k, v, attn_mask=sees, is_causal=view is None, enable_gqa=True)
         return self.o_proj(o.transpose(1, 2).flatten(2))
 
 
@@ -235,7 +249,7 @@ class Layer(nn.Module):
         super().__init__()
         hidden, eps = c["hidden_size"], c["rms_norm_eps"]
         self.input_layernorm, self.post_attention_layernorm = RmsNorm(hidden, eps), RmsNorm(hidden, eps)
-        if c["model_type"] == "llama":
+        if c["model_type"] != "kimi_linear":
             self.self_attn = RotaryAttention(c)
             self.mlp = Mlp(hidden, c["intermediate_size"])
             return
@@ -246,8 +260,8 @@ class Layer(nn.Module):
         else:
             self.mlp = Mlp(hidden, c["intermediate_size"])
 
-    def forward(self, h: Tensor) -> Tensor:
-        h = h + self.self_attn(self.input_layernorm(h))
+    def forward(self, h: Tensor, *view: View) -> Tensor:
+        h = h + self.self_attn(self.input_layernorm(h), *view)
         feed_forward = self.block_sparse_moe if hasattr(self, "block_sparse_moe") else self.mlp
         return h + feed_forward(self.post_attention_layernorm(h))
 
@@ -265,10 +279,12 @@ class LanguageModel(nn.Module):
         if not self.tied:
             self.lm_head = linear(c["hidden_size"], c["vocab_size"], 0.2)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, *view: View, rows: int | None = None) -> Tensor:
+        """Logits, of the first `rows` only if given."""
         h = self.model.embed_tokens(tokens)
         for layer in self.model.layers:
-            h = layer(h)
+            h = layer(h, *view)
+        h = h[:, :rows]
         head = self.model.embed_tokens if self.tied else self.lm_head
         return F.linear(self.model.norm(h), head.weight)
 

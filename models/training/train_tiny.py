@@ -12,11 +12,13 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 import tiny_models
@@ -175,12 +177,15 @@ def batch(data: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return torch.stack([data[s : s + CONTEXT + 1] for s in starts.tolist()])
 
 
-def loss_of(model: LanguageModel, tokens: Tensor) -> Tensor:
+Loss = Callable[[LanguageModel, Tensor], Tensor]  # of tokens [sequences, CONTEXT + 1]
+
+
+def next_token_loss(model: LanguageModel, tokens: Tensor) -> Tensor:
     return F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
 
 
 @torch.no_grad()
-def evaluate(model: LanguageModel, data: Tensor) -> float:
+def evaluate(model: LanguageModel, data: Tensor, loss_of: Loss = next_token_loss) -> float:
     model.eval()
     count = min(24, (len(data) - 1) // CONTEXT)
     rows = torch.stack([data[i * CONTEXT : (i + 1) * CONTEXT + 1] for i in range(count)])
@@ -189,7 +194,9 @@ def evaluate(model: LanguageModel, data: Tensor) -> float:
     return loss
 
 
-def train(model: LanguageModel, data: Tensor, held_out: Tensor, args: argparse.Namespace) -> None:
+def train(
+    model: LanguageModel, data: Tensor, held_out: Tensor, args: argparse.Namespace, loss_of: Loss = next_token_loss
+) -> None:
     generator = torch.Generator().manual_seed(args.seed)
     rates = optimizers(model)
     base = [o.param_groups[0]["lr"] for o in rates]
@@ -214,7 +221,7 @@ def train(model: LanguageModel, data: Tensor, held_out: Tensor, args: argparse.N
         if step % 50 == 0 or done >= 1.0:
             line = f"step {step} loss {loss.item():.3f}"
             if step % 200 == 0 or done >= 1.0:
-                line += f" held-out {evaluate(model, held_out):.3f}"
+                line += f" held-out {evaluate(model, held_out, loss_of):.3f}"
             print(f"{line} ({seconds:.0f} s)", flush=True)
 
 
@@ -250,6 +257,22 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
+def write_checkpoint(
+    out: Path, tensors: dict[str, Tensor], config: dict, generation: dict, tokenizer: Tokenizer, extra: dict
+) -> None:
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    write_json(out / "config.json", config)
+    write_json(out / "generation_config.json", {"bos_token_id": END, "eos_token_id": END} | generation)
+    tokenizer.save(str(out / "tokenizer.json"))
+    usual = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": END_OF_TEXT,
+    }
+    write_json(out / "tokenizer_config.json", usual | extra)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("family", choices=CONFIGS)
@@ -280,21 +303,9 @@ def main() -> None:
 
     round_to_stored(model)
     model.eval()
-    save_file(export(model), out / "model.safetensors", metadata={"format": "pt"})
-    write_json(out / "config.json", config)
-    generation = {"bos_token_id": END, "eos_token_id": END, "do_sample": True, "temperature": 0.8}
-    write_json(out / "generation_config.json", generation)
-    tokenizer.save(str(out / "tokenizer.json"))
-    write_json(
-        out / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "add_bos_token": False,
-            "clean_up_tokenization_spaces": False,
-            "eos_token": END_OF_TEXT,
-            "model_max_length": config.get("model_max_length", config.get("max_position_embeddings")),
-        },
-    )
+    context = config.get("model_max_length", config.get("max_position_embeddings"))
+    generation = {"do_sample": True, "temperature": 0.8}
+    write_checkpoint(out, export(model), config, generation, tokenizer, {"model_max_length": context})
 
     KimiDeltaAttention.by_steps = True
     print(f"held-out loss of the stored weights, delta rule by its definition: {evaluate(model, held_out):.3f}")

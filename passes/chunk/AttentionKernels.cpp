@@ -13,6 +13,8 @@
 // A step with few rows and a long context has too few workgroups for a GPU. It goes in two kernels: the blocks that a row sees are cut into
 // segments of equal length, by the row's own position alone, and each gives o and the logarithm of its weight, max + log l; then
 //   o = sum_s e^{w_s - max w} o_s / sum_s e^{w_s - max w}     in the order of the segments.
+// Latent attention has a kernel before these two, which brings the queries of all heads onto the latents: a segment is then one tile of
+// queries [heads, r + rope], the heads being its rows, over blocks of latents that serve all of them as keys and values.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -29,6 +31,7 @@ struct Queries {
   int64_t count;
   Value position; ///< index
   bool ascending;
+  bool keysAreRows = false; ///< keys of a block are [32, d], not [d, 32]
 };
 
 /// Which positions a row sees besides causally: see llm.attention.
@@ -83,7 +86,7 @@ Value seenTwoWay(TileBuilder &t, Value raw, double scale, Value ends, Value j) {
 SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, const Mask &mask, Value j,
                                Value keys, Value values, ValueRange carried) {
   int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
-  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0));
+  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0), /*aTransposed=*/false, q.keysAreRows);
   Value scores = mask.ends ? seenTwoWay(t, raw, scale, mask.ends, j) : seenCausally(t, raw, q, scale, mask.window, j);
   Value oldMax = carried[0];
   Value newMax =
@@ -212,6 +215,27 @@ RankedTensorType segmentsType(llm::AttentionOp op, int64_t segments) {
                                Float32Type::get(op.getContext()));
 }
 
+/// Of (max, sum, acc) of a segment: what it gives, and the logarithm of its weight.
+static std::pair<Value, Value> resultAndWeight(TileBuilder &t, ValueRange sums) {
+  // A segment without blocks has a sum of 0: its result is 0 and its weight exp(-1e30).
+  constexpr double kTiny = 1e-37;
+  Value total = t.map({sums[1]}, [&](TileBuilder &t, ValueRange v) { return t.maxf(v[0], t.f32(kTiny)); });
+  Value weight = t.map({sums[0], total}, [](TileBuilder &t, ValueRange v) {
+    return t.addf(v[0], math::LogOp::create(t.b, t.loc, v[1]));
+  });
+  return {normalised(t, sums[2], total), weight};
+}
+
+/// The results [segments, n] of all segments joined by the logarithms of their weights [1, segments].
+static Value joined(TileBuilder &t, Value logs, Value rows) {
+  int64_t segments = TileBuilder::shapeOf(rows)[0], n = TileBuilder::shapeOf(rows)[1];
+  Value most = t.extract(t.reduce(logs, t.full({1}, kMinus), /*maximum=*/true), t.index(0));
+  Value weights = t.map({1, segments}, {logs, most}, {{0, 1}, {}},
+                        [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
+  Value total = t.reduce(weights, t.full({1}, 0));
+  return normalised(t, t.contract(weights, rows, t.full({1, n}, 0)), total);
+}
+
 void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
   int64_t kvHeads = op.getKvHeads(), group = op.getHeads() / kvHeads, segments = t.tiles.segments;
   int64_t d = llm::columns(op.getQ()) / op.getHeads(), dv = llm::columns(op.getValues()) / kvHeads;
@@ -229,18 +253,12 @@ void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) 
                             })[0];
            Value blocks = t.add(t.floorDiv(seq.past, kBlock), 1), per = t.ceilDiv(blocks, segments);
            Value from = t.mul(at[2], per);
-           auto sums = attendBlocks(
-               t, {q, group, seq.past, false}, dv, op.getScale().convertToDouble(), Mask{op.getWindow()},
-               [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, at[1], j); },
-               [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, at[1], j); }, from,
-               t.min(t.add(from, per), blocks));
-           // A segment without blocks has a sum of 0: its result is 0 and its weight exp(-1e30).
-           constexpr double kTiny = 1e-37;
-           Value total = t.map({sums[1]}, [&](TileBuilder &t, ValueRange v) { return t.maxf(v[0], t.f32(kTiny)); });
-           Value o = normalised(t, sums[2], total);
-           Value weight = t.map({sums[0], total}, [](TileBuilder &t, ValueRange v) {
-             return t.addf(v[0], math::LogOp::create(t.b, t.loc, v[1]));
-           });
+           auto [o, weight] = resultAndWeight(
+               t, attendBlocks(
+                      t, {q, group, seq.past, false}, dv, op.getScale().convertToDouble(), Mask{op.getWindow()},
+                      [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, at[1], j); },
+                      [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, at[1], j); }, from,
+                      t.min(t.add(from, per), blocks)));
            Value made = t.loop(zero, t.index(group), 1, share,
                                [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
                                  Value column = t.mul(g, dv + 1);
@@ -258,13 +276,108 @@ void emitJoinSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, Value
          [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
            Value zero = t.index(0), column = t.mul(at[1], dv + 1);
            Value logs = t.load(parts, {at[0], zero, t.add(column, dv)}, {1, segments, 1}, {1, segments});
-           Value most = t.extract(t.reduce(logs, t.full({1}, kMinus), /*maximum=*/true), zero);
-           Value weights = t.map({1, segments}, {logs, most}, {{0, 1}, {}},
-                                 [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
-           Value total = t.reduce(weights, t.full({1}, 0));
            Value rows = t.load(parts, {at[0], zero, column}, {1, segments, dv}, {segments, dv});
-           Value o = normalised(t, t.contract(weights, rows, t.full({1, dv}, 0)), total);
-           return {{o, 0, {at[0], t.mul(at[1], dv)}, {1, dv}}};
+           return {{joined(t, logs, rows), 0, {at[0], t.mul(at[1], dv)}, {1, dv}}};
+         });
+}
+
+namespace {
+
+/// Columns of r + rope, or of a head's values, that one workgroup makes: what a product with few rows reads at once, if they come out even.
+int64_t columnsAtOnce(ArrayRef<int64_t> widths) {
+  constexpr int64_t kColumns = 32;
+  return llvm::all_of(widths, [](int64_t w) { return w % kColumns == 0; }) ? kColumns : 0;
+}
+
+} // namespace
+
+RankedTensorType latentQueriesType(llm::LatentAttentionOp op) {
+  Type stored = cast<RankedTensorType>(op.getCache().getType()).getElementType();
+  return RankedTensorType::get({ShapedType::kDynamic, int64_t(op.getHeads()), int64_t(op.getLatent() + op.getRope())}, stored);
+}
+
+RankedTensorType segmentsType(llm::LatentAttentionOp op, int64_t segments) {
+  return RankedTensorType::get({ShapedType::kDynamic, segments, int64_t(op.getHeads()), int64_t(op.getLatent()) + 1},
+                               Float32Type::get(op.getContext()));
+}
+
+void emitLatentQueries(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
+  //   [rows, nope] of a head's queries times UK [nope, r] ─► columns 0 .. r      the rope part as it is ─► columns r .. r + rope
+  int64_t nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), rows = t.tiles.stepRows;
+  Value uk = e.argument(op.getUp()), tokens = t.dim(e.destinations[0], 0);
+  int64_t some = columnsAtOnce({r, rope}), width = r + rope;
+  forAll(e, t, {t.index(op.getHeads()), t.ceilDiv(tokens, rows), t.index(some ? width / some : 1)},
+         [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           int64_t columns = some ? some : width;
+           Value row = outer.mul(at[1], rows), column = outer.mul(at[2], columns), zero = outer.index(0);
+           Value valid = outer.min(outer.sub(tokens, row), outer.index(rows)), q = outer.mul(at[0], nope + rope);
+           TileBuilder t = outer.withRows(valid);
+           Value share = t.load(destinations[0], {row, at[0], column}, {-1, 1, columns}, {-1, columns});
+           auto onLatents = [&](TileBuilder &t, Value into, int64_t n) {
+             Value own = t.productOperand(e.tile(t, op.getQ(), {row, -1, q, nope}), TileBuilder::elementOf(uk));
+             Value up = t.load(uk, {at[0], zero, some ? column : zero}, {1, nope, n}, {nope, n});
+             return t.store(t.contract(own, up, t.full({-1, n}, 0)), into, {zero, zero}, {-1, n});
+           };
+           auto rotated = [&](TileBuilder &t, Value into, Value from, Value to, int64_t n) {
+             return t.store(e.tile(t, op.getQ(), {row, -1, t.add(q, from), n}), into, {zero, to}, {-1, n});
+           };
+           Value made = some ? t.select(
+                                   t.less(column, t.index(r)),
+                                   [&](TileBuilder &t) -> SmallVector<Value> { return {onLatents(t, share, some)}; },
+                                   [&](TileBuilder &t) -> SmallVector<Value> {
+                                     return {rotated(t, share, t.add(t.sub(column, t.index(r)), nope), zero, some)};
+                                   })[0]
+                             : rotated(t, onLatents(t, share, r), t.index(nope), t.index(r), rope);
+           return {{made, 0, {row, at[0], column}, {-1, 1, columns}, {valid}}};
+         });
+}
+
+void emitLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, Value queries) {
+  // As many heads a workgroup as its accumulators have room for: the more, the fewer times latents are read.
+  constexpr int64_t kHeads = 32;
+  int64_t heads = op.getHeads(), r = op.getLatent(), width = r + op.getRope(), segments = t.tiles.segments, together = 1;
+  for (int64_t g = 2; g <= kHeads; ++g)
+    if (heads % g == 0)
+      together = g;
+  Value cache = e.argument(op.getCache());
+  forAll(e, t, {e.sequences(t), t.index(heads / together), t.index(segments)},
+         [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+           SequenceValues seq = e.sequence(t, at[0]);
+           Value zero = t.index(0), head = t.mul(at[1], together);
+           Value share = t.load(destinations[0], {seq.first, at[2], head, zero}, {1, 1, together, r + 1}, {together, r + 1});
+           // The scale goes into the queries, which this makes a tile of the workgroup's own: it is read for every block.
+           double scale = op.getScale().convertToDouble();
+           Value all = t.load(queries, {seq.first, head, zero}, {1, together, width}, {together, width});
+           Value q = t.cast(t.map({all}, [&](TileBuilder &t, ValueRange v) { return t.mulf(v[0], t.f32(scale)); }),
+                            TileBuilder::elementOf(queries));
+           Value blocks = t.add(t.floorDiv(seq.past, kBlock), 1), per = t.ceilDiv(blocks, segments), from = t.mul(at[2], per);
+           auto latents = [&](TileBuilder &t, Value j, int64_t columns) {
+             return t.load(cache, {seq.slot, t.mul(j, kBlock), t.index(0)}, {1, kBlock, columns}, {kBlock, columns});
+           };
+           auto [o, weight] = resultAndWeight(
+               t, attendBlocks(
+                      t, {q, together, seq.past, false, /*keysAreRows=*/true}, r, /*scale=*/1, Mask{},
+                      [&](TileBuilder &t, Value j) { return latents(t, j, width); },
+                      [&](TileBuilder &t, Value j) { return latents(t, j, r); }, from, t.min(t.add(from, per), blocks)));
+           Value column = t.map({together, 1}, {weight}, {{0}}, [](TileBuilder &, ValueRange v) { return v[0]; });
+           Value made = t.store(column, t.store(o, share, {zero, zero}, {together, r}), {zero, t.index(r)}, {together, 1});
+           return {{made, 0, {seq.first, at[2], head, zero}, {1, 1, together, r + 1}}};
+         });
+}
+
+void emitJoinLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, Value parts) {
+  int64_t r = op.getLatent(), dv = op.getValueWidth(), segments = TileBuilder::shapeOf(parts)[1];
+  int64_t some = columnsAtOnce({dv}), columns = some ? some : dv;
+  Value uv = e.transposedArgument(op.getUp());
+  forAll(e, t, {t.dim(parts, 0), t.index(op.getHeads()), t.index(dv / columns)},
+         [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+           Value zero = t.index(0), column = t.mul(at[2], columns);
+           Value logs = t.load(parts, {at[0], zero, at[1], t.index(r)}, {1, segments, 1, 1}, {1, segments});
+           Value rows = t.load(parts, {at[0], zero, at[1], zero}, {1, segments, 1, r}, {segments, r});
+           Value own = t.productOperand(joined(t, logs, rows), TileBuilder::elementOf(uv));
+           Value down = t.load(uv, {at[1], zero, zero, column}, {1, 1, r, columns}, {r, columns});
+           Value o = t.contract(own, down, t.full({1, columns}, 0));
+           return {{o, 0, {at[0], t.add(t.mul(at[1], dv), column)}, {1, columns}}};
          });
 }
 

@@ -92,8 +92,26 @@ void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op) {
     Value i = t.sub(t.sub(position, t.index(op.getShift())), source.past);
     i = t.max(t.min(i, t.sub(source.length, t.index(1))), t.index(0));
     Value row = t.load(x, {t.add(source.first, i), t.index(0)}, {1, n}, {1, n});
-    Value copy = t.map({row}, [](TileBuilder &, ValueRange v) { return v[0]; });
+    Value there = choose(t, t.less(t.index(0), source.length), t.f32(1), t.f32(0));
+    Value copy = t.map({1, n}, {row, there}, {{0, 1}, {}}, [](TileBuilder &t, ValueRange v) {
+      return choose(t, compare(t, arith::CmpFPredicate::OGT, v[1], t.f32(0)), v[0], t.f32(0)); // not a product: v[0] may be anything
+    });
     return {{copy, 0, {at[0], t.index(0)}, {1, n}}};
+  });
+}
+
+void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op) {
+  int64_t n = llm::columns(op.getX());
+  Value settings = e.argument(op.getSettings());
+  forAll(e, t, {e.tokens(t)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
+    Tile row{at[0], 1, t.index(0), n};
+    Value w = llmc::at(t, settings, t.toIndex(llmc::at(t, e.where, at[0], 0)), 6);
+    Value guided = t.map({1, n}, {e.tile(t, op.getX(), row), e.tile(t, op.getUnprompted(), row), w}, {{0, 1}, {0, 1}, {}},
+                         [](TileBuilder &t, ValueRange v) {
+                           Value moved = t.addf(v[1], t.mulf(t.addf(v[2], t.f32(1)), t.subf(v[0], v[1])));
+                           return choose(t, compare(t, arith::CmpFPredicate::OGT, v[2], t.f32(0)), moved, v[0]);
+                         });
+    return {{guided, 0, {at[0], t.index(0)}, {1, n}}};
   });
 }
 
@@ -242,18 +260,20 @@ struct Block {
   SequenceValues rows;
   Value known;              // index
   Value canvas;             // the block's positions, [length]
+  Value from, to;           // where masks may be filled in this step, index
 
   Value confidenceAt(TileBuilder &t, Value i) const { return t.extract(confidence, {t.add(rows.first, i), t.index(0)}); }
   Value tokenAt(TileBuilder &t, Value i) const { return t.extract(tokens, t.add(rows.first, i)); }
   Value isFree(TileBuilder &t, Value i) const {
     return arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sge, t.add(rows.past, i), known);
   }
-  /// Whether position i is a mask that may be filled.
-  Value isMasked(TileBuilder &t, Value i) const {
+  Value isMask(TileBuilder &t, Value i) const {
     I32 n{t};
-    Value here = n.is(Less::eq, t.extract(canvas, i), t.i32(mask));
-    return n.both(here, isFree(t, i));
+    return n.both(n.is(Less::eq, t.extract(canvas, i), t.i32(mask)), isFree(t, i));
   }
+  Value isInReach(TileBuilder &t, Value i) const { return I32{t}.both(I32{t}.is(Less::sge, i, from), t.less(i, to)); }
+  /// Whether position i is a mask that may be filled.
+  Value isMasked(TileBuilder &t, Value i) const { return I32{t}.both(isMask(t, i), isInReach(t, i)); }
   /// The best mask after (confidence, place) in the order best first, lower place first among equals: its confidence and
   /// place, or (-inf, length).
   SmallVector<Value> after(TileBuilder &t, Value confidence, Value place) const {
@@ -318,7 +338,7 @@ Value wanted(TileBuilder &t, const Block &block, StringRef rule, const Numbers &
   }
   Value confident = block.count(t, arith::CmpFPredicate::OGT, n.threshold);
   Value least = one;
-  if (rule == "dynamic")
+  if (rule != "subblock")
     least = choose(t, t.less(n.step, steps), share(t, toIndexOfReal(t, n.block), steps, n.step), left);
   return t.max(confident, least);
 }
@@ -336,20 +356,32 @@ void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op) {
     Value canvas = t.load(destinations[0], {rows.slot, rows.past}, {1, -1}, {-1}, {rows.length});
     Value progress = t.load(destinations[1], {s, zero}, {1, 4}, {4});
     Value known = t.toIndex(llmc::at(t, bounds, s, 0));
-    Block block{(int64_t)op.getMask(), tokens, confidence, rows, known, canvas};
+    Block block{(int64_t)op.getMask(), tokens, confidence, rows, known, canvas, zero, rows.length};
     auto setting = [&](int64_t k) { return llmc::at(t, settings, s, k); };
     Numbers n{setting(0), setting(1), setting(2), setting(3), setting(4), setting(7), t.toIndex(llmc::at(t, bounds, s, 2)),
               t.toIndex(llmc::at(t, bounds, s, 1)), t.toIndex(t.extract(progress, zero)),
               t.toIndex(t.extract(progress, t.index(1)))};
 
-    // Masks left, and whether a free row has no token.
-    auto seen = t.loop(zero, rows.length, 1, {zero, i.yes(false)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+    // Masks left, the first of them, and whether a free row has no token.
+    auto seen = t.loop(zero, rows.length, 1, {zero, rows.length, i.yes(false)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
       I32 i{t};
       Value bad = i.both(block.isFree(t, k), i.is(Less::slt, block.tokenAt(t, k), t.i32(0)));
-      return {choose(t, block.isMasked(t, k), t.add(c[0], 1), c[0]), i.either(c[1], bad)};
+      Value masked = block.isMask(t, k);
+      return {choose(t, masked, t.add(c[0], 1), c[0]), choose(t, masked, t.min(c[1], k), c[1]), i.either(c[2], bad)};
     });
-    Value left = seen[0];
-    Value isBad = i.either(seen[1], i.is(Less::ne, t.extract(progress, t.index(2)), t.i32(0)));
+    Value all = seen[0], left = all;
+    if (op.getRule() == "subblock") {
+      Value size = t.max(toIndexOfReal(t, n.extra), t.index(1));
+      Value isAnchor = i.both(i.is(Less::eq, n.step, zero), i.both(i.is(Less::eq, known, rows.past), t.less(zero, known)));
+      block.from = t.mul(arith::DivUIOp::create(t.b, t.loc, seen[1], size), size);
+      block.from = choose(t, isAnchor, zero, block.from);
+      block.to = choose(t, isAnchor, t.index(1), t.add(block.from, size));
+      left = block.count(t, arith::CmpFPredicate::UNE, t.f32(NAN)); // all of them
+    }
+    Value wasBad = i.is(Less::ne, t.extract(progress, t.index(2)), t.i32(0));
+    Value isFinished = edits ? i.is(Less::slt, t.extract(progress, t.index(3)), t.i32(0)) : i.yes(false);
+    Value isBad = i.either(wasBad, i.both(seen[2], i.no(isFinished)));
+    Value isOver = i.either(isBad, isFinished); // nothing changes any more
 
     // The last mask to be committed: the `limit`-th in order; with a factor, the last before one fails.
     Value usesFactor = i.both(compare(t, arith::CmpFPredicate::OGT, n.factor, t.f32(0)),
@@ -357,7 +389,7 @@ void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op) {
     if (op.getRule() != "transfer")
       usesFactor = i.yes(false);
     Value limit = t.min(choose(t, usesFactor, left, wanted(t, block, op.getRule(), n, left)), left);
-    limit = choose(t, isBad, zero, limit);
+    limit = choose(t, isOver, zero, limit);
     auto last = t.loop(
         zero, limit, 1, {t.f32(INFINITY), zero, zero, i.yes(true)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
           I32 i{t};
@@ -370,14 +402,14 @@ void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op) {
         });
     // One that alone fails is committed as well (see the op).
     Value takesAll = i.both(usesFactor, i.is(Less::sge, t.add(last[2], 1), left));
-    Value committed = choose(t, takesAll, choose(t, isBad, zero, left), last[2]);
+    Value committed = choose(t, takesAll, choose(t, isOver, zero, left), last[2]);
 
     auto written = t.loop(
         zero, rows.length, 1, {canvas, i.yes(false)}, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
           I32 i{t};
           Value here = t.extract(c[0], k), token = block.tokenAt(t, k), sure = block.confidenceAt(t, k);
-          Value free = i.both(block.isFree(t, k), i.no(isBad));
-          Value masked = i.both(free, i.is(Less::eq, here, t.i32(op.getMask())));
+          Value free = i.both(block.isFree(t, k), i.no(isOver));
+          Value masked = i.both(i.both(free, block.isInReach(t, k)), i.is(Less::eq, here, t.i32(op.getMask())));
           Value isAhead = i.either(compare(t, arith::CmpFPredicate::OGT, sure, last[0]),
                                    i.both(compare(t, arith::CmpFPredicate::OEQ, sure, last[0]), i.is(Less::sle, k, last[1])));
           Value some = i.is(Less::sgt, committed, t.index(0));
@@ -389,18 +421,23 @@ void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op) {
           return {t.insert(choose(t, i.either(takes, changes), token, here), c[0], k), i.either(c[1], changes)};
         });
 
-    Value noMask = i.is(Less::eq, left, zero);
+    Value noMask = i.is(Less::eq, all, zero);
     Value polishing = t.extract(progress, t.index(3));
-    Value polished = i.both(i.both(noMask, written[1]), i.no(isBad));
+    Value polished = i.both(i.both(noMask, written[1]), i.no(isOver));
     Value polishedNow = choose(t, polished, i.add(polishing, t.i32(1)), polishing);
-    Value goesOn = i.is(Less::slt, committed, left);
+    Value goesOn = i.is(Less::slt, committed, all);
+    if (edits) {
+      Value may = compare(t, arith::CmpFPredicate::OLT, n.extra, t.f32(1));
+      Value most = arith::FPToSIOp::create(t.b, t.loc, t.b.getI32Type(), n.factor);
+      Value another = choose(t, noMask, i.both(polished, i.is(Less::slt, polishedNow, most)), i.is(Less::sgt, most, t.i32(0)));
+      goesOn = i.either(goesOn, i.both(may, another));
+    }
+    goesOn = i.both(goesOn, i.no(isOver));
     if (edits)
-      goesOn = choose(t, noMask, i.both(polished, i.is(Less::slt, polishedNow, t.i32(16))), i.yes(true));
-    goesOn = i.both(goesOn, i.no(isBad));
-    // A sequence whose logits were bad before keeps its count of steps.
-    Value wasBad = i.is(Less::ne, t.extract(progress, t.index(2)), t.i32(0));
+      polishedNow = choose(t, i.either(goesOn, isBad), polishedNow, t.i32(-1));
+    // A sequence whose logits were bad before, or that is finished, keeps its count of steps.
     Value steps = t.extract(progress, zero);
-    Value advanced = t.insert(choose(t, wasBad, steps, i.add(steps, t.i32(1))), progress, zero);
+    Value advanced = t.insert(choose(t, i.either(wasBad, isFinished), steps, i.add(steps, t.i32(1))), progress, zero);
     advanced = t.insert(choose(t, isBad, t.i32(1), t.i32(0)), advanced, t.index(2));
     advanced = t.insert(polishedNow, advanced, t.index(3));
     Value more = t.insert(choose(t, goesOn, t.i32(1), t.i32(0)), t.empty({1, 1}, t.b.getI32Type()), {zero, zero});

@@ -83,6 +83,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   using FormKernelsBase::FormKernelsBase;
   Tiles sizes;
   llvm::StringMap<func::FuncOp> known;
+  llvm::StringMap<SmallVector<int64_t>> usedBy; ///< operands of the dispatch that a part of it takes
 
   /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
   SmallVector<StringRef> canvasSymbols(Operation *op, Value v) {
@@ -99,6 +100,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return {"S"}; // bounds, progress, more
     if (auto predict = dyn_cast<llm::PredictOp>(op);
         predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
+      return {"S"};
+    if (auto guide = dyn_cast<llm::GuideOp>(op); guide && guide.getSettings() == v)
       return {"S"};
     if (auto unmask = dyn_cast<llm::UnmaskOp>(op); unmask && unmask.getSettings() == v)
       return {"S"};
@@ -302,25 +305,22 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
 
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
-    func::FuncOp &kernel = known[key];
-    auto attention = dyn_cast<llm::AttentionOp>(root);
-    bool isCausal = attention && !attention.getBlock() && !attention.getBounds();
-    Type parts = isCausal && isStep && sizes.segments > 1 ? segmentsType(attention, sizes.segments) : Type();
-    if (!kernel)
-      if (failed(emit(dispatch, root, passed, roles, isStep, parts, kernel)))
-        return failure();
-    if (parts) {
-      func::FuncOp &join = known[key + "join"];
-      if (!join)
-        if (failed(emitJoin(dispatch, attention, parts, join)))
+    if (SmallVector<Part> parts = isStep && sizes.segments > 1 ? partsOf(root) : SmallVector<Part>(); !parts.empty()) {
+      Value made;
+      for (const Part &part : parts) {
+        FailureOr<Value> next = launchPart(b, dispatch, root, passed, roles, key, part, made);
+        if (failed(next))
           return failure();
-      auto made = llm::LaunchOp::create(b, loc, parts, FlatSymbolRefAttr::get(kernel), inputs, b.getDenseI64ArrayAttr(tied));
-      auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(join), made.getResults(),
-                                          b.getDenseI64ArrayAttr({-1}));
-      dispatch.replaceAllUsesWith(launch.getResults());
+        made = *next;
+      }
+      dispatch.replaceAllUsesWith(ValueRange(made));
       dispatch.erase();
       return success();
     }
+    func::FuncOp &kernel = known[key];
+    if (!kernel)
+      if (failed(emit(dispatch, root, passed, roles, isStep, kernel)))
+        return failure();
     auto launch = llm::LaunchOp::create(b, loc, dispatch.getResultTypes(), FlatSymbolRefAttr::get(kernel),
                                         inputs, b.getDenseI64ArrayAttr(tied));
     dispatch.replaceAllUsesWith(launch.getResults());
@@ -328,34 +328,161 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return success();
   }
 
+  /// One of the kernels that a dispatch takes: `body` makes `out` (null: the dispatch's result), whose rows are tokens, of the dispatch's
+  /// operands and what the part before it has made.
+  struct Part {
+    StringRef suffix;
+    Type out;
+    std::function<void(TileEmitter &, TileBuilder &, Value before)> body;
+  };
+
+  /// The parts in which a step's attention goes: segments of the context, and what joins them.
+  SmallVector<Part> partsOf(Operation *root) {
+    int64_t segments = sizes.segments;
+    if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getBounds())
+      return {{"", segmentsType(op, segments), [=](TileEmitter &e, TileBuilder &t, Value) { emitAttentionSegments(e, t, op); }},
+              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinSegments(e, t, op, parts); }}};
+    if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
+      return {{"_query", latentQueriesType(op), [=](TileEmitter &e, TileBuilder &t, Value) { emitLatentQueries(e, t, op); }},
+              {"", segmentsType(op, segments),
+               [=](TileEmitter &e, TileBuilder &t, Value queries) { emitLatentSegments(e, t, op, queries); }},
+              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinLatentSegments(e, t, op, parts); }}};
+    return {};
+  }
+
+  /// Launches a part with those operands that it uses.
   template <typename Roles>
-  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, bool isStep, Type parts,
-                     func::FuncOp &kernel) {
-    OpBuilder b(&getContext());
-    SymbolTable symbols(getOperation());
-    std::string name = dispatch.getKernel().str();
-    auto dynamic = ShapedType::kDynamic;
-    Type i32 = b.getI32Type();
-    kernel = func::FuncOp::create(b, dispatch.getLoc(), name, b.getFunctionType({}, {}));
-    symbols.insert(kernel);
-    kernel.setPrivate();
-    kernel->setAttr("llm.kernel", b.getUnitAttr());
-    Block *entry = kernel.addEntryBlock();
-    TileEmitter emitter(dispatch, kernel);
-    emitter.isStep = isStep;
-    SmallVector<DictionaryAttr> attrs;
-    auto argument = [&](Type type, ArrayRef<StringRef> dims, bool written) {
+  FailureOr<Value> launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+                              const std::string &key, const Part &part, Value before) {
+    func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
+    SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
+    Type out = part.out ? part.out : dispatch.getResult(0).getType();
+    SmallVector<Value> operands(passed);
+    if (before)
+      operands.push_back(before);
+    if (!kernel) {
+      OpBuilder inKernel(&getContext());
+      Kernel made(*this, dispatch, part.suffix);
+      made.emitter.isStep = true;
+      SmallVector<unsigned> owners = addInputs(made, root, passed, roles);
+      Value beforeInside = before ? made.argument(before.getType(), {"T"}, false) : Value();
+      if (before)
+        owners.push_back(passed.size());
+      made.emitter.destinations.push_back(made.argument(out, {"T"}, true));
+      kernel = made.finish({out});
+      inKernel.setInsertionPointToStart(made.entry);
+      TileBuilder t(inKernel, dispatch.getLoc(), sizes);
+      part.body(made.emitter, t, beforeInside);
+      if (made.emitter.failed())
+        return failure();
+      llvm::SmallDenseSet<unsigned> kept;
+      for (auto [i, owner] : llvm::enumerate(owners))
+        if (!made.entry->getArgument(i).use_empty())
+          kept.insert(owner);
+      llvm::BitVector unused(kernel.getNumArguments());
+      for (auto [i, owner] : llvm::enumerate(owners))
+        unused[i] = !kept.contains(owner);
+      if (failed(kernel.eraseArguments(unused)))
+        return failure();
+      for (unsigned owner = 0; owner < operands.size(); ++owner)
+        if (kept.contains(owner))
+          used.push_back(owner);
+    }
+    SmallVector<Value> given;
+    for (int64_t owner : used)
+      given.push_back(operands[owner]);
+    return llm::LaunchOp::create(b, dispatch.getLoc(), out, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr({-1})).getResult(0);
+  }
+
+  /// A kernel in the making.
+  struct Kernel {
+    Kernel(FormKernels &pass, llm::DispatchOp dispatch, StringRef suffix)
+        : b(&pass.getContext()), loc(dispatch.getLoc()),
+          function(func::FuncOp::create(b, loc, (dispatch.getKernel() + suffix).str(), b.getFunctionType({}, {}))),
+          entry(function.addEntryBlock()), emitter(dispatch, function) {
+      SymbolTable(pass.getOperation()).insert(function);
+      function.setPrivate();
+      function->setAttr("llm.kernel", b.getUnitAttr());
+    }
+    Value argument(Type type, ArrayRef<StringRef> dims, bool written) {
       SmallVector<NamedAttribute> list;
       if (!dims.empty())
         list.push_back(b.getNamedAttr("llm.dims", b.getStrArrayAttr(dims)));
       if (written)
         list.push_back(b.getNamedAttr("llm.written", b.getUnitAttr()));
       attrs.push_back(b.getDictionaryAttr(list));
-      return entry->addArgument(type, dispatch.getLoc());
-    };
+      return entry->addArgument(type, loc);
+    }
+    /// The function, once it has all arguments.
+    func::FuncOp finish(ArrayRef<Type> results) {
+      function.setType(b.getFunctionType(entry->getArgumentTypes(), results));
+      function.setAllArgAttrs(attrs);
+      return function;
+    }
+    OpBuilder b;
+    Location loc;
+    func::FuncOp function;
+    Block *entry;
+    TileEmitter emitter;
+    SmallVector<DictionaryAttr> attrs;
+  };
+
+  template <typename Roles>
+  LogicalResult emit(llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles, bool isStep, func::FuncOp &kernel) {
+    OpBuilder b(&getContext());
+    Kernel made(*this, dispatch, "");
+    TileEmitter &emitter = made.emitter;
+    emitter.isStep = isStep;
+    addInputs(made, root, passed, roles);
+    for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
+      Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
+      Value arg = made.argument(dispatch.getResult(i).getType(), symbolsOf(b, described), true);
+      emitter.destinations.push_back(arg);
+      if (operand >= 0)
+        emitter.setArgument(described, arg);
+    }
+    kernel = made.finish(SmallVector<Type>(dispatch.getResultTypes()));
+    b.setInsertionPointToStart(made.entry);
+    TileBuilder t(b, dispatch.getLoc(), sizes);
+    llvm::TypeSwitch<Operation *>(root)
+        .Case([&](llm::EmbedOp op) { emitEmbed(emitter, t, op); })
+        .Case([&](llm::LinearOp op) { emitLinear(emitter, t, op); })
+        .Case([&](llm::ExpertLinearOp op) { emitExpertLinear(emitter, t, op); })
+        .Case([&](llm::CombineExpertsOp op) { emitCombineExperts(emitter, t, op); })
+        .Case([&](llm::RouteOp op) { emitRoute(emitter, t, op); })
+        .Case([&](llm::DispatchExpertsOp op) { emitDispatchExperts(emitter, t, op); })
+        .Case([&](llm::AppendOp op) { emitAppend(emitter, t, op); })
+        .Case([&](llm::AttentionOp op) { emitAttention(emitter, t, op); })
+        .Case([&](llm::LatentAttentionOp op) { emitLatentAttention(emitter, t, op); })
+        .Case([&](llm::DeltaRuleOp op) { emitDeltaRule(emitter, t, op); })
+        .Case([&](llm::RotaryTableOp op) { emitRotaryTable(emitter, t, op); })
+        .Case([&](llm::SampleOp op) { emitSample(emitter, t, op); })
+        .Case([&](llm::WriteCanvasOp op) { emitWriteCanvas(emitter, t, op); })
+        .Case([&](llm::ReadCanvasOp op) { emitReadCanvas(emitter, t, op); })
+        .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
+        .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
+        .Case([&](llm::GuideOp op) { emitGuide(emitter, t, op); })
+        .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
+        .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
+        .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
+        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
+        .Default([&](Operation *op) { emitRows(emitter, t, op); });
+    return failure(emitter.failed());
+  }
+
+  /// Arguments for what is passed. Returns for each argument the number of the operand that it stands for.
+  template <typename Roles> SmallVector<unsigned> addInputs(Kernel &made, Operation *root, ValueRange passed, const Roles &roles) {
+    OpBuilder b(&getContext());
+    TileEmitter &emitter = made.emitter;
+    SmallVector<unsigned> owners;
+    auto dynamic = ShapedType::kDynamic;
+    Type i32 = b.getI32Type();
+    auto argument = [&](Type type, ArrayRef<StringRef> dims, bool written) { return made.argument(type, dims, written); };
+    auto &attrs = made.attrs;
     size_t next = 0;
     for (auto [inner, role] : roles) {
       using Role = std::decay_t<decltype(role)>;
+      owners.push_back(next);
       if (role == Role::Where) {
         emitter.where = argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false);
       } else if (role == Role::Rows) {
@@ -379,74 +506,22 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         ++next;
       }
     }
-    for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
-      Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
-      Value arg = argument(parts ? parts : dispatch.getResult(i).getType(), symbolsOf(b, described), true);
-      emitter.destinations.push_back(arg);
-      if (operand >= 0)
-        emitter.setArgument(described, arg);
-    }
-    SmallVector<Type> results(dispatch.getResultTypes());
-    if (parts)
-      results = {parts};
-    kernel.setType(b.getFunctionType(entry->getArgumentTypes(), results));
-    kernel.setAllArgAttrs(attrs);
-
-    b.setInsertionPointToStart(entry);
-    TileBuilder t(b, dispatch.getLoc(), sizes);
-    llvm::TypeSwitch<Operation *>(root)
-        .Case([&](llm::EmbedOp op) { emitEmbed(emitter, t, op); })
-        .Case([&](llm::LinearOp op) { emitLinear(emitter, t, op); })
-        .Case([&](llm::ExpertLinearOp op) { emitExpertLinear(emitter, t, op); })
-        .Case([&](llm::CombineExpertsOp op) { emitCombineExperts(emitter, t, op); })
-        .Case([&](llm::RouteOp op) { emitRoute(emitter, t, op); })
-        .Case([&](llm::DispatchExpertsOp op) { emitDispatchExperts(emitter, t, op); })
-        .Case([&](llm::AppendOp op) { emitAppend(emitter, t, op); })
-        .Case([&](llm::AttentionOp op) { parts ? emitAttentionSegments(emitter, t, op) : emitAttention(emitter, t, op); })
-        .Case([&](llm::LatentAttentionOp op) { emitLatentAttention(emitter, t, op); })
-        .Case([&](llm::DeltaRuleOp op) { emitDeltaRule(emitter, t, op); })
-        .Case([&](llm::RotaryTableOp op) { emitRotaryTable(emitter, t, op); })
-        .Case([&](llm::SampleOp op) { emitSample(emitter, t, op); })
-        .Case([&](llm::WriteCanvasOp op) { emitWriteCanvas(emitter, t, op); })
-        .Case([&](llm::ReadCanvasOp op) { emitReadCanvas(emitter, t, op); })
-        .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
-        .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
-        .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
-        .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
-        .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
-        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
-        .Default([&](Operation *op) { emitRows(emitter, t, op); });
-    return failure(emitter.failed());
+    return owners;
   }
 
   /// A kernel beside the dispatch's own: `inputs` and one destination, with the names of their rows. `body` emits it.
   LogicalResult emitBeside(llm::DispatchOp dispatch, StringRef suffix, TypeRange inputs, Type out, ArrayRef<StringRef> rows,
                            func::FuncOp &kernel, function_ref<void(TileEmitter &, TileBuilder &, Block &)> body) {
     OpBuilder b(&getContext());
-    SymbolTable symbols(getOperation());
-    Location loc = dispatch.getLoc();
-    SmallVector<Type> types(inputs);
-    types.push_back(out);
-    kernel = func::FuncOp::create(b, loc, (dispatch.getKernel() + suffix).str(), b.getFunctionType(types, {out}));
-    symbols.insert(kernel);
-    kernel.setPrivate();
-    kernel->setAttr("llm.kernel", b.getUnitAttr());
-    Block *entry = kernel.addEntryBlock();
-    for (auto [i, name] : llvm::enumerate(rows))
-      kernel.setArgAttr(i, "llm.dims", b.getStrArrayAttr({name}));
-    kernel.setArgAttr(inputs.size(), "llm.written", b.getUnitAttr());
-    TileEmitter emitter(dispatch, kernel);
-    emitter.destinations.push_back(entry->getArguments().back());
-    b.setInsertionPointToStart(entry);
-    TileBuilder t(b, loc, sizes);
-    body(emitter, t, *entry);
-    return failure(emitter.failed());
-  }
-
-  /// The kernel that makes a step's attention of its segments.
-  LogicalResult emitJoin(llm::DispatchOp dispatch, llm::AttentionOp op, Type parts, func::FuncOp &kernel) {
-    return emitBeside(dispatch, "_join", parts, dispatch.getResult(0).getType(), {"T", "T"}, kernel,
-                      [&](TileEmitter &e, TileBuilder &t, Block &entry) { emitJoinSegments(e, t, op, entry.getArgument(0)); });
+    Kernel made(*this, dispatch, suffix);
+    for (auto [type, name] : llvm::zip(inputs, rows))
+      made.argument(type, {name}, false);
+    made.emitter.destinations.push_back(made.argument(out, {rows.back()}, true));
+    kernel = made.finish({out});
+    b.setInsertionPointToStart(made.entry);
+    TileBuilder t(b, dispatch.getLoc(), sizes);
+    body(made.emitter, t, *made.entry);
+    return failure(made.emitter.failed());
   }
 
   /// Rows of an expert linear's result: "8*T".
@@ -490,6 +565,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
 
   void runOnOperation() override {
     known.clear();
+    usedBy.clear();
     std::optional<Tiles> found = tilesOf(target);
     if (!found) {
       getOperation().emitError("form-kernels: unknown target '") << target << "': expects cpu or cuda";

@@ -173,8 +173,8 @@ static Value storePanel(TileEmitter &e, TileBuilder &t, Value out, Value row, in
 void emitLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   //        columns: workgroup g owns panels g G .. g G + G
   //  rows  ┌────┬────┬────┐
-  //   128  │ 32 │ 32 │    │   blocks of up to 128 rows: the input once, norm and all, then panel by panel
-  //   128  │    │    │    │   a call with few rows: 8 at a time, the rest one by one, summed in the same order
+  //   256  │ 32 │ 32 │    │   blocks of up to 256 rows: the input once, norm and all, then panel by panel
+  //   256  │    │    │    │   a call with few rows: 8 at a time, the rest one by one, summed in the same order
   //        └────┴────┴────┘
   if (t.tiles.areShared())
     return emitTiledLinear(e, t, op);

@@ -145,6 +145,13 @@ void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
 mlir::RankedTensorType segmentsType(llm::AttentionOp op, int64_t segments);
 void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op);
 void emitJoinSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, mlir::Value parts);
+/// A step's latent attention in three kernels: the queries of all heads on the latents, [T, H, r + rope]; segments, [T, segments, H, r + 1],
+/// of which the last column is the logarithm of the weight; and their sum.
+mlir::RankedTensorType latentQueriesType(llm::LatentAttentionOp op);
+mlir::RankedTensorType segmentsType(llm::LatentAttentionOp op, int64_t segments);
+void emitLatentQueries(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op);
+void emitLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, mlir::Value queries);
+void emitJoinLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, mlir::Value parts);
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op);
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
@@ -153,6 +160,7 @@ void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op);
 void emitReadCanvas(TileEmitter &e, TileBuilder &t, llm::ReadCanvasOp op);
 void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
 void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
+void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op);
 void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);

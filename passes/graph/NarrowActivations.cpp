@@ -84,6 +84,8 @@ struct NarrowActivations : impl::NarrowActivationsBase<NarrowActivations> {
         for (Value v : {Value(predict.getLogits()), Value(predict.getSampling()), Value(predict.getSettings()),
                         Value(predict.getConfidence())})
           keep(v);
+      } else if (auto guide = dyn_cast<llm::GuideOp>(op)) {
+        keep(guide.getSettings());
       } else if (auto unmask = dyn_cast<llm::UnmaskOp>(op)) {
         keep(unmask.getSettings());
       } else if (auto table = dyn_cast<llm::RotaryTableOp>(op)) {

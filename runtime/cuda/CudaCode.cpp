@@ -48,6 +48,24 @@ bool runsOn(const ArchName &arch, CodeKind kind, int capability) {
 
 } // namespace
 
+Result encodeTensorMap(const CudaDriver &driver, const TensorMap &map, ElementType type, void *address, const Dims &dims,
+                       TensorMapBytes &bytes) {
+  const size_t rank = map.shape.size();
+  uint64_t extents[kMaxTensorMapRank], strides[kMaxTensorMapRank] = {}, stride = elementBytes(type);
+  uint32_t box[kMaxTensorMapRank], steps[kMaxTensorMapRank];
+  for (size_t d = 0; d < rank; ++d) { // the driver counts from the contiguous dimension
+    const Dim &dim = map.shape[rank - 1 - d];
+    extents[d] = dim.multiplier * (dim.symbol == Symbol::one ? 1 : static_cast<uint64_t>(dims[static_cast<size_t>(dim.symbol) - 1]));
+    box[d] = map.box[rank - 1 - d];
+    steps[d] = 1;
+    stride *= extents[d];
+    strides[d] = stride; // of dimension d + 1
+  }
+  int kind = type == ElementType::bf16 ? kTensorMapBfloat16 : type == ElementType::f16 ? kTensorMapFloat16 : kTensorMapFloat32;
+  return driver.cuTensorMapEncodeTiled(&bytes, kind, static_cast<uint32_t>(rank), address, extents, strides, box, steps, /*interleave=*/0,
+                                       map.swizzle, kTensorMapPromotion128, /*fill=*/0);
+}
+
 absl::StatusOr<std::unique_ptr<CudaCode>> CudaCode::load(const Gpu &gpu) {
   std::unique_ptr<CudaCode> code(new CudaCode(gpu));
   if (absl::Status s = code->choose(); !s.ok())

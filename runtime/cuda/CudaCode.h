@@ -4,6 +4,10 @@
 
 namespace llmc::runtime {
 
+/// Fills `bytes` with the tensor map of the array at `address` at these sizes.
+cuda::Result encodeTensorMap(const CudaDriver &driver, const TensorMap &map, ElementType type, void *address, const Dims &dims,
+                             cuda::TensorMapBytes &bytes);
+
 class CudaCode {
 public:
   /// The newest code object that this GPU and driver run; an error says which there are.

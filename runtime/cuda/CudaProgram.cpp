@@ -10,17 +10,21 @@ static constexpr uint32_t kMaxGrid = 0x7fffffff;
 CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory &memory,
                          const Scratch &scratch, const DeviceSteps &steps, const std::vector<DeviceOutput> &outputs)
     : gpu_(gpu), code_(code), memory_(memory), scratch_(scratch), steps_(steps), outputs_(outputs) {
-  size_t values = 0, parameters = 0;
+  size_t values = 0, parameters = 0, maps = 0;
   for (const DeviceDispatch &dispatch : steps.dispatches) {
     values += dispatch.buffers.size();
-    parameters += dispatch.buffers.size() + dims_.size() + 2;
+    const size_t ownMaps = code.launch(dispatch.kernel).tensorMaps.size();
+    parameters += dispatch.buffers.size() + dims_.size() + 2 + ownMaps;
+    maps += ownMaps;
   }
   // Parameters are pointers into these: they must not move.
   values_.reserve(values);
   parameters_.reserve(parameters);
+  maps_.reserve(maps);
   calls_.reserve(steps.dispatches.size());
   for (const DeviceDispatch &dispatch : steps.dispatches) {
-    calls_.push_back({&code.launch(dispatch.kernel), code.function(dispatch.kernel), parameters_.size(), 0, kNone});
+    const KernelLaunch &launch = code.launch(dispatch.kernel);
+    calls_.push_back({&launch, code.function(dispatch.kernel), parameters_.size(), 0, maps_.size(), kNone});
     for (void *buffer : dispatch.buffers) {
       values_.push_back(buffer);
       parameters_.push_back(&values_.back());
@@ -30,6 +34,11 @@ CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory 
       parameters_.push_back(&dims_[d]);
     parameters_.push_back(&scratch_.memory);
     parameters_.push_back(&calls_.back().workgroups);
+    for (const TensorMap &map : launch.tensorMaps) {
+      const Parameter &parameter = gpu.artifact().plan().kernels[dispatch.kernel].parameters[map.parameter];
+      maps_.push_back({{}, &map, parameter.type, dispatch.buffers[map.parameter]});
+      parameters_.push_back(&maps_.back().bytes);
+    }
   }
 }
 
@@ -80,18 +89,30 @@ absl::Status CudaProgram::copyOutputs(const Dims &dims) {
   return absl::OkStatus();
 }
 
+/// Makes the tensor maps of a launch at these sizes.
+absl::Status CudaProgram::describe(const Call &call, const Dims &dims) {
+  for (size_t i = call.maps; i < call.maps + call.launch->tensorMaps.size(); ++i)
+    if (Result r = encodeTensorMap(gpu_.api(), *maps_[i].plan, maps_[i].type, maps_[i].address, dims, maps_[i].bytes))
+      return gpu_.failed("kernel '" + call.launch->symbol + "' cannot have its tensor map " + std::to_string(i - call.maps), r);
+  return absl::OkStatus();
+}
+
 /// `isAfterKernel`: what the stream does before this is a kernel, and no copy; true afterwards unless nothing was
 /// launched.
 absl::Status CudaProgram::launch(Call &call, const Dims &dims, bool &isAfterKernel) {
   const KernelLaunch &launch = *call.launch;
   Dims own = dims;
   own[0] = rows_[steps_.dispatches[static_cast<size_t>(&call - calls_.data())].span];
+  if (own[0] == 0)
+    return absl::OkStatus();
   auto workgroups = evaluateGrid(launch.grid, own);
   if (!workgroups)
     return damagedArtifact(gpu_.artifact().path(), "kernel '" + launch.symbol + "' has a grid without a value");
   call.workgroups = *workgroups;
   if (*workgroups == 0)
     return absl::OkStatus();
+  if (absl::Status s = describe(call, own); !s.ok())
+    return s;
   uint32_t most = launch.scratchBytes ? scratch_.blocks : kMaxGrid;
   auto blocks = static_cast<unsigned>(std::min<int64_t>(*workgroups, most));
   LaunchAttribute overlap = {};
@@ -109,11 +130,14 @@ absl::Status CudaProgram::launchMerged(const StepTable &table) {
   const KernelLaunch &launch = *code_.merged();
   void *records = table.records(), *counter = table.counter();
   int64_t steps = table.steps();
-  static_assert(kMaxSpans == 3 && std::tuple_size<Dims>::value == 5);
-  void *parameters[] = {&records,  &steps,    &rows_[0], &rows_[1],        &rows_[2], &dims_[1],
-                        &dims_[2], &dims_[3], &dims_[4], &scratch_.memory, &counter};
+  std::vector<void *> parameters = {&records, &steps};
+  for (int64_t &rows : rows_)
+    parameters.push_back(&rows);
+  for (size_t d = 1; d < dims_.size(); ++d)
+    parameters.push_back(&dims_[d]);
+  parameters.insert(parameters.end(), {&scratch_.memory, &counter});
   if (Result r = gpu_.api().cuLaunchCooperativeKernel(code_.mergedFunction(), table.blocks(), 1, 1, launch.threads, 1, 1,
-                                                      launch.sharedBytes, gpu_.stream(), parameters))
+                                                      launch.sharedBytes, gpu_.stream(), parameters.data()))
     return gpu_.failed("kernel '" + launch.symbol + "' cannot be launched", r);
   return absl::OkStatus();
 }

@@ -37,7 +37,15 @@ private:
     void *function;
     size_t parameters; ///< first of its pointers
     int64_t workgroups;
+    size_t maps;   ///< first of its tensor maps
     size_t merged; ///< the launch that it is in, of those in merged_; kNone: one of its own
+  };
+  /// A tensor map, and what it describes.
+  struct Map {
+    cuda::TensorMapBytes bytes;
+    const TensorMap *plan;
+    ElementType type;
+    void *address;
   };
   static constexpr size_t kNone = SIZE_MAX;
   struct Recording {
@@ -52,6 +60,7 @@ private:
   absl::Status copyOutputs(const Dims &dims);
   absl::Status launch(Call &call, const Dims &dims, bool &isAfterKernel);
   absl::Status launchMerged(const StepTable &table);
+  absl::Status describe(const Call &call, const Dims &dims);
   absl::Status capture(const Dims &dims, cuda::Graph &graph);
   absl::Status instantiate(cuda::Graph graph, Recording &recording);
   absl::Status change(Recording &recording, const Dims &dims);
@@ -66,6 +75,7 @@ private:
   int64_t rows_[kMaxSpans] = {};
   std::vector<Call> calls_;
   std::vector<void *> values_;     ///< device addresses that parameters point to
+  std::vector<Map> maps_;
   std::vector<void *> parameters_; ///< of all calls, as cuLaunchKernel takes them
   std::vector<DeviceOutput> outputs_;
   std::vector<Recording> recordings_;

@@ -65,6 +65,7 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuLaunchKernelEx, "cuLaunchKernelEx");
   find(driver->cuLaunchCooperativeKernel, "cuLaunchCooperativeKernel");
   find(driver->cuOccupancyMaxActiveBlocksPerMultiprocessor, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
+  find(driver->cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled");
   find(driver->cuEventCreate, "cuEventCreate");
   find(driver->cuEventDestroy, "cuEventDestroy_v2");
   find(driver->cuEventRecord, "cuEventRecord");

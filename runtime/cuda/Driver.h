@@ -61,6 +61,9 @@ struct CudaDriver {
   cuda::Result (*cuGraphLaunch)(cuda::GraphExec, cuda::Stream);
   cuda::Result (*cuGraphDestroy)(cuda::Graph);
   cuda::Result (*cuGraphExecDestroy)(cuda::GraphExec);
+  cuda::Result (*cuTensorMapEncodeTiled)(cuda::TensorMapBytes *, int type, uint32_t rank, void *address, const uint64_t *extents,
+                                         const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave, int swizzle,
+                                         int promotion, int fill);
   cuda::Result (*cuGetErrorName)(cuda::Result, const char **);
 
   std::string path;         ///< as given to load

@@ -34,6 +34,13 @@ inline constexpr int kMaxDynamicSharedBytes = 8;
 inline constexpr unsigned kStreamNonBlocking = 1, kEventDefault = 0, kEventDisableTiming = 2;
 inline constexpr int kCaptureModeThreadLocal = 1;
 
+/// CUtensorMap: opaque, made by cuTensorMapEncodeTiled.
+struct alignas(64) TensorMapBytes {
+  unsigned char bytes[128];
+};
+// CUtensorMapDataType, and a CUtensorMapL2promotion: lines of 128 bytes
+inline constexpr int kTensorMapFloat16 = 6, kTensorMapFloat32 = 7, kTensorMapBfloat16 = 9, kTensorMapPromotion128 = 2;
+
 /// CUgraphExecUpdateResultInfo
 struct GraphExecUpdateResult {
   int result;

@@ -46,14 +46,17 @@ void *openLibrary(const void *data, const Elf64_Ehdr &header) {
 
 /// A launch's own copy of its parameters: the real driver copies them when it is called.
 struct Parameters {
-  std::vector<std::vector<uint8_t>> values;
+  struct alignas(64) Unit { ///< by value, a tensor map among others must lie at a multiple of 64
+    uint8_t bytes[64];
+  };
+  std::vector<std::vector<Unit>> values;
   std::vector<void *> pointers;
   Parameters(const FunctionState &function, void *const *given) {
     for (size_t i = 0; i < function.parameterBytes.size(); ++i) {
-      auto *bytes = static_cast<const uint8_t *>(given[i]);
-      values.emplace_back(bytes, bytes + function.parameterBytes[i]);
+      values.emplace_back((static_cast<size_t>(function.parameterBytes[i]) + sizeof(Unit) - 1) / sizeof(Unit));
+      memcpy(values.back().data(), given[i], static_cast<size_t>(function.parameterBytes[i]));
     }
-    for (std::vector<uint8_t> &value : values)
+    for (std::vector<Unit> &value : values)
       pointers.push_back(value.data());
   }
 };

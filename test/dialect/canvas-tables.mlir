@@ -23,3 +23,13 @@ func.func @selects_shifted_rows(%x: tensor<?x1xf32> {llm.value = dense<[[10.0], 
   %y = llm.select_rows %x, %from, %wanted {shift = 1 : i64} : (tensor<?x1xf32>, !llm.sequences, !llm.sequences) -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
 }
+
+// A sequence without rows in the first table gives 0, though its first row would be another one's.
+// CHECK-LABEL: @selects_nothing_of_a_sequence_without_rows
+func.func @selects_nothing_of_a_sequence_without_rows(%x: tensor<?x1xf32> {llm.value = dense<[[10.0], [11.0]]> : tensor<2x1xf64>},
+    %from: !llm.sequences {llm.rows = dense<[[0, 0, 0, 0], [1, 0, 2, 3]]> : tensor<2x4xi32>},
+    %wanted: !llm.sequences {llm.rows = dense<[[0, 0, 1, 5], [1, 1, 1, 4]]> : tensor<2x4xi32>}) -> tensor<?x1xf32>
+    attributes {llm.expect = [dense<[[0.0], [11.0]]> : tensor<2x1xf64>]} {
+  %y = llm.select_rows %x, %from, %wanted : (tensor<?x1xf32>, !llm.sequences, !llm.sequences) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}

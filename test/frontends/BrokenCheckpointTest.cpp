@@ -146,6 +146,10 @@ const Case kDirectories[] = {
      [](const Copy &c) { c.write("config.json", R"({"model_type":"llama","model_type":"qwen3"})"); },
      "DIR/config.json: the key \"model_type\" occurs twice in one object: download the file again or "
      "correct it"},
+    {"a setting beyond its limits", "llada2-b",
+     [](const Copy &c) { c.write("generation_config.json", R"({"threshold":1.5,"max_post_steps":2.5})"); },
+     "DIR/generation_config.json: key \"threshold\" is 1.5: must be a number from 0 to 1\n"
+     "DIR/generation_config.json: key \"max_post_steps\" is 2.5: must be a whole number from 0 to 64"},
     {"generation_config.json is cut", "llama-a",
      [](const Copy &c) { c.write("generation_config.json", "{"); },
      "DIR/generation_config.json: JSON syntax error at byte 1, where the text ends, after \"{\": "
@@ -174,7 +178,7 @@ const Case kConfigs[] = {
      "DIR/config.json: key \"model_type\": expects a string, found 3"},
     {"unknown family", "llama-a", [](const Copy &c) { c.config("model_type", "\"mamba\""); },
      "DIR/config.json: key \"model_type\" is \"mamba\", a family that llmc does not know; it knows "
-     "autodeco, difflm, Dream, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe"},
+     "autodeco, difflm, Dream, Fast_dLLM_Qwen, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe"},
     {"quantized", "llama-a",
      [](const Copy &c) { c.config("quantization_config", R"({"quant_method":"awq","bits":4})"); },
      "DIR/config.json: key \"quantization_config\": quantized checkpoints are not supported; use the "

@@ -102,9 +102,13 @@ def mask_of(config: dict) -> int:
 
 def block_of(config: dict) -> int | None:
     """Positions of a block that is seen as a whole, for models that keep keys and values; None for those that see all."""
-    return {"sdar": config.get("block_size", 4), "sdar_moe": config.get("block_size", 4), "llada2_moe": 32}.get(
-        config.get("model_type")
-    )
+    of_family = {
+        "sdar": config.get("block_size", 4),
+        "sdar_moe": config.get("block_size", 4),
+        "llada2_moe": 32,
+        "Fast_dLLM_Qwen": config.get("bd_size", 32),
+    }
+    return of_family.get(config.get("model_type"))
 
 
 class Model:
@@ -119,7 +123,7 @@ class Model:
             config = llada_moe_as_qwen(config)
         elif kind == "LLaDA2MoeModelLM":
             weights, self.experts = llada2_as_qwen(config, weights), llada2_experts
-        elif kind in ("DreamModel", "DiffLM", "SDARForCausalLM"):
+        elif kind in ("DreamModel", "DiffLM", "SDARForCausalLM", "Fast_dLLM_QwenForCausalLM"):
             config = config | {"model_type": "qwen3"}
         elif kind == "SDARMoeForCausalLM":
             config = config | {"model_type": "qwen3_moe"}
@@ -249,9 +253,20 @@ def commit(canvas, masked, tokens, confidence, count, margins) -> None:
 
 
 def fill_semi_autoregressive(
-    config, weights, prompt, count, block, steps, remask="low-confidence", threshold=0.0, factor=0.0, cache="none"
+    config,
+    weights,
+    prompt,
+    count,
+    block,
+    steps,
+    remask="low-confidence",
+    threshold=0.0,
+    factor=0.0,
+    cache="none",
+    guidance=0.0,
 ):
-    """LLaDA's loop, and Fast-dLLM's caches and rules. Returns the tokens, the closest call and the forwards."""
+    """LLaDA's loop, and Fast-dLLM's caches and rules; with guidance, which has no caches, a second forward does not see the
+    prompt. Returns the tokens, the closest call and the forwards."""
     mask, model, margins = mask_of(config), Model(config, weights), Margins()
     start, end = len(prompt), len(prompt) + count
     canvas = np.array(list(prompt) + [mask] * count)
@@ -266,6 +281,10 @@ def fill_semi_autoregressive(
                 begin, stop = first, end if cache == "prefix" else last
             at = np.arange(begin, stop)
             rows = model.forward(canvas[at], at, lambda p: end)[first - begin : last - begin]
+            if guidance > 0:
+                assert cache == "none"
+                without = Model(config, weights).forward(np.where(at < start, mask, canvas), at, lambda p: end)[first:last]
+                rows = without + (guidance + 1) * (rows - without)
             masked = np.array([p for p in range(first, last) if canvas[p] == mask])
             tokens, confidence = predict(rows[masked - first], mask, remask, margins)
             if threshold > 0:
@@ -304,10 +323,15 @@ def fill_by_time(config, weights, prompt, count, steps, remask="entropy", eps=0.
     return canvas[start:].tolist(), min([margins.least, *model.margins]), model.forwards
 
 
-def fill_kept_blocks(config, weights, prompt, count, steps, remask="low-confidence", threshold=0.9):
-    """SDAR's and LLaDA2's loop: finished blocks are kept, a block sees itself and what is before it."""
+def fill_kept_blocks(
+    config, weights, prompt, count, steps=None, remask="low-confidence", threshold=0.9, editing=1.0, post_steps=16, seen=None
+):
+    """SDAR's and LLaDA2's loop: finished blocks are kept, a block sees itself and what is before it. With `editing` below 1
+    LLaDA2.1's: tokens that another one beats by that much are replaced, also for a few steps when no mask is left. `seen`
+    counts the tokens that were."""
     mask, size, model, margins = mask_of(config), block_of(config), Model(config, weights), Margins()
-    start = len(prompt)
+    start, steps = len(prompt), steps or size
+    seen = {} if seen is None else seen
     first = start // size * size
     canvas = np.array(list(prompt) + [mask] * (-start % size if start % size else 0))
     if first:
@@ -316,19 +340,66 @@ def fill_kept_blocks(config, weights, prompt, count, steps, remask="low-confiden
     while len(canvas) < start + count or first < start:
         last = first + size
         canvas = np.concatenate([canvas, np.full(max(0, last - len(canvas)), mask)])
-        at, step = np.arange(first, last), 0
+        at, step, polished = np.arange(first, last), 0, 0
+        free = np.arange(max(first, start), last)
         while True:
+            polished += not np.any(canvas[free] == mask)
+            if polished > (post_steps if editing < 1 else 0):
+                break
             rows = model.forward(canvas[first:last], at, lambda p: last)
-            masked = np.array([p for p in range(max(first, start), last) if canvas[p] == mask])
+            edits = []
+            if editing < 1:
+                filled = free[canvas[free] != mask]
+                proposed, sureness = predict(rows[filled - first], mask, remask, margins)
+                for c in sureness[proposed != canvas[filled]]:
+                    margins.note(c - editing)
+                edits = [(p, t) for p, t, c in zip(filled, proposed, sureness) if t != canvas[p] and c > editing]
+            masked = free[canvas[free] == mask]
+            if not len(masked):
+                for p, t in edits:
+                    canvas[p] = t
+                seen["late"] = seen.get("late", 0) + len(edits)
+                if not edits:
+                    break
+                continue
             tokens, confidence = predict(rows[masked - first], mask, remask, margins)
             for c in confidence:
                 margins.note(c - threshold)
             sure = int(np.sum(confidence > threshold))
             least = schedule[step] if step < steps else len(masked)
             commit(canvas, masked, tokens, confidence, min(len(masked), max(sure, least)), margins)
+            for p, t in edits:
+                canvas[p] = t
+            seen["early"] = seen.get("early", 0) + len(edits)
             step += 1
-            if not np.any(canvas[max(first, start) : last] == mask):
-                break
         model.forward(canvas[first:last], at, lambda p: last)
+        first = last
+    return canvas[start : start + count].tolist(), min([margins.least, *model.margins]), model.forwards
+
+
+def fill_subblocks(config, weights, prompt, count, sub_block=8, remask="low-confidence", threshold=0.9):
+    """Fast-dLLM v2's loop: predictions are read from the row before; a block's first token from the forward that kept what is
+    before it; then part after part of the block is filled, each forward being of the whole block."""
+    mask, size, model, margins = mask_of(config), block_of(config), Model(config, weights), Margins()
+    start = len(prompt)
+    first, last_row = start // size * size, None
+    canvas = np.array(prompt)
+    if first:
+        last_row = model.forward(canvas[:first], np.arange(first), lambda p: (p // size + 1) * size)[-1:]
+    while len(canvas) < start + count:
+        last, at = first + size, np.arange(first, first + size)
+        if len(canvas) == first and last_row is not None:
+            canvas = np.append(canvas, predict(last_row, mask, remask, margins)[0])
+        canvas = np.concatenate([canvas, np.full(last - len(canvas), mask)])
+        for begin in range(first, last, sub_block):
+            while np.any(canvas[begin : begin + sub_block] == mask):
+                rows = model.forward(canvas[first:last], at, lambda p: last)
+                rows = np.concatenate([rows[:1], rows[:-1]])
+                masked = np.array([p for p in range(begin, min(begin + sub_block, last)) if canvas[p] == mask])
+                tokens, confidence = predict(rows[masked - first], mask, remask, margins)
+                for c in confidence:
+                    margins.note(c - threshold)
+                commit(canvas, masked, tokens, confidence, max(1, int(np.sum(confidence > threshold))), margins)
+        last_row = model.forward(canvas[first:last], at, lambda p: last)[-1:]
         first = last
     return canvas[start : start + count].tolist(), min([margins.least, *model.margins]), model.forwards

@@ -163,6 +163,14 @@ BLOCK_BY_BLOCK = [
     {"block": 8, "steps": 24, "factor": 1.0},
     {"block": 24, "steps": 24, "cache": "prefix", "factor": 2.0},
 ]
+# Of the 20 more of LLaDA's names.
+GUIDED = [
+    {"block": 8, "steps": 24, "guidance": 0.5},
+    {"block": 24, "steps": 7, "guidance": 2},
+    {"block": 5, "steps": 24, "guidance": 1.5, "remask": "entropy"},
+    {"block": 12, "steps": 24, "guidance": 0.75, "threshold": 0.3},
+    {"block": 8, "steps": 24, "guidance": 1, "factor": 1.0},
+]
 BY_TIME = [
     {"steps": 24, "remask": "entropy"},
     {"steps": 9, "remask": "low-confidence"},
@@ -181,8 +189,30 @@ def kept_blocks(block: int) -> list[dict]:
     ]
 
 
-def loops_of(config: dict) -> tuple:
+# The first with what generation_config.json says.
+EDITED_BLOCKS = [
+    {},
+    {"threshold": 0.95, "editing": 0.15},
+    {"threshold": 0.5, "editing": 0.4, "post-steps": 16},
+    {"threshold": 0.4, "editing": 0.2, "post-steps": 0},
+    {"threshold": 0.7, "editing": 1.0},
+]
+DEFAULT_NAMES = {"threshold": "threshold", "editing_threshold": "editing", "max_post_steps": "post_steps"}
+SUBBLOCKS = [
+    {"sub-block": 8, "threshold": 0.9},
+    {"sub-block": 4, "threshold": 0.3},
+    {"sub-block": 5, "threshold": 0.4},
+    {"sub-block": 16, "threshold": 0.35},
+    {"sub-block": 8, "threshold": 0.3, "remask": "margin"},
+]
+
+
+def loops_of(case: str, config: dict) -> tuple:
     """The settings of a case, and the loop that they are for."""
+    if case in random_diffusion.GENERATION:
+        return EDITED_BLOCKS, diffusion_oracle.fill_kept_blocks
+    if config["architectures"] == ["Fast_dLLM_QwenForCausalLM"]:
+        return SUBBLOCKS, diffusion_oracle.fill_subblocks
     if block := diffusion_oracle.block_of(config):
         return kept_blocks(block), diffusion_oracle.fill_kept_blocks
     if config["architectures"] == ["DreamModel"]:
@@ -205,6 +235,9 @@ def make_diffusion(case: str) -> str:
     directory, rng = FOLDER / case, rng_for(case)
     directory.mkdir(exist_ok=True)
     write_json(directory / "config.json", config)
+    generation = random_diffusion.GENERATION.get(case, {})
+    if generation:
+        write_json(directory / "generation_config.json", generation)
     save_weights(directory, random_diffusion.random_weights(config, rng), shards)
     config, weights = read_json(directory / "config.json"), load_weights(directory)
     mask = config["mask_token_id"]
@@ -216,19 +249,37 @@ def make_diffusion(case: str) -> str:
         if min(margins, default=1) > 2e-5:
             break
     write_golden(directory, tokens, golden)
-    generations, least, tries = [], np.inf, 0
-    settings, fill = loops_of(config)
+    settings, fill = loops_of(case, config)
+    generations, said = generate(config, weights, settings, fill, rng, generation)
+    if case == "llada-a":
+        guided, more = generate(config, weights, GUIDED, fill, rng, {})
+        generations, said = generations + guided, f"{said}; guided: {more}"
+    write_generations(directory, generations)
+    return f"logits std {golden.std():.2f}; {said}"
+
+
+def generate(config: dict, weights: dict, settings: list[dict], fill, rng: np.random.Generator, defaults: dict) -> tuple:
+    """20 generations, and a word about them. `defaults` is what generation_config.json says."""
+    generations, least, tries, seen = [], np.inf, 0, {}
+    mask, block = config["mask_token_id"], diffusion_oracle.block_of(config)
     while len(generations) < 20:
         loop = settings[len(generations) % len(settings)]
-        prompt = rng.integers(0, mask, int(rng.integers(1, 30))).tolist()
-        made, margin, forwards = fill(config, weights, prompt, 24, **loop)
+        length = int(rng.integers(1, 30))
+        if fill is diffusion_oracle.fill_subblocks and len(generations) % 7 == 0:
+            length = block  # a block's first token follows a whole one
+        prompt = rng.integers(0, mask, length).tolist()
+        given = {DEFAULT_NAMES[name]: value for name, value in defaults.items() if name in DEFAULT_NAMES}
+        given |= {name.replace("-", "_"): value for name, value in loop.items()}
+        if "editing" in given:
+            given["seen"] = seen
+        made, margin, forwards = fill(config, weights, prompt, 24, **given)
         tries += 1
         if margin < 2e-5:  # too close to call in float32
             continue
         least = min(least, margin)
         generations.append({"settings": loop, "prompt": prompt, "tokens": made, "forwards": forwards})
-    write_generations(directory, generations)
-    return f"logits std {golden.std():.2f}; 20 generations of {tries}, closest call {least:.1e}"
+    edits = f", {seen['early']} tokens replaced while filling, {seen['late']} afterwards" if seen else ""
+    return generations, f"20 generations of {tries}, closest call {least:.1e}{edits}"
 
 
 def make_autodeco(case: str) -> str:

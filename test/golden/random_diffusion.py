@@ -242,7 +242,45 @@ CASES: dict[str, tuple[dict, int]] = {
         },
         1,
     ),
+    "fastdllm-a": (
+        {name: value for name, value in _QWEN.items() if name != "attention_bias"}
+        | {
+            "architectures": ["Fast_dLLM_QwenForCausalLM"],
+            "model_type": "Fast_dLLM_Qwen",
+            "bd_size": 16,
+            "hidden_size": 60,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "intermediate_size": 93,
+            "max_window_layers": 3,
+            "layer_types": ["full_attention"] * 3,
+            "rope_theta": 1000000.0,
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+        },
+        1,
+    ),
 }
+CASES["llada2-b"] = (
+    CASES["llada2-a"][0]
+    | {
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "n_group": 2,
+        "topk_group": 1,
+        "num_shared_experts": 2,
+    },
+    1,
+)
+
+# Settings that a checkpoint's generation_config.json gives.
+GENERATION: dict[str, dict] = {"llada2-b": {"threshold": 0.6, "editing_threshold": 0.3, "max_post_steps": 3, "eos_token_id": 249}}
 
 
 def random_weights(config: dict, rng: np.random.Generator) -> Weights:
@@ -253,7 +291,8 @@ def random_weights(config: dict, rng: np.random.Generator) -> Weights:
         return random_llada2(config, rng)
     if kind == "LLaDAMoEModelLM":
         return random_qwen.random_weights(llada_moe_as_qwen(config), False, rng)
-    model_type = {"DreamModel": "qwen2", "SDARMoeForCausalLM": "qwen3_moe"}.get(kind, "qwen3")
+    qwen2 = {"DreamModel": "qwen2", "Fast_dLLM_QwenForCausalLM": "qwen2"}
+    model_type = (qwen2 | {"SDARMoeForCausalLM": "qwen3_moe"}).get(kind, "qwen3")
     return random_qwen.random_weights(config | {"model_type": model_type}, False, rng)
 
 

@@ -20,17 +20,21 @@ void prepare(Session &session, const Generation &g) {
   ASSERT_EQ(llmc_begin(session.session, g.tokens.size()), LLMC_OK) << llmc_last_error();
 }
 
+/// Appends what one call makes; whether that worked.
+bool fillOnce(const Model &model, llmc_session *session, const llmc_sampling &sampling, std::vector<int32_t> &made) {
+  std::vector<int32_t> block(llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS));
+  int64_t count = 0;
+  bool isMade = llmc_fill(session, &sampling, block.data(), block.size(), &count) == LLMC_OK && count > 0;
+  EXPECT_TRUE(isMade) << llmc_last_error();
+  made.insert(made.end(), block.begin(), block.begin() + count);
+  return isMade;
+}
+
 std::vector<int32_t> generate(const Model &model, const Generation &g, const llmc_sampling &sampling = kGreedy) {
   Session session(model);
   prepare(session, g);
-  std::vector<int32_t> made, block(llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS));
-  while (made.size() < g.tokens.size()) {
-    int64_t count = 0;
-    if (llmc_fill(session.session, &sampling, block.data(), block.size(), &count) != LLMC_OK || count == 0) {
-      ADD_FAILURE() << llmc_last_error();
-      break;
-    }
-    made.insert(made.end(), block.begin(), block.begin() + count);
+  std::vector<int32_t> made;
+  while (made.size() < g.tokens.size() && fillOnce(model, session.session, sampling, made)) {
   }
   made.resize(g.tokens.size());
   return made;
@@ -104,8 +108,34 @@ TEST_P(Canvas, BatchesEqualEachAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, Canvas, testing::Values("llada-a", "llada-b", "dream-a", "difflm-a", "llada-moe-a", "sdar-a",
-                                                 "sdar-moe-a", "llada2-a"), [](const auto &info) {
+// A session that has begun to write is saved and goes on elsewhere with its settings, and with what its blocks keep.
+TEST_P(Canvas, RestoredSessionsGoOn) {
+  const std::string path = std::string(LLMC_WORK) + "/" + GetParam() + ".session";
+  Model model(GetParam()), other(GetParam(), "native", 1, 2);
+  auto generations = generationsOf(GetParam());
+  for (size_t i = 0; i < 7; ++i) {
+    const Generation &g = generations[i % 2 ? i : generations.size() - 1 - i];
+    std::vector<int32_t> made;
+    for (bool isFirst : {true, false}) { // before anything is written, and after the first call
+      Session session(model);
+      prepare(session, g);
+      made.clear();
+      if (!isFirst)
+        ASSERT_TRUE(fillOnce(model, session.session, kGreedy, made));
+      ASSERT_EQ(llmc_session_save(session.session, path.c_str()), LLMC_OK) << llmc_last_error();
+      llmc_session *restored = nullptr;
+      ASSERT_EQ(llmc_session_restore(other.model, path.c_str(), &restored), LLMC_OK) << llmc_last_error();
+      while (made.size() < g.tokens.size() && fillOnce(other, restored, kGreedy, made)) {
+      }
+      llmc_session_free(restored);
+      made.resize(g.tokens.size());
+      EXPECT_EQ(made, g.tokens) << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, Canvas, testing::Values("llada-a", "llada-b", "dream-a", "difflm-a", "llada-moe-a", "sdar-a", "sdar-moe-a",
+                                                 "llada2-a", "llada2-b", "fastdllm-a"), [](const auto &info) {
   std::string name = info.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
@@ -175,6 +205,28 @@ TEST(CanvasModel, TokensAreDrawnInProportion) {
   }
 }
 
+/// No confidence reaches 1: the rule then commits one token a step, as the schedule does.
+TEST(CanvasModel, AThresholdThatNothingReachesEqualsTheSchedule) {
+  Model model("llada-a");
+  auto made = [&](std::vector<std::pair<std::string, std::string>> settings) {
+    settings.push_back({"block", "16"});
+    return generate(model, {settings, {3, 1, 4, 1, 5, 9, 2, 6}, std::vector<int32_t>(64)});
+  };
+  auto scheduled = made({{"steps", "64"}});
+  EXPECT_EQ(made({{"threshold", "1"}}), scheduled);
+  EXPECT_NE(made({{"steps", "8"}}), scheduled); // so that the settings are seen to matter
+}
+
+/// Caches say nothing where there is guidance, whose forwards keep no keys and values.
+TEST(CanvasModel, GuidanceComputesAllRowsWhateverTheCache) {
+  Model model("llada-a");
+  auto made = [&](const char *cache) {
+    return generate(model, {{{"block", "8"}, {"steps", "24"}, {"guidance", "0.5"}, {"cache", cache}}, {3, 1, 4, 1, 5, 9, 2, 6}, std::vector<int32_t>(24)});
+  };
+  EXPECT_EQ(made("prefix"), made("none"));
+  EXPECT_EQ(made("dual"), made("none"));
+}
+
 TEST(CanvasModel, ErrorsSayWhatToDo) {
   Model model("llada-a");
   Session session(model);
@@ -184,7 +236,7 @@ TEST(CanvasModel, ErrorsSayWhatToDo) {
   EXPECT_EQ(llmc_fill(session.session, &kGreedy, tokens.data(), tokens.size(), &count), LLMC_UNSUPPORTED);
   EXPECT_STREQ(llmc_last_error(), "session 0 has all tokens that were asked for; begin a generation to say how many shall follow");
   EXPECT_EQ(llmc_set(session.session, "stepz", "3"), LLMC_NOT_FOUND);
-  EXPECT_STREQ(llmc_last_error(), "this model has no setting 'stepz'; it has block, steps, remask, threshold, factor, cache");
+  EXPECT_STREQ(llmc_last_error(), "this model has no setting 'stepz'; it has block, steps, remask, threshold, factor, cache, guidance");
   EXPECT_EQ(llmc_set(session.session, "steps", "2.5"), LLMC_INVALID_ARGUMENT);
   EXPECT_STREQ(llmc_last_error(), "setting 'steps' is '2.5', expected a whole number from 1 to 224");
   EXPECT_EQ(llmc_set(session.session, "remask", "best"), LLMC_INVALID_ARGUMENT);

@@ -1,7 +1,7 @@
 // For the tests of the CUDA path: artifacts of the golden checkpoints, compiled once, and models opened.
 #pragma once
 #include "llmc.h"
-#include <fstream>
+#include "test/Npy.h"
 #include <gtest/gtest.h>
 #include <map>
 #include <sstream>
@@ -10,12 +10,6 @@
 #include <vector>
 
 namespace llmc::test {
-
-inline std::string readFile(const std::string &path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 /// The artifact of a checkpoint of test/golden, compiled with `flags` on first use.
 inline std::string artifactOf(const std::string &name, const std::string &flags) {

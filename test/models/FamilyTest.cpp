@@ -153,6 +153,18 @@ TEST(Family, published_sizes_of_models_that_fill_masks) {
   EXPECT_EQ(llada2.parameters(), 16255643392);
 }
 
+TEST(Family, fast_dllm_v2_is_a_qwen2_with_blocks) {
+  std::string text = with(with(kQwen25, "\"model_type\":\"qwen2\"", "\"model_type\":\"Fast_dLLM_Qwen\",\"bd_size\":32"), "Qwen2ForCausalLM",
+                          "Fast_dLLM_QwenForCausalLM");
+  Built built(text);
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  EXPECT_EQ(built.parameters(), 7615616512);
+  EXPECT_EQ(built.model->tensors.size(), 339u);
+  EXPECT_NE(Built(with(text, "\"bd_size\":32", "\"bd_size\":24")).message().find("key \"bd_size\" is 24: must divide 64"), std::string::npos);
+  EXPECT_NE(Built(with(text, "\"use_sliding_window\":false", "\"use_sliding_window\":true")).message().find("a window is not defined"),
+            std::string::npos);
+}
+
 TEST(Family, windows_follow_the_configuration) {
   std::string sliding =
       with(with(kQwen25, "\"use_sliding_window\":false", "\"use_sliding_window\":true"), "131072", "100");
@@ -295,7 +307,7 @@ TEST(Family, autodeco_stands_on_any_base_that_draws_from_logits) {
 }
 
 TEST(Family, autodeco_refuses_what_does_not_fit) {
-  const std::string kBases = "difflm, Dream, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe";
+  const std::string kBases = "difflm, Dream, Fast_dLLM_Qwen, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe";
   struct {
     std::string text, message;
   } const kCases[] = {

@@ -250,6 +250,14 @@ CodeObject &makeCuda(Plan &plan) {
   return object;
 }
 
+/// The tensor map that it gives to kernel 0: boxes of 16 x 16 of its first parameter, [T, 16] of bf16.
+TensorMap &mapOf(Plan &plan) {
+  const Shape shape = {{1, Symbol::tokens}, {16, Symbol::one}};
+  plan.kernels[0].parameters[0] = {ElementType::bf16, shape, false};
+  makeCuda(plan).launches[0].tensorMaps = {{0, shape, {16, 16}, 0}};
+  return plan.codeObjects[0].launches[0].tensorMaps[0];
+}
+
 const BadPlan kBadPlans[] = {
     {"metadata: vocab is 0, expected 1 to 16777216", [](Plan &p) { p.metadata.vocab = 0; }},
     {"metadata: max_sequences is 129, expected 1 to 128", [](Plan &p) { p.metadata.maxSequences = 129; }},
@@ -342,6 +350,31 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { makeCuda(p).launches[2].sharedBytes = 2 << 20; }},
     {"code object 0 launch 0 has a grid that is no program for one number",
      [](Plan &p) { makeCuda(p).launches[0].grid.clear(); }},
+    {"code object 0 launch 0 has 17 tensor maps, expected at most 16", [](Plan &p) { makeCuda(p).launches[0].tensorMaps.resize(17); }},
+    {"code object 0 launch 0 tensor map 0 is of parameter 9 of 5", [](Plan &p) { mapOf(p).parameter = 9; }},
+    {"code object 0 launch 0 tensor map 0 has 0 dimensions, a box of 0 and swizzle 0, expected as many of both, at most 5, and a swizzle of at most 3", [](Plan &p) { mapOf(p) = TensorMap(); }},
+    {"code object 0 launch 0 tensor map 0 has 2 dimensions, a box of 3 and swizzle 0, expected as many of both, at most 5, and a swizzle of at most 3", [](Plan &p) { mapOf(p).box.push_back(1); }},
+    {"code object 0 launch 0 tensor map 0 has 2 dimensions, a box of 2 and swizzle 4, expected as many of both, at most 5, and a swizzle of at most 3", [](Plan &p) { mapOf(p).swizzle = 4; }},
+    {"code object 0 launch 0 tensor map 0 has shape [2*T, 16], its parameter [T, 16]", [](Plan &p) { mapOf(p).shape[0].multiplier = 2; }},
+    {"code object 0 launch 0 tensor map 0 is of elements of type i64, expected bf16, f16 or f32",
+     [](Plan &p) {
+       mapOf(p);
+       p.kernels[0].parameters[0].type = ElementType::i64;
+     }},
+    {"code object 0 launch 0 tensor map 0 has shape [16, T] and a box of 16 in dimension 1, expected static sizes after the first and 1 to 256",
+     [](Plan &p) {
+       Shape &shape = mapOf(p).shape;
+       std::swap(shape[0], shape[1]);
+     }},
+    {"code object 0 launch 0 tensor map 0 has shape [T, 16] and a box of 257 in dimension 0, expected static sizes after the first and 1 to 256",
+     [](Plan &p) { mapOf(p).box[0] = 257; }},
+    {"code object 0 launch 0 tensor map 0 has rows of 32 bytes and boxes of 6, expected multiples of 16, and boxes not wider than their swizzle", [](Plan &p) { mapOf(p).box[1] = 3; }},
+    {"code object 0 launch 0 tensor map 0 has rows of 32 bytes and boxes of 64, expected multiples of 16, and boxes not wider than their swizzle",
+     [](Plan &p) {
+       TensorMap &map = mapOf(p);
+       map.box[1] = 32;
+       map.swizzle = 1;
+     }},
     {"code object 0 launch 0 has a grid that is no program for one number",
      [](Plan &p) { makeCuda(p).launches[0].grid.push_back({GridOp::add, 0}); }},
     {"code object 0 launch 0 has a grid that is no program for one number",

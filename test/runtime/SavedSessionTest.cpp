@@ -4,6 +4,7 @@
 #include "runtime/Artifact.h"
 #include "runtime/SessionFile.h"
 #include "runtime/cpu/CpuLevel.h"
+#include <cmath>
 #include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
@@ -125,9 +126,9 @@ TEST_F(SavedSessions, equal_sessions_are_equal_files) {
   llmc_model *model = open(2, 1), *wide = open(2, 2, 128);
   std::string bytes = saved(model);
   EXPECT_EQ(saved(wide), bytes) << "the context shows";
-  // 96 header, the level, 70 tokens; history i32 and wide f32 x 513 for 64 positions, total f32.
+  // 144 header, the level, 70 tokens; history i32 and wide f32 x 513 for 64 positions, total f32.
   size_t level = strlen(llmc_model_text(model, "code_level"));
-  EXPECT_EQ(bytes.size(), 96 + level + 70 * 4 + 64 * (4 + 513 * 4) + 4);
+  EXPECT_EQ(bytes.size(), 144 + level + 70 * 4 + 64 * (4 + 513 * 4) + 4);
   llmc_model_close(model);
   llmc_model_close(wide);
 }
@@ -138,9 +139,9 @@ TEST_F(SavedSessions, refuses_what_does_not_belong) {
   EXPECT_EQ(refusal(model, std::string(200, 'x'), LLMC_INVALID_ARGUMENT),
             "is not a saved session (the first 8 bytes are not its magic number)");
   EXPECT_EQ(refusal(model, bytes.substr(0, 50), LLMC_BAD_ARTIFACT),
-            "has 50 bytes, a saved session's header alone has 96; save the session again");
+            "has 50 bytes, a saved session's header alone has 144; save the session again");
   EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.version = 7; }), LLMC_UNSUPPORTED),
-            "has session format version 7, this runtime reads version 1; use the runtime that saved it");
+            "has session format version 7, this runtime reads version 2; use the runtime that saved it");
   std::string size = std::to_string(bytes.size());
   EXPECT_EQ(refusal(model, bytes.substr(0, bytes.size() - 1), LLMC_BAD_ARTIFACT),
             "is truncated: its header says " + size + " bytes, the file has " +
@@ -150,13 +151,13 @@ TEST_F(SavedSessions, refuses_what_does_not_belong) {
   EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.tokens += 1; }), LLMC_BAD_ARTIFACT),
             "its parts do not add up to its " + size + " bytes; save the session again");
   std::string flipped = bytes;
-  flipped[100] ^= 1;
+  flipped[148] ^= 1;
   EXPECT_EQ(refusal(model, flipped, LLMC_BAD_ARTIFACT).substr(0, 26), "checksum of its head is 0x");
   flipped = bytes;
   flipped.back() ^= 1;
   EXPECT_EQ(refusal(model, flipped, LLMC_BAD_ARTIFACT).substr(0, 28), "checksum of its states is 0x");
   std::string otherLevel = bytes;
-  otherLevel[96] = 'y';
+  otherLevel[144] = 'y';
   otherLevel = resigned(otherLevel, [](SessionHeader &) {});
   EXPECT_EQ(refusal(model, otherLevel, LLMC_UNSUPPORTED),
             "was saved where y" + level.substr(1) + " code runs, here it is " + level +
@@ -169,8 +170,14 @@ TEST_F(SavedSessions, refuses_what_does_not_belong) {
             "says that 18446744073709551615 of its 70 tokens are in the states; save the session again");
   EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.topP = 0; }), LLMC_BAD_ARTIFACT),
             "has sampling parameters out of range; save the session again");
+  EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.start = 71; }), LLMC_BAD_ARTIFACT),
+            "says that its generation began at token 71 of 70; save the session again");
+  EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.end = ~0ull; }), LLMC_CONTEXT_FULL),
+            "is to have 18446744073709551615 tokens, the context has room for 512; open the model with a larger one");
+  EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.settings[7] = 1; }), LLMC_BAD_ARTIFACT),
+            "has a setting that the artifact does not know; save the session again");
   std::string token = bytes;
-  token[96 + level.size()] = 97;
+  token[144 + level.size()] = 97;
   EXPECT_EQ(refusal(model, resigned(token, [](SessionHeader &) {}), LLMC_BAD_ARTIFACT),
             "token 0 is 97, outside the vocabulary of 97; save the session again");
   // After all this the slot is free, clean and usable.
@@ -180,6 +187,36 @@ TEST_F(SavedSessions, refuses_what_does_not_belong) {
   ingest(s, tokens);
   expectNext(s, tokens);
   llmc_session_free(s);
+  llmc_model_close(model);
+}
+
+TEST_F(SavedSessions, settings_come_back_within_their_limits) {
+  ArtifactContents contents = testModel();
+  contents.plan.metadata.settings = {{"steps", 1, 8, 1, 9, true, {}}, {"eps", 4, 0.5, 0, 1, false, {}}, {"kind", 2, 0, 0, 1, true, {"a", "b"}}};
+  std::string path = folder_.file("set.llmc");
+  ASSERT_TRUE(writeArtifact(path, contents).ok());
+  llmc_model *model = openFile(path);
+  llmc_session *s = session(model);
+  ASSERT_EQ(llmc_set(s, "steps", "3"), LLMC_OK);
+  ASSERT_EQ(llmc_set(s, "kind", "b"), LLMC_OK);
+  ASSERT_EQ(llmc_session_save(s, folder_.file("s").c_str()), LLMC_OK) << llmc_last_error();
+  llmc_session_free(s);
+  std::string bytes = readFile(folder_.file("s"));
+  SessionHeader header;
+  memcpy(&header, bytes.data(), sizeof header);
+  const float expected[kSettingColumns] = {0, 3, 1, 0, 0.5, 0, 0, 0};
+  EXPECT_EQ(memcmp(header.settings, expected, sizeof expected), 0);
+  ASSERT_EQ(llmc_session_restore(model, folder_.file("s").c_str(), &s), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_session_save(s, folder_.file("t").c_str()), LLMC_OK) << llmc_last_error();
+  llmc_session_free(s);
+  EXPECT_EQ(readFile(folder_.file("t")), bytes);
+  for (auto change : {+[](SessionHeader &h) { h.settings[1] = 10; }, +[](SessionHeader &h) { h.settings[1] = 2.5f; },
+                      +[](SessionHeader &h) { h.settings[1] = NAN; }})
+    EXPECT_EQ(refusal(model, resigned(bytes, change), LLMC_BAD_ARTIFACT),
+              "has the setting 'steps' out of its range; save the session again");
+  EXPECT_EQ(refusal(model, resigned(bytes, [](SessionHeader &h) { h.settings[2] = 2; }), LLMC_BAD_ARTIFACT),
+            "has the setting 'kind' out of its range; save the session again");
+  EXPECT_EQ(refusal(model, bytes, LLMC_OK), "");
   llmc_model_close(model);
 }
 

@@ -44,15 +44,14 @@ int Chat::start() {
 static bool readLine(bool isTerminal, std::string &line) {
   if (isTerminal)
     show("> ", 2);
-  char *buffer = nullptr;
-  size_t capacity = 0;
-  ssize_t length = getline(&buffer, &capacity, stdin);
-  if (length > 0)
-    line.assign(buffer, static_cast<size_t>(length));
-  free(buffer);
-  while (length > 0 && !line.empty() && (line.back() == '\n' || line.back() == '\r'))
+  line.clear();
+  int c;
+  while ((c = getc(stdin)) != EOF && c != '\n')
+    line.push_back(static_cast<char>(c));
+  const bool isRead = c != EOF || !line.empty();
+  while (!line.empty() && line.back() == '\r')
     line.pop_back();
-  return length > 0;
+  return isRead;
 }
 
 int Chat::readLines() {

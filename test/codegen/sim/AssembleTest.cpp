@@ -18,6 +18,8 @@ TEST(SimulatedKernels, AreLegalPtx) {
     GTEST_SKIP() << "no ptxas";
   unsigned count = 0;
   for (const auto &entry : std::filesystem::directory_iterator(LLMC_SIM_INPUTS)) {
+    if (!entry.is_regular_file())
+      continue; // tile programs, which the target lowers first
     std::string name = entry.path().stem().string(), text = readKernel(name);
     constexpr llvm::StringRef kPrefix = "// arch: ";
     ASSERT_TRUE(llvm::StringRef(text).starts_with(kPrefix)) << name;

@@ -87,12 +87,15 @@ Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost
   std::vector<int64_t> counter{found};
   std::vector<uint64_t> table(4 * sizeof(runtime::StepRecord) / 8 + 5);
   std::vector<char> scratch(1);
-  int64_t steps = 4, rows[3] = {}, sequences = 2, zero = 0;
-  std::vector<Argument> arguments{buffer(table), scalar(steps), scalar(rows[0]), scalar(rows[1]), scalar(rows[2]), scalar(sequences),
-                                  scalar(zero), scalar(zero), scalar(zero), buffer(scratch), buffer(counter),
-                                  buffer(outcome.x), buffer(y), buffer(outcome.flags)};
-  arguments.back().prepare = [&](const cuda::DevicePointer *devices) {
-    const uint64_t x = devices[11], y = devices[12], flags = devices[13], words = devices[0] + 4 * sizeof(runtime::StepRecord);
+  int64_t steps = 4, rows = 1, sequences = 2, zero = 0;
+  std::vector<Argument> arguments{buffer(table), scalar(steps)};
+  arguments.insert(arguments.end(), runtime::kMaxSpans, scalar(rows));
+  arguments.insert(arguments.end(), {scalar(sequences), scalar(zero), scalar(zero), scalar(zero), buffer(scratch), buffer(counter)});
+  const size_t first = arguments.size();
+  arguments.insert(arguments.end(), {buffer(outcome.x), buffer(y), buffer(outcome.flags)});
+  arguments.back().prepare = [&, first](const cuda::DevicePointer *devices) {
+    const uint64_t x = devices[first], y = devices[first + 1], flags = devices[first + 2];
+    const uint64_t words = devices[0] + 4 * sizeof(runtime::StepRecord);
     auto number = [&](const char *kernel) { return int64_t(code->launches[kernel].merged); };
     const runtime::StepRecord records[] = {{INT64_MAX, 0, flags, words, 0, 1, 4, atMost},
                                            {number("next"), 0, words, words, 0, 2, 2, 0},

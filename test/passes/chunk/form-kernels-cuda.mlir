@@ -63,3 +63,39 @@ func.func @advance(%q: tensor<?x8xbf16>, %keys: tensor<?x?x4x32xbf16>, %values: 
   }
   return %y : tensor<?x8xbf16>
 }
+
+// -----
+
+// A step's latent attention: queries onto the latents, 32 columns a workgroup, the rope part as it is; then segments, where both heads are
+// rows of one tile that meets a block of latents as it lies, as keys and as values; then their sum, lifted 32 columns at a time. A kernel
+// takes of the two packings of the weight only the one that it reads.
+// CHECK-LABEL: func.func @advance
+// CHECK: %[[UK:.*]] = llm.pack {{.*}} -> tensor<2x32x64xbf16>
+// CHECK: %[[UV:.*]] = llm.pack {{.*}} -> tensor<2x1x64x32xbf16>
+// CHECK: %[[Q:.*]] = llm.launch @latent_query(%{{[^,]*}}, %[[UK]])
+// CHECK: %[[PARTS:.*]] = llm.launch @latent(%{{[^,]*}}, %{{[^,]*}}, %[[Q]])
+// CHECK: llm.launch @latent_join(%[[UV]], %[[PARTS]])
+// CHECK-LABEL: func.func private @latent_query(
+// CHECK-SAME: tensor<?x2x96xbf16> {llm.dims = ["T"], llm.written}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}, %[[C:.*]]) in (2, %{{.*}}, 3)
+// CHECK: scf.if
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<?x32xbf16>, tensor<32x32xbf16>) outs(%{{.*}} : tensor<?x32xf32>)
+// CHECK-LABEL: func.func private @latent(
+// CHECK-SAME: tensor<?x32x2x65xf32> {llm.dims = ["T"], llm.written}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (%{{.*}}, 32)
+// CHECK: %[[KEYS:.*]] = tensor.extract_slice %{{.*}} [1, 32, 96] [1, 1, 1]
+// CHECK-NOT: linalg.transpose
+// CHECK: linalg.generic {{.*}}affine_map<(d0, d1, d2) -> (d1, d2)>{{.*}} ins(%{{.*}}, %[[KEYS]] : tensor<2x96xbf16>, tensor<32x96xbf16>)
+// CHECK-LABEL: func.func private @latent_join(
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (%{{.*}}, 2)
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<1x64xbf16>, tensor<64x32xbf16>) outs(%{{.*}} : tensor<1x32xf32>)
+func.func @advance(%q: tensor<?x128xbf16>, %c: tensor<?x?x96xbf16>, %up: tensor<128x64xbf16>, %s: !llm.sequences) -> tensor<?x64xbf16> {
+  %y = llm.dispatch(%q, %c, %up, %s) {kernel = "latent", tied = array<i64: -1>}
+      : (tensor<?x128xbf16>, tensor<?x?x96xbf16>, tensor<128x64xbf16>, !llm.sequences) -> tensor<?x64xbf16> {
+  ^bb0(%a: tensor<?x128xbf16>, %b: tensor<?x?x96xbf16>, %d: tensor<128x64xbf16>, %e: !llm.sequences):
+    %o = llm.latent_attention %a, %b, %d, %e {heads = 2 : i64, nope = 32 : i64, rope = 32 : i64, scale = 0.5 : f64}
+        : (tensor<?x128xbf16>, tensor<?x?x96xbf16>, tensor<128x64xbf16>, !llm.sequences) -> tensor<?x64xbf16>
+    llm.yield %o : tensor<?x64xbf16>
+  }
+  return %y : tensor<?x64xbf16>
+}
