@@ -48,6 +48,7 @@ struct ReadyProgram {
     uint32_t atMost = 0;
   };
   bool isPresent = false;
+  bool isWhole = false; ///< one segment, whatever the spans and loops: the device knows them
   const Program *program = nullptr;
   std::vector<Segment> segments;
   std::vector<Loop> loops;

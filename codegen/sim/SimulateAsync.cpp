@@ -125,7 +125,7 @@ LogicalResult KernelSimulation::rewriteMbarrier(Operation *op) {
         return mbarrier(o, kind, o.getAddr(), i64(1));
       })
       // Orders what the simulator orders anyway, or says nothing that can be simulated.
-      .Case<NVVM::FenceMbarrierInitOp, NVVM::PrefetchOp, NVVM::SetMaxRegisterOp, NVVM::GriddepcontrolOp,
+      .Case<NVVM::FenceMbarrierInitOp, NVVM::PrefetchOp, NVVM::CpAsyncBulkPrefetchOp, NVVM::SetMaxRegisterOp, NVVM::GriddepcontrolOp,
             NVVM::NanosleepOp>([&](Operation *o) { return erase(o); })
       .Default([&](Operation *o) { return rewriteBulk(o); });
 }

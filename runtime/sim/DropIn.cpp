@@ -145,6 +145,7 @@ LLMC_EXPORT void llmcSimFailCall(int64_t count, int code) {
   device().callFailure = code;
   device().failedCall.clear();
 }
+LLMC_EXPORT void llmcSimRunKernels(int isOn) { device().runsKernels = isOn != 0; }
 LLMC_EXPORT const char *llmcSimFailedCall(void) { return device().failedCall.c_str(); }
 LLMC_EXPORT int64_t llmcSimCalls(const char *name) {
   auto found = device().callCounts.find(name);

@@ -68,6 +68,7 @@ struct DeviceState {
   StreamState legacy; ///< the stream without a handle
   int contexts = 0;
   bool isInitialised = false;
+  bool runsKernels = true; ///< false: launches do nothing
   cuda::Result sticky = cuda::kSuccess;
   std::string report;
 

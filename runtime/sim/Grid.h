@@ -245,6 +245,7 @@ public:
     std::unique_ptr<Shadow> shadow;
   };
   void declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags);
+  void declareCommon(uintptr_t address, uint64_t bytes, uint32_t flags);
   const Buffer *find(const Block &block, uintptr_t address, uint64_t bytes);
   std::string describe(const Block &block, uintptr_t address) const;
   /// ", 8 bytes past the end of buffer 2", or "".

@@ -11,6 +11,8 @@ void llmcSimSetDriver(int version, int devices);
 /// Makes the call after `count` further ones answer `code`; negative: none. Calls that give back or name
 /// errors are not counted and do not fail.
 void llmcSimFailCall(int64_t count, int code);
+/// Whether launches run their kernels, or do nothing.
+void llmcSimRunKernels(int isOn);
 /// Which call was made to fail, "" while none was.
 const char *llmcSimFailedCall(void);
 /// How often a driver function was called, by its name with version suffix.

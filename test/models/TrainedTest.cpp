@@ -1,6 +1,6 @@
 // The trained checkpoints that make several tokens a call: what they write is text like the one they learnt from. The others are
 // held to that in test/tools (chat.test, autodeco.test).
-#include "test/models/Generations.h"
+#include "test/models/Generate.h"
 #include <iterator>
 #include <set>
 
