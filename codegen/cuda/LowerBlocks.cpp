@@ -405,7 +405,7 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
     for (auto function : getOperation().getOps<LLVM::LLVMFuncOp>()) {
       if (function->removeAttr("llm.body")) {
         function.setLinkage(LLVM::Linkage::Internal);
-        function.setAlwaysInline(true);
+        function.setNoInline(true);
       }
       if (auto threads = function->getAttrOfType<IntegerAttr>("llm.threads")) {
         function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());

@@ -1,12 +1,12 @@
 // merge-kernels: the kernels of a module as one cooperative kernel that walks over a table of steps (runtime/Plan.h, StepRecord):
 //
-//   func @a(ptr, ptr, i64 x 5, ptr scratch, i64 workgroups)        func private @a(...)  always inlined, no kernel any more
-//   func @b(...)                                              ->   func private @b(...)
+//   func @a(ptr, ptr, i64 x 5, ptr scratch, i64 workgroups)        func private @steps_a(...)  never inlined, no kernel any more
+//   func @b(...)                                              ->   func private @steps_b(...)
 //                                                                  func @steps(ptr table, i64 steps, i64 rows x 3, i64 x 4, ptr scratch, ptr counter)
 //                                                                    for (step = 0; step != steps; step = next)
 //                                                                      switch (table[step].kernel)
-//                                                                        case 0: a(table[step].arguments..., T, ..., scratch, workgroups of a)
-//                                                                        case 1: b(...)
+//                                                                        case 0: steps_a(table[step].arguments..., T, ..., scratch, workgroups of a)
+//                                                                        case 1: steps_b(...)
 //                                                                        default: a test: next = any of its flags ? table[step].next : .otherwise
 //                                                                      prefetch this block's share of table[step].ranges
 //                                                                      grid barrier
@@ -16,6 +16,8 @@
 //
 // Fewer threads than the merged kernel has: a body runs in its first warps, which meet at a barrier of their own. What other blocks write
 // between steps is read as ordinary memory; weights, which nobody writes, stay readable through the read-only cache.
+//
+// Bodies are called: inlined, what all of them compute from the thread's number lies in one loop and is kept in registers for all of it.
 #include "codegen/cuda/Passes.h"
 #include "dialect/plan/Extent.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -63,6 +65,7 @@ public:
       sharedBytes = std::max(sharedBytes, numberOf(body, "llm.shared_bytes"));
       scratchBytes = std::max(scratchBytes, numberOf(body, "llm.scratch_bytes"));
       names.push_back(body.getName());
+      makeFunction(body);
     }
     emit(threads);
     for (func::FuncOp body : bodies)
@@ -78,6 +81,22 @@ public:
 private:
   static int64_t numberOf(func::FuncOp function, StringRef key) { return function->getAttrOfType<IntegerAttr>(key).getInt(); }
 
+  /// A name beside the kernel's in one code object, and pointers to global memory, as which nothing else tells a function its buffers.
+  void makeFunction(func::FuncOp body) {
+    body.setName((name + "_" + body.getName()).str());
+    body.setPrivate();
+    Block &entry = body.getBody().front();
+    b.setInsertionPointToStart(&entry);
+    for (BlockArgument argument : entry.getArguments()) {
+      if (argument.getType() != pointer)
+        continue;
+      argument.setType(global);
+      auto generic = LLVM::AddrSpaceCastOp::create(b, loc, pointer, argument);
+      argument.replaceAllUsesExcept(generic, generic);
+    }
+    body.setFunctionType(b.getFunctionType(entry.getArgumentTypes(), {}));
+  }
+
   /// Meets in fewer threads than the block has.
   void makeBody(func::FuncOp body, int64_t threads) {
     int64_t own = numberOf(body, "llm.threads");
@@ -90,7 +109,6 @@ private:
       });
     for (StringRef key : {"llm.threads", "llm.shared_bytes", "llm.scratch_bytes", "llm.grid", "llm.tensor_maps"})
       body->removeAttr(key);
-    body.setPrivate();
     body->setAttr("llm.body", b.getUnitAttr());
   }
 
@@ -160,7 +178,7 @@ private:
     declare(arguments, number(8 * numBuffers), false);
     SmallVector<Value> operands;
     for (unsigned i = 0; i < numBuffers; ++i)
-      operands.push_back(toGeneric(word(global, arguments, 8 * i)));
+      operands.push_back(word(global, arguments, 8 * i));
     llvm::append_range(operands, symbols);
     operands.push_back(scratch);
     operands.push_back(workgroups(body, symbols));
@@ -262,7 +280,7 @@ private:
     b.setInsertionPointToStart(entry);
     auto arguments = entry->getArguments();
     Value table = toGlobal(arguments[0]), steps = arguments[1];
-    scratch = arguments[arguments.size() - 2];
+    scratch = toGlobal(arguments[arguments.size() - 2]);
     counter = toGlobal(arguments.back());
     thread = NVVM::ThreadIdXOp::create(b, loc, b.getI32Type());
     blocks = wide(NVVM::GridDimXOp::create(b, loc, b.getI32Type()));

@@ -42,7 +42,7 @@ def LowerBlocks : Pass<"lower-blocks", "mlir::ModuleOp"> {
 def MergeKernels : Pass<"merge-kernels", "mlir::ModuleOp"> {
   let summary = "All kernels of a module as one cooperative kernel that walks over a table of steps";
   let description = [{
-    Kernels become functions that are inlined into one kernel, which reads from a table in device memory what to run on which buffers, prefetches the
+    Kernels become functions of one kernel, which reads from a table in device memory what to run on which buffers, prefetches the
     weights of the next step and waits for all blocks between steps. Tests in the table make loops that no host decides. A kernel that needs more
     shared memory than `shared-bytes` is left out, so that the others have room for a second block; `llm.bodies` names those that are in. See MergeKernels.cpp.
   }];
