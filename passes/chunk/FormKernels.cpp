@@ -74,6 +74,8 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.stepRows = 16;
   tiles.stepPanels = 2;
   tiles.attentionRows = 64;
+  tiles.deltaRows = 32; // levels of the scores grow with it, steps of the scan shrink: four tiles of 32 x 128 fit beside each other
+  tiles.deltaColumns = 32; // two warps; 4 x 32 heads fill 132 SMs
   tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
   tiles.narrowProducts = true;
   return tiles;
@@ -317,15 +319,20 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
 
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
-    if (SmallVector<Part> parts = partsOf(root, isStep); !parts.empty()) {
-      Value made;
-      for (const Part &part : parts) {
-        FailureOr<Value> next = launchPart(b, dispatch, root, passed, roles, isStep, key, part, made);
-        if (failed(next))
+    if (SmallVector<Part> parts = partsOf(dispatch, root, isStep); !parts.empty()) {
+      // What one part reads another one may update: to those before it, it is an operand like others.
+      SmallVector<int64_t> owners(passed.size(), -1);
+      for (int64_t operand : dispatch.getTied())
+        if (operand >= 0) {
+          passed.push_back(dispatch.getInputs()[operand]);
+          roles.push_back({body.getArgument(operand), Role::Plain});
+          owners.push_back(operand);
+        }
+      SmallVector<Value> made, results(dispatch.getNumResults());
+      for (const Part &part : parts)
+        if (failed(launchPart(b, dispatch, root, passed, owners, roles, key, part, isStep, made, results)))
           return failure();
-        made = *next;
-      }
-      dispatch.replaceAllUsesWith(ValueRange(made));
+      dispatch.replaceAllUsesWith(results);
       dispatch.erase();
       return success();
     }
@@ -340,62 +347,94 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return success();
   }
 
-  /// One of the kernels that a dispatch takes: `body` makes `out` (null: the dispatch's result), whose rows are tokens, of the dispatch's
-  /// operands and what the part before it has made.
+  /// One of the kernels that a dispatch takes: `body` makes `outs` of the dispatch's operands and of what the parts before it have made for
+  /// each other.
+  struct Out {
+    Type type;       ///< rows are tokens
+    int result = -1; ///< of the dispatch; -1: for the parts that follow
+  };
   struct Part {
     StringRef suffix;
-    Type out;
-    std::function<void(TileEmitter &, TileBuilder &, Value before)> body;
+    SmallVector<Out> outs;
+    std::function<void(TileEmitter &, TileBuilder &, ValueRange before)> body;
   };
 
-  /// The parts in which the largest of many columns is found, segments of the columns and what joins them; and those of a step's attention,
-  /// segments of the context.
-  SmallVector<Part> partsOf(Operation *root, bool isStep) {
-    if (auto op = dyn_cast<llm::ArgmaxOp>(root))
-      return {{"", argmaxPartsType(op), [=](TileEmitter &e, TileBuilder &t, Value) { emitArgmaxSegments(e, t, op); }},
-              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinArgmax(e, t, op, parts); }}};
+  /// The parts in which a dispatch goes, if it does: the largest of many columns by segments and what joins them; a step's attention over
+  /// segments of the context, likewise; the delta rule of a prompt.
+  SmallVector<Part> partsOf(llm::DispatchOp dispatch, Operation *root, bool isStep) {
     int64_t segments = sizes.segments;
+    Type out = dispatch.getResult(0).getType();
+    if (auto op = dyn_cast<llm::ArgmaxOp>(root))
+      return {{"", {{argmaxPartsType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxSegments(e, t, op); }},
+              {"_join", {{out, 0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
+    if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes)) {
+      SmallVector<Out> factors, last;
+      for (Type type : deltaFactorTypes(op, sizes))
+        factors.push_back({type});
+      SmallVector<Out> states{{deltaOutputType(op)}};
+      for (unsigned i = 0; i < dispatch.getNumResults(); ++i)
+        (dispatch.getTied()[i] >= 0 ? states : last).push_back({dispatch.getResult(i).getType(), int(i)});
+      return {{"_factors", factors, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitDeltaFactors(e, t, op); }},
+              {"", states, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaScan(e, t, op, before); }},
+              {"_finish", last, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaFinish(e, t, op, before.back()); }}};
+    }
     if (!isStep || segments <= 1)
       return {};
     if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getBounds())
-      return {{"", segmentsType(op, segments), [=](TileEmitter &e, TileBuilder &t, Value) { emitAttentionSegments(e, t, op); }},
-              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinSegments(e, t, op, parts); }}};
+      return {{"", {{segmentsType(op, segments)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
+              {"_join", {{out, 0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before.back()); }}};
     if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
-      return {{"_query", latentQueriesType(op), [=](TileEmitter &e, TileBuilder &t, Value) { emitLatentQueries(e, t, op); }},
-              {"", segmentsType(op, segments),
-               [=](TileEmitter &e, TileBuilder &t, Value queries) { emitLatentSegments(e, t, op, queries); }},
-              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinLatentSegments(e, t, op, parts); }}};
+      return {{"_query", {{latentQueriesType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitLatentQueries(e, t, op); }},
+              {"", {{segmentsType(op, segments)}},
+               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitLatentSegments(e, t, op, before.back()); }},
+              {"_join", {{out, 0}},
+               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinLatentSegments(e, t, op, before.back()); }}};
     return {};
   }
 
-  /// Launches a part with those operands that it uses.
+  /// Launches a part with those operands that it uses, of `passed` and of `made` so far. `owners`: of what is passed, the number of the
+  /// dispatch's operand where that is tied to a result.
   template <typename Roles>
-  FailureOr<Value> launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
-                              bool isStep, const std::string &key, const Part &part, Value before) {
+  LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, ArrayRef<int64_t> tied,
+                           const Roles &roles, const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Value> &made,
+                           SmallVectorImpl<Value> &results) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
-    Type out = part.out ? part.out : dispatch.getResult(0).getType();
+    SmallVector<Type> types;
+    SmallVector<int64_t> updated; // operands of the dispatch
+    for (const Out &out : part.outs) {
+      types.push_back(out.type);
+      updated.push_back(out.result >= 0 ? dispatch.getTied()[out.result] : -1);
+    }
     SmallVector<Value> operands(passed);
-    if (before)
-      operands.push_back(before);
+    llvm::append_range(operands, made);
     if (!kernel) {
       OpBuilder inKernel(&getContext());
-      Kernel made(*this, dispatch, part.suffix);
-      made.emitter.isStep = isStep;
-      SmallVector<unsigned> owners = addInputs(made, root, passed, roles);
-      Value beforeInside = before ? made.argument(before.getType(), {"T"}, false) : Value();
-      if (before)
-        owners.push_back(passed.size());
-      made.emitter.destinations.push_back(made.argument(out, {"T"}, true));
-      kernel = made.finish({out});
-      inKernel.setInsertionPointToStart(made.entry);
+      Kernel inside(*this, dispatch, part.suffix);
+      inside.emitter.isStep = isStep;
+      SmallVector<unsigned> owners = addInputs(inside, root, passed, roles);
+      SmallVector<Value> before;
+      for (auto [i, value] : llvm::enumerate(made)) {
+        before.push_back(inside.argument(value.getType(), {"T"}, false));
+        owners.push_back(passed.size() + i);
+      }
+      for (auto [type, operand] : llvm::zip_equal(types, updated)) {
+        Value state = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : Value();
+        Value arg = inside.argument(type, state ? symbolsOf(inKernel, state) : SmallVector<StringRef>{"T"}, true);
+        inside.emitter.destinations.push_back(arg);
+        if (state)
+          inside.emitter.setArgument(state, arg);
+      }
+      inside.emitter.tied = updated;
+      kernel = inside.finish(types);
+      inKernel.setInsertionPointToStart(inside.entry);
       TileBuilder t(inKernel, dispatch.getLoc(), sizes);
-      part.body(made.emitter, t, beforeInside);
-      if (made.emitter.failed())
+      part.body(inside.emitter, t, before);
+      if (inside.emitter.failed())
         return failure();
       llvm::SmallDenseSet<unsigned> kept;
       for (auto [i, owner] : llvm::enumerate(owners))
-        if (!made.entry->getArgument(i).use_empty())
+        if (!inside.entry->getArgument(i).use_empty())
           kept.insert(owner);
       llvm::BitVector unused(kernel.getNumArguments());
       for (auto [i, owner] : llvm::enumerate(owners))
@@ -409,7 +448,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     SmallVector<Value> given;
     for (int64_t owner : used)
       given.push_back(operands[owner]);
-    return llm::LaunchOp::create(b, dispatch.getLoc(), out, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr({-1})).getResult(0);
+    SmallVector<int64_t> places;
+    for (int64_t operand : updated) {
+      places.push_back(operand >= 0 ? int64_t(given.size()) : -1);
+      if (operand >= 0)
+        given.push_back(dispatch.getInputs()[operand]);
+    }
+    auto launch = llm::LaunchOp::create(b, dispatch.getLoc(), types, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr(places));
+    for (auto [out, value] : llvm::zip_equal(part.outs, launch.getResults()))
+      if (out.result >= 0)
+        results[out.result] = value;
+      else
+        made.push_back(value);
+    return success();
   }
 
   /// A kernel in the making.
@@ -453,6 +504,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     Kernel made(*this, dispatch, "");
     TileEmitter &emitter = made.emitter;
     emitter.isStep = isStep;
+    emitter.tied.assign(dispatch.getTied().begin(), dispatch.getTied().end());
     addInputs(made, root, passed, roles);
     for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
       Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
