@@ -444,7 +444,7 @@ absl::Status SessionPool::scoreDraws(Session *session, const int32_t *tokens, in
   });
 }
 
-absl::Status SessionPool::runScore(Session *session, const int32_t *tokens, int64_t count, const TakeRows &take) {
+absl::Status SessionPool::runScore(Session *session, const int32_t *tokens, int64_t count, TakeRows take) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();

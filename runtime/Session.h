@@ -1,6 +1,7 @@
 // Sessions: one sequence of tokens each, in a slot of the engine's states, and the calls that move several of
 // them forward. Saving to a file is in SessionFile.h.
 #pragma once
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "runtime/Engine.h"
 #include <array>
@@ -177,8 +178,8 @@ private:
     const int64_t patch = std::max<int64_t>(1, engine_.plan().metadata.patch);
     return session.count() / patch * patch;
   }
-  using TakeRows = std::function<void(int64_t begin, int64_t count, const int64_t *rows)>;
-  absl::Status runScore(Session *session, const int32_t *tokens, int64_t count, const TakeRows &take);
+  using TakeRows = absl::FunctionRef<void(int64_t begin, int64_t count, const int64_t *rows)>; // owns nothing, so asks for no memory
+  absl::Status runScore(Session *session, const int32_t *tokens, int64_t count, TakeRows take);
   absl::Status runIngest(const Feed *feeds, int64_t count);
   void fillStep(const int64_t *which, int64_t count, Session *const *sessions, const Sampling *sampling);
   absl::Status missing(const char *program) const;

@@ -144,6 +144,16 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return {"T"};
   }
 
+  /// Whether a value is a table, or has the rows of one, that its dispatch takes rows from for those of another.
+  static bool hasOtherRows(Value v) {
+    return llvm::any_of(v.getUsers(), [&](Operation *user) {
+      if (auto select = dyn_cast<llm::SelectRowsOp>(user))
+        return v == select.getX() || v == select.getFrom();
+      auto regroup = dyn_cast<llm::RegroupRowsOp>(user);
+      return regroup && (v == regroup.getX() || v == regroup.getFrom());
+    });
+  }
+
   /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the
   /// experts.
   std::optional<double> readShare(Value v) {
@@ -458,12 +468,14 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       function.setPrivate();
       function->setAttr("llm.kernel", b.getUnitAttr());
     }
-    Value argument(Type type, ArrayRef<StringRef> dims, bool written) {
+    Value argument(Type type, ArrayRef<StringRef> dims, bool written, bool hasOtherRows = false) {
       SmallVector<NamedAttribute> list;
       if (!dims.empty())
         list.push_back(b.getNamedAttr("llm.dims", b.getStrArrayAttr(dims)));
       if (written)
         list.push_back(b.getNamedAttr("llm.written", b.getUnitAttr()));
+      if (hasOtherRows) // its rows are those of another table than the dispatch's: there may be more than T
+        list.push_back(b.getNamedAttr("llm.other_rows", b.getUnitAttr()));
       attrs.push_back(b.getDictionaryAttr(list));
       return entry->addArgument(type, loc);
     }
@@ -540,7 +552,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       using Role = std::decay_t<decltype(role)>;
       owners.push_back(next);
       if (role == Role::Where) {
-        emitter.where = argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false);
+        emitter.where = made.argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false, hasOtherRows(inner));
       } else if (role == Role::Rows) {
         emitter.rows = argument(RankedTensorType::get({dynamic, 4}, i32), {"S"}, false);
         emitter.setTable(inner, {emitter.where, emitter.rows});
@@ -550,7 +562,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         emitter.gathered = argument(passed[next].getType(), {pairRows(b, experts)}, false);
         ++next;
       } else {
-        Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
+        Value arg = made.argument(passed[next].getType(), symbolsOf(b, inner), false, hasOtherRows(inner));
         if (auto share =
                 readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
           attrs.back() = b.getDictionaryAttr({b.getNamedAttr("llm.read_share", b.getF64FloatAttr(*share))});
