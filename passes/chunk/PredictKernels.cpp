@@ -76,7 +76,7 @@ struct Asked {
   Value inverse(TileBuilder &t) const { return choose(t, judgesDrawn(t), t.divf(t.f32(1), temperature), t.f32(1)); }
 };
 
-/// `logits` but -infinity at the mask's column, in all rows or where `rows` is above 0. Of a mask that is +infinity, the row shall know.
+/// `logits` but -infinity at the mask's column, in all rows or where `rows` is above 0. A mask's logit of +infinity stays: the row has no token then.
 Value withoutMask(TileBuilder &t, const PartTile &tile, Value logits, int64_t mask, Value rows = {}) {
   Value here = arith::SubIOp::create(t.b, t.loc, t.i32(mask), I32{t}.of(tile.column));
   SmallVector<Value> inputs{logits, here};
@@ -136,7 +136,7 @@ SmallVector<Value> bestOf(TileBuilder &t, const PartTile &tile, Value keys, Valu
   return {key, minus, largest(t, tile, atColumn(t, tile, possible, minus, /*isThere=*/true))};
 }
 
-/// e^((logit - top) / T) of a part; where rows judge what they draw, `judged` has the inverse of T.
+/// e^((logit - top) inverse) of a part; `inverse` [rows], null: 1.
 Value weightsOf(TileBuilder &t, const PartTile &tile, Value logits, Value top, Value inverse) {
   constexpr double kLowest = -0x1.fffffep+127; // not -infinity, whose differences are NaN
   SmallVector<Value> inputs{logits, t.map({top}, [&](TileBuilder &t, ValueRange v) { return t.maxf(v[0], t.f32(kLowest)); })};
