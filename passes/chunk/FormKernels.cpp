@@ -1,6 +1,6 @@
 // form-kernels: dispatches become launches of kernels, each of which is a tile program. The skeletons are in
 // *Kernels.cpp.
-#include "passes/chunk/TileEmitter.h"
+#include "passes/chunk/ColumnParts.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -321,16 +321,15 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
     if (SmallVector<Part> parts = partsOf(dispatch, root, isStep); !parts.empty()) {
       // What one part reads another one may update: to those before it, it is an operand like others.
-      SmallVector<int64_t> owners(passed.size(), -1);
       for (int64_t operand : dispatch.getTied())
         if (operand >= 0) {
           passed.push_back(dispatch.getInputs()[operand]);
           roles.push_back({body.getArgument(operand), Role::Plain});
-          owners.push_back(operand);
         }
-      SmallVector<Value> made, results(dispatch.getNumResults());
+      SmallVector<Made> made;
+      SmallVector<Value> results(dispatch.getNumResults());
       for (const Part &part : parts)
-        if (failed(launchPart(b, dispatch, root, passed, owners, roles, key, part, isStep, made, results)))
+        if (failed(launchPart(b, dispatch, root, passed, roles, key, part, isStep, made, results)))
           return failure();
       dispatch.replaceAllUsesWith(results);
       dispatch.erase();
@@ -347,33 +346,60 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return success();
   }
 
+  /// What a part makes, by the token: a result of the dispatch (`result`), something of type `type` for the parts that follow, or both, if
+  /// `stands` says for which value of the body they find it.
+  struct Out {
+    Type type;
+    int64_t result = -1;
+    Value stands = {};
+  };
+  struct Made {
+    Value value, stands;
+  };
   /// One of the kernels that a dispatch takes: `body` makes `outs` of the dispatch's operands and of what the parts before it have made for
   /// each other.
-  struct Out {
-    Type type;       ///< rows are tokens
-    int result = -1; ///< of the dispatch; -1: for the parts that follow
-  };
   struct Part {
     StringRef suffix;
     SmallVector<Out> outs;
     std::function<void(TileEmitter &, TileBuilder &, ValueRange before)> body;
   };
 
-  /// The parts in which a dispatch goes, if it does: the largest of many columns by segments and what joins them; a step's attention over
-  /// segments of the context, likewise; the delta rule of a prompt.
+  /// What the first of two kernels over parts of columns writes: numbers, and the columns if it makes them and they are read again, by others
+  /// (then they are a result) or by the second kernel.
+  SmallVector<Out> outsOf(const ColumnParts &parts, bool areRead) {
+    SmallVector<Out> outs{{parts.type()}};
+    if (!parts.linear() || !areRead)
+      return outs;
+    Operation *end = parts.linear()->getBlock()->getTerminator();
+    auto found = llvm::find(end->getOperands(), parts.columns);
+    int64_t result = found == end->getOperands().end() ? -1 : found - end->getOperands().begin();
+    outs.push_back({parts.columns.getType(), result, parts.columns});
+    return outs;
+  }
+
+  /// The parts in which a dispatch goes, if it does: numbers over many columns by parts of the columns and what joins them; a step's attention
+  /// over segments of the context, likewise; the delta rule of a prompt.
   SmallVector<Part> partsOf(llm::DispatchOp dispatch, Operation *root, bool isStep) {
-    int64_t segments = sizes.segments;
-    Type out = dispatch.getResult(0).getType();
+    auto result = [&](int64_t i) { return Out{dispatch.getResult(i).getType(), i}; };
     if (auto op = dyn_cast<llm::ArgmaxOp>(root))
-      return {{"", {{argmaxPartsType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxSegments(e, t, op); }},
-              {"_join", {{out, 0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
+      return {{"", outsOf(argmaxParts(op, sizes, isStep), false), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxParts(e, t, op); }},
+              {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
+    if (auto op = dyn_cast<llm::PredictOp>(root))
+      return {{"", outsOf(predictParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitPredictParts(e, t, op); }},
+              {"_join", {result(0), result(1)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinPredict(e, t, op, before[0]); }}};
+    if (auto op = dyn_cast<llm::LogitStatisticsOp>(root)) {
+      int64_t last = op->getBlock()->getTerminator()->getNumOperands() - 1;
+      return {{"", outsOf(statisticsParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitStatisticsParts(e, t, op); }},
+              {"_join", {result(last)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinStatistics(e, t, op, before[0]); }}};
+    }
+    int64_t segments = sizes.segments;
     if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes)) {
       SmallVector<Out> factors, last;
       for (Type type : deltaFactorTypes(op, sizes))
         factors.push_back({type});
       SmallVector<Out> states{{deltaOutputType(op)}};
       for (unsigned i = 0; i < dispatch.getNumResults(); ++i)
-        (dispatch.getTied()[i] >= 0 ? states : last).push_back({dispatch.getResult(i).getType(), int(i)});
+        (dispatch.getTied()[i] >= 0 ? states : last).push_back(result(i));
       return {{"_factors", factors, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitDeltaFactors(e, t, op); }},
               {"", states, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaScan(e, t, op, before); }},
               {"_finish", last, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaFinish(e, t, op, before.back()); }}};
@@ -382,21 +408,20 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return {};
     if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getBounds())
       return {{"", {{segmentsType(op, segments)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
-              {"_join", {{out, 0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before.back()); }}};
+              {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before.back()); }}};
     if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
       return {{"_query", {{latentQueriesType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitLatentQueries(e, t, op); }},
               {"", {{segmentsType(op, segments)}},
                [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitLatentSegments(e, t, op, before.back()); }},
-              {"_join", {{out, 0}},
+              {"_join", {result(0)},
                [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinLatentSegments(e, t, op, before.back()); }}};
     return {};
   }
 
-  /// Launches a part with those operands that it uses, of `passed` and of `made` so far. `owners`: of what is passed, the number of the
-  /// dispatch's operand where that is tied to a result.
+  /// Launches a part with those operands that it uses, of `passed` and of `made` so far.
   template <typename Roles>
-  LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, ArrayRef<int64_t> tied,
-                           const Roles &roles, const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Value> &made,
+  LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+                           const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Made> &made,
                            SmallVectorImpl<Value> &results) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
@@ -407,16 +432,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       updated.push_back(out.result >= 0 ? dispatch.getTied()[out.result] : -1);
     }
     SmallVector<Value> operands(passed);
-    llvm::append_range(operands, made);
+    for (const Made &m : made)
+      operands.push_back(m.value);
     if (!kernel) {
       OpBuilder inKernel(&getContext());
       Kernel inside(*this, dispatch, part.suffix);
       inside.emitter.isStep = isStep;
       SmallVector<unsigned> owners = addInputs(inside, root, passed, roles);
       SmallVector<Value> before;
-      for (auto [i, value] : llvm::enumerate(made)) {
-        before.push_back(inside.argument(value.getType(), {"T"}, false));
+      for (auto [i, m] : llvm::enumerate(made)) {
+        before.push_back(inside.argument(m.value.getType(), {"T"}, false));
         owners.push_back(passed.size() + i);
+        if (m.stands)
+          inside.emitter.setArgument(m.stands, before.back());
       }
       for (auto [type, operand] : llvm::zip_equal(types, updated)) {
         Value state = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : Value();
@@ -455,11 +483,12 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         given.push_back(dispatch.getInputs()[operand]);
     }
     auto launch = llm::LaunchOp::create(b, dispatch.getLoc(), types, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr(places));
-    for (auto [out, value] : llvm::zip_equal(part.outs, launch.getResults()))
+    for (auto [out, value] : llvm::zip_equal(part.outs, launch.getResults())) {
       if (out.result >= 0)
         results[out.result] = value;
-      else
-        made.push_back(value);
+      if (out.result < 0 || out.stands)
+        made.push_back({value, out.stands});
+    }
     return success();
   }
 
@@ -534,14 +563,12 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
         .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
         .Case([&](llm::GuideOp op) { emitGuide(emitter, t, op); })
-        .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
         .Case([&](llm::RegroupRowsOp op) { emitRegroupRows(emitter, t, op); })
         .Case([&](llm::NoiseOp op) { emitNoise(emitter, t, op); })
         .Case([&](llm::OpenDrawsOp op) { emitOpenDraws(emitter, t, op); })
         .Case([&](llm::AcceptPatchOp op) { emitAcceptPatch(emitter, t, op); })
-        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
   }
