@@ -151,6 +151,14 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
   plan.metadata.maxTokens = number("llm.max_tokens");
   plan.metadata.maxSequences = number("llm.max_sequences");
   plan.metadata.settings = settingsOf(planned);
+  if (auto patch = planned->getAttrOfType<DenseI64ArrayAttr>("llm.patch")) {
+    plan.metadata.patch = patch[0];
+    plan.metadata.filler = patch[1];
+  }
+  if (auto range = planned->getAttrOfType<DenseF64ArrayAttr>("llm.temperature")) {
+    plan.metadata.temperature = range[0];
+    plan.metadata.mostTemperature = range[1];
+  }
 
   for (TargetCode &object : code) {
     runtime::CodeObject entry;

@@ -148,6 +148,7 @@ absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, 
   ends.norm = c.names.norm + ".weight";
   ends.head = c.tied ? ends.embedding : c.names.head + ".weight";
   ends.canvas = c.canvas;
+  ends.patch = c.patch;
   ends.hidden = c.hidden;
   ends.eps = c.eps;
   ends.shared = [&](BlockBuilder &b, Value sequences) -> Value {

@@ -32,6 +32,8 @@ struct Decoder {
 
   /// How the model writes by filling masks; none: one token after the other.
   std::optional<CanvasDecoding> canvas;
+  /// How it draws patches of tokens, of which each is one position; none: tokens are positions.
+  std::optional<PatchDecoding> patch;
 
   /// Names of tensors; of a layer's, what follows its prefix.
   struct Names {

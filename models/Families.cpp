@@ -4,9 +4,9 @@
 
 namespace llmc {
 
-extern const Family kAutoDeco, kDiffLm, kDream, kFastDllm, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar,
+extern const Family kAutoDeco, kAutoencoder, kCalm, kDiffLm, kDream, kFastDllm, kKimiLinear, kLlada, kLlada2, kLladaMoe, kLlama, kQwen2, kQwen3, kQwen3Moe, kSdar,
     kSdarMoe;
-static const Family *const kFamilies[] = {&kAutoDeco, &kDiffLm, &kDream, &kFastDllm, &kKimiLinear, &kLlada, &kLlada2, &kLladaMoe, &kLlama,
+static const Family *const kFamilies[] = {&kAutoDeco, &kAutoencoder, &kCalm, &kDiffLm, &kDream, &kFastDllm, &kKimiLinear, &kLlada, &kLlada2, &kLladaMoe, &kLlama,
                                           &kQwen2,  &kQwen3, &kQwen3Moe,   &kSdar, &kSdarMoe};
 
 const Family *findFamily(llvm::StringRef modelType, llvm::StringRef architecture) {

@@ -14,9 +14,9 @@ RankedTensorType BlockBuilder::rows(int64_t columns) const {
   return RankedTensorType::get({ShapedType::kDynamic, columns}, b.getF32Type());
 }
 
-Value BlockBuilder::linear(Value x, Value weight) {
+Value BlockBuilder::linear(Value x, Value weight, int64_t column) {
   int64_t n = cast<RankedTensorType>(weight.getType()).getDimSize(0);
-  return llm::LinearOp::create(b, loc, rows(n), x, weight, b.getI64IntegerAttr(1));
+  return llm::LinearOp::create(b, loc, rows(n), x, weight, b.getI64IntegerAttr(1), b.getI64IntegerAttr(column));
 }
 
 Value BlockBuilder::linear(Value x, Value weight, Value bias) {
@@ -26,6 +26,10 @@ Value BlockBuilder::linear(Value x, Value weight, Value bias) {
 
 Value BlockBuilder::rmsNorm(Value x, Value weight, double eps, Value gate) {
   return llm::RmsNormOp::create(b, loc, x.getType(), x, weight, gate, b.getF64FloatAttr(eps));
+}
+
+Value BlockBuilder::layerNorm(Value x, Value weight, Value bias, double eps) {
+  return llm::LayerNormOp::create(b, loc, x.getType(), x, weight, bias, b.getF64FloatAttr(eps));
 }
 
 Value BlockBuilder::l2Norm(Value x, int64_t heads, double eps, double scale) {
@@ -63,6 +67,12 @@ static Value sigmoidOf(OpBuilder &b, Location loc, Value x) {
 
 Value BlockBuilder::sigmoid(Value x) {
   return map({x}, [](OpBuilder &b, Location loc, ValueRange v) { return sigmoidOf(b, loc, v[0]); });
+}
+
+Value BlockBuilder::silu(Value x) {
+  return map({x}, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
+    return arith::MulFOp::create(b, loc, v[0], sigmoidOf(b, loc, v[0]));
+  });
 }
 
 Value BlockBuilder::siluMul(Value gate, Value up) {
@@ -233,10 +243,10 @@ Value ModelBuilder::weightOp(BlockBuilder &b, const std::string &prefix, const L
                                full.stack ? b.b.getI64IntegerAttr(full.stack) : IntegerAttr());
 }
 
-/// What the plan says about settings, and that a sequence comes in one call.
-void ModelBuilder::describe(const CanvasDecoding &canvas) {
+/// What the plan says about settings.
+void ModelBuilder::describe(const std::vector<Setting> &list) {
   SmallVector<Attribute> settings;
-  for (const Setting &s : canvas.settings) {
+  for (const Setting &s : list) {
     SmallVector<StringRef> words(s.words.begin(), s.words.end());
     settings.push_back(builder.getDictionaryAttr({
         builder.getNamedAttr("column", builder.getI64IntegerAttr(s.column)),
@@ -249,20 +259,28 @@ void ModelBuilder::describe(const CanvasDecoding &canvas) {
     }));
   }
   (*module)->setAttr("llm.settings", builder.getArrayAttr(settings));
-  if (!canvas.block)
-    (*module)->setAttr("llm.whole_sequences", builder.getUnitAttr());
 }
 
 OwningOpRef<ModuleOp> ModelBuilder::finish(const Ends &ends, const ModelFacts &facts) {
+  bool isAutoencoder = ends.patch && ends.patch->encodePatches;
   for (StringRef name : {"ingest", "advance", "score"})
-    ProgramBuilder(*this, name, ends, facts).build();
+    if (!isAutoencoder || name == "score")
+      ProgramBuilder(*this, name, ends, facts).build();
   for (const Kind &kind : kinds)
     kind.function->removeAttr("llm.state_args");
   (*module)->setAttr("llm.family", builder.getStringAttr(facts.family));
   (*module)->setAttr("llm.vocab", builder.getI64IntegerAttr(facts.vocab));
   (*module)->setAttr("llm.context", builder.getI64IntegerAttr(facts.context));
   if (ends.canvas)
-    describe(*ends.canvas);
+    describe(ends.canvas->settings);
+  if (ends.canvas && !ends.canvas->block) // a sequence comes in one call
+    (*module)->setAttr("llm.whole_sequences", builder.getUnitAttr());
+  if (ends.patch) {
+    describe(ends.patch->settings);
+    if (!ends.patch->encodePatches) // what can only be drawn from can be sharpened, not flattened; 0.5 is the published default
+      (*module)->setAttr("llm.temperature", builder.getDenseF64ArrayAttr({0.5, 1.0}));
+    (*module)->setAttr("llm.patch", builder.getDenseI64ArrayAttr({ends.patch->patch, ends.patch->filler}));
+  }
   int64_t parameters = 0;
   for (const LayerWeight &w : tensorList) {
     int64_t count = std::max<int64_t>(w.stack, 1);

@@ -41,13 +41,16 @@ class BlockBuilder {
 public:
   BlockBuilder(mlir::OpBuilder &builder, mlir::Location loc) : b(builder), loc(loc) {}
 
-  mlir::Value linear(mlir::Value x, mlir::Value weight);
+  /// With `column`, by the weight's columns from there on.
+  mlir::Value linear(mlir::Value x, mlir::Value weight, int64_t column = 0);
   mlir::Value linear(mlir::Value x, mlir::Value weight, mlir::Value bias); // bias may be null
   mlir::Value rmsNorm(mlir::Value x, mlir::Value weight, double eps, mlir::Value gate = {});
+  mlir::Value layerNorm(mlir::Value x, mlir::Value weight, mlir::Value bias, double eps);
   mlir::Value l2Norm(mlir::Value x, int64_t heads, double eps, double scale = 1.0);
   mlir::Value slice(mlir::Value x, int64_t offset, int64_t columns);
   mlir::Value add(mlir::Value x, mlir::Value y);
   mlir::Value sigmoid(mlir::Value x);
+  mlir::Value silu(mlir::Value x);
   /// silu(gate) * up
   mlir::Value siluMul(mlir::Value gate, mlir::Value up);
   /// Rows `from .. from + count` of each group of a stored weight [groups, R, K] (whatever its rank), as
@@ -148,6 +151,28 @@ struct CanvasDecoding {
   std::vector<Setting> settings = {};
 };
 
+/// How a model works on patches of tokens, for ModelBuilder::Ends. Rows are [P, N], one a patch, where not said otherwise; `Weights` makes a
+/// tensor of the checkpoint by name and shape.
+struct PatchDecoding {
+  using Weights = std::function<mlir::Value(const std::string &name, llvm::ArrayRef<int64_t> shape)>;
+  using Part = std::function<mlir::Value(BlockBuilder &, const Weights &, mlir::Value x)>;
+  int64_t patch = 1;  ///< tokens
+  int64_t filler = 0; ///< token that completes a prompt's last patch
+
+  /// An autoencoder alone: tokens [T, D] of the table, then patches [P, K D], to latents.
+  Part encodeTokens, encodePatches;
+
+  // A language model: latents are drawn, not encoded.
+  Part compress; ///< embedded patches [P, K D] to the hidden states [P, D] that enter the layers
+  Part context;  ///< the last hidden states to all that draws from them share
+  int64_t noise = 0; ///< random numbers that a draw takes
+  std::function<mlir::Value(BlockBuilder &, const Weights &, mlir::Value noise, mlir::Value context)> draw;
+
+  Part expand; ///< latents to [P, K N]
+  Part decode; ///< [K P, N], one row a token, to logits
+  std::vector<Setting> settings = {};
+};
+
 /// Builds the module: declare layers in order, then `finish`.
 class ModelBuilder {
 public:
@@ -169,6 +194,7 @@ public:
     std::function<mlir::Value(BlockBuilder &, mlir::Value sequences)> shared;
     /// None: one token after the other.
     std::optional<CanvasDecoding> canvas = {};
+    std::optional<PatchDecoding> patch = {};
   };
 
   /// Emits `ingest`, `advance` and `score` and returns the verified module, or null after a diagnostic.
@@ -197,7 +223,7 @@ private:
                         const std::vector<LayerWeight> &weights);
   mlir::Value weightOp(BlockBuilder &b, const std::string &prefix, const LayerWeight &weight);
 
-  void describe(const CanvasDecoding &canvas);
+  void describe(const std::vector<Setting> &settings);
 
   mlir::OpBuilder builder;
   mlir::OwningOpRef<mlir::ModuleOp> module;

@@ -19,7 +19,7 @@ void ProgramBuilder::build() {
   function = func::FuncOp::create(builder, loc, name, builder.getFunctionType({}, {}));
   block = function.addEntryBlock();
   builder.setInsertionPointToStart(block);
-  ends.canvas ? buildOnCanvas() : buildTokenByToken();
+  ends.patch ? buildByPatch() : ends.canvas ? buildOnCanvas() : buildTokenByToken();
   func::ReturnOp::create(builder, loc, results);
   function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
   function.setAllArgAttrs(argAttrs);
@@ -56,6 +56,7 @@ Value ProgramBuilder::sampling() { return argument(b.rows(4), named("llm.input",
 Value ProgramBuilder::draws() {
   return argument(RankedTensorType::get({kAny, 4}, builder.getI64Type()), named("llm.input", "draws", {"S"}));
 }
+Value ProgramBuilder::settings() { return argument(b.rows(8), named("llm.input", "settings", {"S"})); }
 Value ProgramBuilder::bounds() { return argument(numbers(builder), named("llm.input", "bounds", {"S"})); }
 
 void ProgramBuilder::give(Value v, DictionaryAttr attrs) {
@@ -80,7 +81,10 @@ void ProgramBuilder::giveStates() {
 Value ProgramBuilder::table() { return model.weightOp(b, "", {ends.embedding, {facts.vocab, ends.hidden}}); }
 
 Value ProgramBuilder::forward(Value tokens, Value sequences, Value bounds) {
-  Value x = llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table());
+  return forwardLayers(llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table()), sequences, bounds);
+}
+
+Value ProgramBuilder::forwardLayers(Value x, Value sequences, Value bounds) {
   Value shared = ends.shared ? ends.shared(b, sequences) : Value();
   MutableArrayRef<Value> next(states);
   for (const ModelBuilder::Layer &layer : model.layers) {
@@ -187,10 +191,10 @@ ProgramBuilder::Canvas ProgramBuilder::denoise(const Canvas &canvas, Value seqs,
   return {unmasked.getUpdated(), unmasked.getAdvanced(), unmasked.getMore()};
 }
 
-/// Rows of the first forward, of later ones, of those without the prompt, and of the block, as postfix terms: see plan.span.
+/// Rows of the first forward, of later ones, of the block, and of the forward without the prompt, as postfix terms: see plan.span.
 struct Spans {
   using Rows = std::array<std::string, 2>;
-  Rows first, later, unprompted, block;
+  Rows first, later, block, unprompted;
 };
 
 static Spans spansOf(const CanvasDecoding &how) {
@@ -198,21 +202,21 @@ static Spans spansOf(const CanvasDecoding &how) {
     std::string k = std::to_string(*how.block), from = "known " + k + " div " + k + " mul";
     Spans::Rows rows{from, from + " " + k + " add"};
     if (!how.isAnchored)
-      return {rows, rows, {}, rows};
+      return {rows, rows, rows, {}};
     // 1 where a block begins at `known` and something is before it: then the row before it comes first, alone.
     std::string anchored = " known 1 min 1 known " + from + " sub 1 min sub mul";
-    return {{from + anchored + " sub", from + " " + k + " 1" + anchored + " sub mul add"}, rows, {}, rows};
+    return {{from + anchored + " sub", from + " " + k + " 1" + anchored + " sub mul add"}, rows, rows, {}};
   }
   Spans::Rows all{"0", "end"};
   if (!how.isSemiAutoregressive)
-    return {all, all, {}, {"known", "end"}};
+    return {all, all, {"known", "end"}, {}};
   // cache: 0 none, 1 prefix (later forwards begin at the block), 2 dual (they are the block). With guidance no keys and values outlast a
   // forward, and all rows are computed whatever `cache` says.
   std::string plain = " 1 guidance 1 min sub mul";
   return {all,
           {"known cache 1 min mul" + plain, "end end known block add end min sub cache 1 max 1 sub mul" + plain + " sub"},
-          {"0", "end guidance 1 min mul"},
-          {"known", "known block add end min"}};
+          {"known", "known block add end min"},
+          {"0", "end guidance 1 min mul"}};
 }
 
 void ProgramBuilder::advanceOnCanvas() {
@@ -223,11 +227,11 @@ void ProgramBuilder::advanceOnCanvas() {
   auto rows = [&](StringRef name, const Spans::Rows &ends) { return sequences(name, {ends[0], ends[1]}); };
   Value first = rows("sequences", spans.first), later = rows("later", spans.later);
   CanvasInputs in;
-  if (how.isGuided)
-    in.unprompted = rows("unprompted", spans.unprompted);
   in.block = rows("block", spans.block);
+  if (how.isGuided)
+    in.unprompted = rows("extra", spans.unprompted);
   in.bounds = bounds();
-  in.settings = argument(b.rows(8), named("llm.input", "settings", {"S"}));
+  in.settings = settings();
   in.sampling = sampling();
   in.draws = draws();
   DictionaryAttr canvasAttrs = named("llm.state", "canvas", {"SLOTS", "CTX"});

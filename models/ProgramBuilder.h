@@ -19,6 +19,10 @@ private:
   void buildTokenByToken();
   void buildOnCanvas();
   void advanceOnCanvas();
+  void buildByPatch();
+  void advanceByPatch();
+  void scorePatches(Value hidden, Value tokenRows, Value patchRows);
+  void reconstruct();
 
   // Arguments and results of the function.
   mlir::DictionaryAttr named(llvm::StringRef key, llvm::StringRef value, llvm::ArrayRef<llvm::StringRef> dims,
@@ -29,6 +33,7 @@ private:
   Value sequences(llvm::StringRef name, llvm::ArrayRef<llvm::StringRef> rows = {});
   Value sampling();
   Value draws();
+  Value settings();
   Value bounds();
   void give(Value v, mlir::DictionaryAttr attrs);
 
@@ -39,6 +44,7 @@ private:
   /// The hidden states after all layers; replaces `states`.
   Value forward(Value tokens, Value sequences, Value bounds);
   Value normalized(Value hidden);
+  Value forwardLayers(Value x, Value sequences, Value bounds);
   Value logits(Value normalized);
 
   // On a canvas: one forward and what it commits.
@@ -50,6 +56,14 @@ private:
     Value unprompted = {}; ///< rows of guidance's forward; null without guidance
   };
   Value blockStates(const Canvas &canvas, Value sequences, const CanvasInputs &in, bool seesPrompt);
+  // By the patch.
+  Value regroup(Value x, int64_t columns, Value from, Value into);
+  /// Hidden states of the patches of these tokens.
+  Value forwardPatches(Value tokens, Value tokenRows, Value patchRows);
+  /// The largest columns of decoded latents: a token for each of `tokenRows`.
+  Value tokensOf(Value latents, Value latentRows, Value tokenRows);
+  PatchDecoding::Weights weights();
+
   Canvas denoise(const Canvas &canvas, Value sequences, const CanvasInputs &in);
 
   ModelBuilder &model;

@@ -126,6 +126,16 @@ void readPredicted(Model &model) {
     }
 }
 
+/// Where no generation_config.json says how to draw, and within what is possible at all.
+void readTemperature(Model &model) {
+  const Metadata &m = model.engine->plan().metadata;
+  float &temperature = model.sampling.temperature;
+  if (temperature == 0 && m.temperature >= 0)
+    temperature = static_cast<float>(m.temperature);
+  if (m.mostTemperature > 0)
+    temperature = std::min(temperature, static_cast<float>(m.mostTemperature));
+}
+
 absl::Status loadTokenizer(Model &model) {
   // On first use: a model that is only given tokens need not read a vocabulary.
   std::call_once(model.tokenizerOnce, [&] {
@@ -232,6 +242,7 @@ llmc_status llmc_model_open(const char *path, const llmc_model_options *options,
     opened->sessions = std::make_unique<SessionPool>(*opened->engine);
     readGenerationConfig(*opened);
     readPredicted(*opened);
+    readTemperature(*opened);
     *model = new llmc_model{std::move(opened)};
     return LLMC_OK;
   });
@@ -294,6 +305,10 @@ int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
     return engine.plan().tokenizer.kind != TokenizerKind::none;
   case LLMC_INFO_MOST_TOKENS:
     return model->model->sessions->mostTokens();
+  case LLMC_INFO_PATCH:
+    return m.patch;
+  case LLMC_INFO_LATENT:
+    return model->model->sessions->latentColumns();
   }
   return -1;
 }
@@ -509,6 +524,22 @@ llmc_status llmc_score(llmc_session *session, const int32_t *tokens, int64_t cou
       return nullArgument();
     return result(session->model->sessions->score(session->session.get(), tokens, count, logits));
   });
+}
+
+llmc_status llmc_score_draws(llmc_session *session, const int32_t *tokens, int64_t count, int32_t *first, int32_t *second,
+                             float *latents) {
+  return guarded([&]() -> llmc_status {
+    if (!session || (count != 0 && (!tokens || !first || !second)))
+      return nullArgument();
+    return result(session->model->sessions->scoreDraws(session->session.get(), tokens, count, {first, second, latents}));
+  });
+}
+
+llmc_status llmc_seed(llmc_session *session, uint64_t seed) {
+  if (!session)
+    return nullArgument();
+  session->session->setSeed(seed);
+  return LLMC_OK;
 }
 
 llmc_status llmc_tokenize(llmc_model *model, const char *text, size_t bytes, int flags, int32_t *tokens,

@@ -1,4 +1,5 @@
-// Calls of models that fill masks on a canvas: which rows each span has, and what a call gave. Nothing here allocates, locks or
+// Calls of programs whose rows are spans of positions, such as those of models that fill masks: which rows each span has, and what a
+// call gave. Nothing here allocates, locks or
 // makes strings except on errors.
 #include "runtime/Session.h"
 #include <algorithm>
@@ -16,8 +17,14 @@ bool SessionPool::fillsCanvas() const {
 absl::Status SessionPool::begin(Session *session, int64_t count) {
   if (count < 1)
     return absl::InvalidArgumentError("asked for " + std::to_string(count) + " tokens, expected at least 1");
+  const Metadata &m = engine_.plan().metadata;
+  const int64_t patch = std::max<int64_t>(1, m.patch);
+  if (m.patch && session->count() == 0)
+    return absl::FailedPreconditionError("the session has no token to go on from; ingest one first");
+  while (session->count() % patch) // within its capacity: contexts are whole patches
+    session->tokens_.push_back(static_cast<int32_t>(m.filler));
   session->start_ = session->count();
-  session->end_ = std::min(session->start_ + count, engine_.context());
+  session->end_ = std::min(session->start_ + (count + patch - 1) / patch * patch, engine_.context());
   return absl::OkStatus();
 }
 
@@ -61,8 +68,8 @@ absl::Status SessionPool::set(Session *session, const std::string &name, const s
   return absl::OkStatus();
 }
 
-SpanValues SessionPool::spanValues(const Session &session) const {
-  SpanValues values = {session.past_, session.end_, session.start_, 0};
+SpanValues SessionPool::spanValues(const Session &session, int64_t end) const {
+  SpanValues values = {session.past_, end, session.start_, 0};
   for (unsigned i = 0; i < kSettingColumns; ++i)
     values[4 + i] = static_cast<int64_t>(std::ceil(session.settings_[i]));
   return values;
@@ -114,48 +121,74 @@ absl::Status SessionPool::fillBlocks(Session *const *sessions, const Sampling *s
   return gone >= 0 ? absl::CancelledError("session " + std::to_string(gone) + " was cancelled") : absl::OkStatus();
 }
 
+absl::StatusOr<bool> SessionPool::addSpans(const Program &program, int64_t sequence, const Session &session, const std::string &name,
+                                          int64_t end, int64_t *rows, int64_t *blockEnd) {
+  const SpanValues values = spanValues(session, end);
+  int64_t from[kMaxSpans], to[kMaxSpans];
+  bool fits = true;
+  for (size_t k = 0; k < program.spans.size(); ++k) {
+    const Span &span = program.spans[k];
+    auto first = evaluateGrid(span.from, values.data()), last = evaluateGrid(span.to, values.data());
+    if (!first || !last || *last < *first + (k < kExtraSpan) || (blockEnd && k == kBlockSpan && *last <= session.past_))
+      return absl::InternalError("the artifact's program '" + program.name + "' gives " + name + " no rows; compile the model again");
+    from[k] = *first;
+    to[k] = *last;
+    if (to[k] > engine_.context())
+      return absl::OutOfRangeError(name + " would end at " + std::to_string(to[k]) + " tokens, beyond its context of " +
+                                   std::to_string(engine_.context()));
+    if (to[k] - from[k] > span.maxRows && blockEnd)
+      return absl::OutOfRangeError(name + " asks for " + std::to_string(to[k] - from[k]) +
+                                   " positions at once, this artifact takes " + std::to_string(span.maxRows));
+    fits &= rows[k] + to[k] - from[k] <= span.maxRows;
+  }
+  if (!fits)
+    return false;
+  if (blockEnd)
+    *blockEnd = to[kBlockSpan];
+  for (unsigned k = 0; k < program.spans.size(); ++k) {
+    setSequence(k, sequence, session, rows[k], to[k] - from[k], from[k]);
+    for (int64_t i = from[k]; i < to[k]; ++i, ++rows[k])
+      if (k == 0 && i < session.count()) // with its token, where the program begins with tokens
+        addRow(rows[k], sequence, session, i);
+      else
+        addRow(k, rows[k], sequence, i);
+  }
+  return true;
+}
+
+/// Rows for as many of the next `take` tokens as there is room for; returns how many. Whole pieces, unless it is all of them.
+absl::StatusOr<int64_t> SessionPool::addPiece(const Program &program, int64_t sequence, const Session &session, int64_t take,
+                                             int64_t *rows) {
+  while (take > 0) {
+    auto fits = addSpans(program, sequence, session, "the session", session.past_ + take, rows);
+    if (!fits.ok())
+      return fits.status();
+    if (*fits)
+      return take;
+    take = (take - 1) / kPieceTokens * kPieceTokens;
+  }
+  return 0;
+}
+
 /// One call of advance for the first of these sessions, as many as the rows of every span have room for.
 absl::Status SessionPool::runBlocks(const int64_t *which, int64_t count, Session *const *sessions, const Sampling *sampling,
                                     Emission *emissions, int64_t &taken, int64_t &bad) {
   const Program &program = *engine_.advance().program;
   const CallInputs &in = engine_.inputs();
-  const size_t spans = program.spans.size();
   int64_t rows[kMaxSpans] = {};
   for (taken = 0; taken < std::min(count, engine_.maxSequences()); ++taken) {
     Session &session = *sessions[which[taken]];
-    auto name = [&] { return "session " + std::to_string(which[taken]); };
-    const SpanValues values = spanValues(session);
-    int64_t from[kMaxSpans], to[kMaxSpans];
-    bool fits = true;
-    for (size_t k = 0; k < spans; ++k) {
-      const Span &span = program.spans[k];
-      auto first = evaluateGrid(span.from, values.data()), end = evaluateGrid(span.to, values.data());
-      const bool mayBeEmpty = k > 0 && k + 1 < spans;
-      if (!first || !end || *end < *first + !mayBeEmpty || (k + 1 == spans && *end <= session.past_))
-        return absl::InternalError("the artifact's program '" + program.name + "' gives " + name() +
-                                   " no rows; compile the model again");
-      from[k] = *first;
-      to[k] = *end;
-      if (to[k] > engine_.context())
-        return absl::OutOfRangeError(name() + " would end at " + std::to_string(to[k]) + " tokens, beyond its context of " +
-                                     std::to_string(engine_.context()));
-      if (to[k] - from[k] > span.maxRows)
-        return absl::OutOfRangeError(name() + " asks for " + std::to_string(to[k] - from[k]) +
-                                     " positions at once, this artifact takes " + std::to_string(span.maxRows));
-      fits &= rows[k] + to[k] - from[k] <= span.maxRows;
-    }
-    if (!fits)
+    int64_t end = 0;
+    auto fits = addSpans(program, taken, session, "session " + std::to_string(which[taken]), session.end_, rows, &end);
+    if (!fits.ok())
+      return fits.status();
+    if (!*fits)
       break;
     Emission &emission = emissions[which[taken]];
-    emission.count = to[spans - 1] - session.past_;
+    emission.count = end - session.past_;
     if (emission.count > emission.capacity)
       return absl::InvalidArgumentError("room for " + std::to_string(emission.capacity) + " tokens, a block has " +
                                         std::to_string(emission.count));
-    for (unsigned k = 0; k < spans; ++k) {
-      setSequence(k, taken, session, rows[k], to[k] - from[k], from[k]);
-      for (int64_t i = from[k]; i < to[k]; ++i)
-        addRow(k, rows[k]++, taken, i);
-    }
     const int32_t bounds[4] = {static_cast<int32_t>(session.past_), static_cast<int32_t>(session.end_),
                                static_cast<int32_t>(session.start_), 0};
     memcpy(in.bounds + 4 * taken, bounds, sizeof bounds);

@@ -67,12 +67,12 @@ Engine::InputLayout Engine::layOutInputs() const {
     layout.offsets[name] = layout.bytes;
     layout.bytes += (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
   };
-  const Program *advance = plan().program("advance");
-  layout.spans = advance ? std::max<size_t>(1, advance->spans.size()) : 1;
+  for (const Program &program : plan().programs)
+    layout.spans = std::max(layout.spans, program.spans.size());
   add("tokens", 4 * T);
   for (unsigned k = 0; k < layout.spans; ++k) {
-    add(std::string(spanPrefix(k, layout.spans)) + "where", 8 * T);
-    add(std::string(spanPrefix(k, layout.spans)) + "rows", 16 * S);
+    add(std::string(spanPrefix(k)) + "where", 8 * T);
+    add(std::string(spanPrefix(k)) + "rows", 16 * S);
   }
   add("bounds", 16 * S);
   add("settings", 4 * kSettingColumns * S);
@@ -85,7 +85,7 @@ void Engine::setInputs(const InputLayout &layout, uint8_t *host) {
   auto integers = [&](const std::string &name) { return reinterpret_cast<int32_t *>(host + layout.offsets.at(name)); };
   inputs_.tokens = integers("tokens");
   for (unsigned k = 0; k < layout.spans; ++k)
-    inputs_.spans[k] = {integers(std::string(spanPrefix(k, layout.spans)) + "where"), integers(std::string(spanPrefix(k, layout.spans)) + "rows")};
+    inputs_.spans[k] = {integers(std::string(spanPrefix(k)) + "where"), integers(std::string(spanPrefix(k)) + "rows")};
   inputs_.bounds = integers("bounds");
   inputs_.settings = reinterpret_cast<float *>(integers("settings"));
   inputs_.sampling = reinterpret_cast<float *>(integers("sampling"));
@@ -190,7 +190,14 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
       ready.next = reinterpret_cast<int32_t *>(outputs_[id].host);
     else if (plan().buffers[id].name == "decoding")
       ready.decoding = reinterpret_cast<float *>(outputs_[id].host);
-    else
+    else if (plan().buffers[id].name == "first")
+      ready.first = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (plan().buffers[id].name == "second")
+      ready.second = reinterpret_cast<int32_t *>(outputs_[id].host);
+    else if (plan().buffers[id].name == "latents") {
+      ready.latents = reinterpret_cast<float *>(outputs_[id].host);
+      ready.latentColumns = static_cast<int64_t>(plan().buffers[id].shape[1].multiplier);
+    } else
       ready.logits = reinterpret_cast<float *>(outputs_[id].host);
   // Segments end where the span changes and where a loop begins or ends.
   const std::vector<Step> &steps = program->steps;
@@ -272,11 +279,11 @@ DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {
   return result;
 }
 
-absl::Status Engine::runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+absl::Status Engine::runInSteps(const Program &program, const int64_t *rows, int64_t sequences,
                                 const std::function<absl::Status(size_t step)> &after) {
-  dims_[0] = tokens;
   dims_[1] = sequences;
   for (size_t i = 0; i < program.steps.size(); ++i) {
+    dims_[0] = rows[std::get<Dispatch>(program.steps[i]).span];
     auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, {});
     if (!code.ok())
       return code.status();

@@ -53,6 +53,9 @@ struct ReadyProgram {
   std::vector<Loop> loops;
   int32_t *next = nullptr;      ///< output [S, 1]
   float *logits = nullptr;      ///< output [S, V] or [T, V]
+  int32_t *first = nullptr, *second = nullptr; ///< outputs [T], see Buffer
+  float *latents = nullptr;     ///< output [T, latentColumns]
+  int64_t latentColumns = 0;
   float *decoding = nullptr;    ///< output [S, 2], temperature and top_p of each draw; null unless the model predicts them
 };
 
@@ -83,9 +86,9 @@ public:
   }
   /// The same with a number of rows for each span of the program.
   absl::Status run(const ReadyProgram &program, const int64_t *rows, int64_t sequences);
-  /// Runs a program of the plan dispatch by dispatch and tells `after` the number of each when it is done.
+  /// Runs a program of the plan, with rows for each of its spans, dispatch by dispatch and tells `after` the number of each when it is done.
   /// For looking at what a dispatch wrote (`memory`): transients share memory, so at the end it may be gone.
-  absl::Status runInSteps(const Program &program, int64_t tokens, int64_t sequences,
+  absl::Status runInSteps(const Program &program, const int64_t *rows, int64_t sequences,
                           const std::function<absl::Status(size_t step)> &after);
   /// Where a buffer of the plan lies; only a CPU's memory may be followed.
   const void *memory(uint32_t buffer) const { return bufferPointers_[buffer]; }

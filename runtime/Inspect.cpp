@@ -91,7 +91,12 @@ private:
 
   /// How generation is steered, as flags of llmc-run.
   void printSettings() {
-    const std::vector<Setting> &settings = plan_.metadata.settings;
+    const Metadata &m = plan_.metadata;
+    if (m.patch)
+      line("patches      %u tokens, completed with token %u", m.patch, m.filler);
+    if (m.temperature >= 0 && m.mostTemperature > 0)
+      line("temperature  %g, at most %g", m.temperature, m.mostTemperature);
+    const std::vector<Setting> &settings = m.settings;
     if (settings.empty())
       return;
     line("\nsettings         default   possible");

@@ -95,10 +95,9 @@ std::optional<uint64_t> shapeBytes(const Shape &shape, ElementType type, const D
   return isEmpty ? 0 : bytes;
 }
 
-const char *spanPrefix(unsigned span, size_t spans) {
-  if (span == 0)
-    return "";
-  return span + 1 == spans ? "block_" : span == 1 ? "later_" : "unprompted_";
+const char *spanPrefix(unsigned span) {
+  static const char *const prefixes[kMaxSpans] = {"", "later_", "block_", "extra_", "token_"};
+  return span < kMaxSpans ? prefixes[span] : "?";
 }
 
 bool isGridProgram(const std::vector<GridTerm> &grid, size_t symbols) {

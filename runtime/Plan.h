@@ -118,7 +118,8 @@ const char *kindName(BufferKind kind);
 
 /// A buffer, by kind:
 ///   input      filled by the engine, known by name: tokens, where, rows, sampling, draws
-///   output     read by the engine: next, logits; decoding = (temperature, top_p) that each token was drawn
+///   output     read by the engine: next, logits; first, second = two draws of the token one patch later, and latents = what the first was
+///              decoded from, of models without logits; decoding = (temperature, top_p) that each token was drawn
 ///   with, of models that predict them
 ///   weight     `blob` + `blobOffset` (a multiple of 64), static shape, read only
 ///   constant   like weight, for small tables that the compiler made
@@ -161,10 +162,13 @@ struct Span {
   std::vector<GridTerm> from, to;
   uint32_t maxRows = 0; ///< of all sequences of a call
 };
-inline constexpr unsigned kMaxSpans = 4;
-/// What stands before `where` and `rows` in the names of a span's inputs: "" for the first of `spans`, "later_", "unprompted_", and "block_" for the
-/// last. Those in between may have no rows; their dispatches then do nothing.
-const char *spanPrefix(unsigned span, size_t spans);
+inline constexpr unsigned kMaxSpans = 5;
+/// Of `advance`: its rows are the positions of the tokens that a call makes.
+inline constexpr unsigned kBlockSpan = 2;
+/// From this one on a span may have no rows; its dispatches then do nothing.
+inline constexpr unsigned kExtraSpan = 3;
+/// What stands before `where` and `rows` in the names of a span's inputs: "", "later_", "block_", "extra_", "token_".
+const char *spanPrefix(unsigned span);
 
 /// Steps in order, each seeing what those before it wrote. `arenaBytes` bounds its transients at T =
 /// max_tokens, S = max_sequences.
@@ -229,6 +233,10 @@ struct Metadata {
   int32_t bos = -1;          ///< -1: none
   std::vector<KeyValue> entries;
   std::vector<Setting> settings;
+  /// A model that works on patches of so many tokens; 0: on tokens. `filler` completes the last patch of a prompt.
+  uint32_t patch = 0, filler = 0;
+  /// The temperature to draw with where nobody says (negative: none), and the highest possible (0: any).
+  double temperature = -1, mostTemperature = 0;
 };
 
 struct Plan {

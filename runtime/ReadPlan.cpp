@@ -81,6 +81,10 @@ struct PlanReader {
     r.maxSequences = m->max_sequences();
     r.eos = ids(m->eos());
     r.bos = m->bos();
+    r.patch = m->patch();
+    r.filler = m->filler();
+    r.temperature = m->temperature();
+    r.mostTemperature = m->most_temperature();
     if (isReadable(m->entries()))
       for (const fb::KeyValue *entry : *m->entries())
         r.entries.push_back({text(entry->key()), text(entry->value())});

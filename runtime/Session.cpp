@@ -211,25 +211,36 @@ void SessionPool::setSampling(int64_t sequence, const Sampling &p, int64_t posit
 absl::Status SessionPool::runIngest(const Feed *feeds, int64_t count) {
   const int64_t maxTokens = engine_.maxTokens(), maxSequences = engine_.maxSequences();
   const int64_t unit = maxTokens >= kPieceTokens ? kPieceTokens : 1;
+  const Program &program = *engine_.ingest().program;
   for (;;) {
-    int64_t rows = 0, sequences = 0;
-    for (int64_t f = 0; f < count && sequences < maxSequences && rows < maxTokens; ++f) {
+    int64_t rows[kMaxSpans] = {}, sequences = 0, waiting = 0;
+    for (int64_t f = 0; f < count && sequences < maxSequences && rows[0] < maxTokens; ++f) {
       Session &session = *feeds[f].session;
-      int64_t left = feeds[f].end - session.past_, take = std::min(left, maxTokens - rows);
+      int64_t left = feeds[f].end - session.past_, take = std::min(left, maxTokens - rows[0]);
       if (take < left)
         take -= take % unit;
       if (take == 0 || session.isCancelled_)
         continue;
-      setSequence(0, sequences, session, rows, take, session.past_);
-      for (int64_t i = 0; i < take; ++i)
-        addRow(rows + i, sequences, session, session.past_ + i);
+      if (program.spans.empty()) {
+        setSequence(0, sequences, session, rows[0], take, session.past_);
+        for (int64_t i = 0; i < take; ++i)
+          addRow(rows[0]++, sequences, session, session.past_ + i);
+      } else {
+        auto placed = addPiece(program, sequences, session, take, rows);
+        if (!placed.ok())
+          return placed.status();
+        take = *placed;
+        waiting += take == 0;
+        if (take == 0)
+          continue;
+      }
       session.past_ += take;
       isDirty_[static_cast<size_t>(session.slot_)] = 1;
-      rows += take;
       ++sequences;
     }
-    if (rows == 0)
-      return absl::OkStatus();
+    if (sequences == 0)
+      return waiting ? absl::InternalError("the artifact's program 'ingest' has no room for a piece of a prompt; compile the model again")
+                     : absl::OkStatus();
     if (absl::Status s = engine_.run(engine_.ingest(), rows, sequences); !s.ok())
       return s;
   }
@@ -303,8 +314,8 @@ absl::Status SessionPool::flushChecked(Session *const *sessions, int64_t count) 
   const int64_t kept = fillsCanvas() ? 0 : 1;
   int64_t feeds = 0;
   for (int64_t i = 0; i < count; ++i)
-    if (sessions[i]->pending() > kept)
-      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], sessions[i]->count() - kept};
+    if (int64_t end = wholePatches(*sessions[i]) - kept; end > sessions[i]->past_)
+      feeds_[static_cast<size_t>(feeds++)] = {sessions[i], end};
   if (feeds == 0)
     return absl::OkStatus();
   return engine_.ingest().isPresent ? runIngest(feeds_.data(), feeds) : missing("ingest");
@@ -331,6 +342,9 @@ absl::Status SessionPool::checkCall(Session *const *sessions, const Sampling *sa
       return absl::InvalidArgumentError(
           "sampling parameters out of range: temperature 0 and more, top_p above 0 to 1, min_p 0 to 1, "
           "top_k 0 and more");
+    if (double most = engine_.plan().metadata.mostTemperature; most > 0 && static_cast<double>(sampling[i].temperature) > most)
+      return absl::InvalidArgumentError("temperature " + std::to_string(sampling[i].temperature) + " is above " + std::to_string(most) +
+                                        ", the most that this model can be drawn at: it has no probabilities that could be flattened");
   }
   return absl::OkStatus();
 }
@@ -406,11 +420,40 @@ absl::Status SessionPool::advance(Session *const *sessions, const Sampling *samp
 }
 
 absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t count, float *logits) {
+  if (engine_.score().isPresent && !engine_.score().logits)
+    return absl::FailedPreconditionError(
+        "this model has no logits and no probabilities of tokens: it draws patches of tokens from noise, and all that can be known of their "
+        "distribution is draws from it (llmc-run --score measures those)");
+  const int64_t vocab = engine_.plan().metadata.vocab;
+  return runScore(session, tokens, count, [&](int64_t begin, int64_t n, const int64_t *rows) {
+    memcpy(logits + begin * vocab, engine_.score().logits + (rows[0] - n) * vocab, static_cast<size_t>(n * vocab) * sizeof(float));
+  });
+}
+
+absl::Status SessionPool::scoreDraws(Session *session, const int32_t *tokens, int64_t count, const Draws &draws) {
+  const ReadyProgram &score = engine_.score();
+  if (!score.isPresent || !score.first || !score.second)
+    return absl::FailedPreconditionError("this model does not draw patches of tokens; ask for its logits");
+  const int64_t patch = engine_.plan().metadata.patch, columns = score.latentColumns;
+  return runScore(session, tokens, count, [&](int64_t begin, int64_t n, const int64_t *rows) {
+    memcpy(draws.first + begin, score.first + (rows[0] - n), static_cast<size_t>(n) * sizeof(int32_t));
+    memcpy(draws.second + begin, score.second + (rows[0] - n), static_cast<size_t>(n) * sizeof(int32_t));
+    if (draws.latents)
+      memcpy(draws.latents + begin / patch * columns, score.latents + (rows[1] - n / patch) * columns,
+             static_cast<size_t>(n / patch * columns) * sizeof(float));
+  });
+}
+
+absl::Status SessionPool::runScore(Session *session, const int32_t *tokens, int64_t count, TakeRows take) {
   Turn turn(*this);
   if (!turn.isMine())
     return Turn::refusal();
   if (!engine_.score().isPresent)
     return missing("score");
+  const int64_t patch = std::max<int64_t>(1, engine_.plan().metadata.patch);
+  if (session->count() % patch || count % patch)
+    return absl::InvalidArgumentError("this model works on patches of " + std::to_string(patch) + " tokens; " + std::to_string(count) +
+                                      " after " + std::to_string(session->count()) + " are not whole patches");
   if (absl::Status s = checkTokens(*session, tokens, count); !s.ok())
     return s;
   if (session->pending() > 0) {
@@ -423,21 +466,35 @@ absl::Status SessionPool::score(Session *session, const int32_t *tokens, int64_t
     if (absl::Status s = runIngest(&feed, 1); !s.ok())
       return s;
   }
-  const int64_t most = engine_.maxTokens(), vocab = engine_.plan().metadata.vocab;
+  const int64_t most = engine_.maxTokens();
+  const Program &program = *engine_.score().program;
   const int64_t piece = most >= kPieceTokens ? most / kPieceTokens * kPieceTokens : most;
-  for (int64_t begin = 0; begin < count && !session->isCancelled_; begin += piece) {
-    const int64_t n = std::min(piece, count - begin);
+  for (int64_t begin = 0, n = 0; begin < count && !session->isCancelled_; begin += n) {
+    n = std::min(piece, count - begin);
+    const size_t before = session->tokens_.size();
     session->tokens_.insert(session->tokens_.end(), tokens + begin, tokens + begin + n);
-    setSequence(0, 0, *session, 0, n, session->past_);
-    for (int64_t i = 0; i < n; ++i)
-      addRow(i, 0, *session, session->past_ + i);
+    int64_t rows[kMaxSpans] = {};
+    if (program.spans.empty()) {
+      setSequence(0, 0, *session, 0, n, session->past_);
+      for (int64_t i = 0; i < n; ++i)
+        addRow(rows[0]++, 0, *session, session->past_ + i);
+    } else {
+      auto placed = addPiece(program, 0, *session, n, rows);
+      if (!placed.ok())
+        return placed.status();
+      n = *placed;
+      if (n == 0)
+        return absl::InternalError("the artifact's program 'score' has no room for a piece of a text; compile the model again");
+      session->tokens_.resize(before + static_cast<size_t>(n));
+    }
+    setSampling(0, session->sampling_, 0);
     const int32_t end = static_cast<int32_t>(session->past_ + n), bounds[4] = {end, end, end, 0};
     memcpy(engine_.inputs().bounds, bounds, sizeof bounds);
     isDirty_[static_cast<size_t>(session->slot_)] = 1;
-    if (absl::Status s = engine_.run(engine_.score(), n, 1); !s.ok())
+    if (absl::Status s = engine_.run(engine_.score(), rows, 1); !s.ok())
       return s;
     session->past_ += n;
-    memcpy(logits + begin * vocab, engine_.score().logits, static_cast<size_t>(n * vocab) * sizeof(float));
+    take(begin, n, rows);
   }
   return session->isCancelled_ ? cancelled(0) : absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 // Sessions: one sequence of tokens each, in a slot of the engine's states, and the calls that move several of
 // them forward. Saving to a file is in SessionFile.h.
 #pragma once
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "runtime/Engine.h"
 #include <array>
@@ -45,6 +46,8 @@ public:
   const Sampling &sampling() const { return sampling_; }
   /// What the last token was drawn with, of a model that predicts it; NaN before the first and for others.
   Decoding decoding() const { return decoding_; }
+  /// For draws that no parameters come with.
+  void setSeed(uint64_t seed) { sampling_.seed = seed; }
 
 private:
   friend class SessionPool;
@@ -103,8 +106,12 @@ public:
   /// Whether `advance` fills masks on a canvas, many tokens a call, instead of drawing one.
   bool fillsCanvas() const;
   /// Most tokens that one call of `fill` gives a session.
-  int64_t mostTokens() const { return fillsCanvas() ? engine_.context() : 1; }
-  /// Says how many tokens the session shall get from here on, at most what fits into its context.
+  int64_t mostTokens() const {
+    const int64_t patch = engine_.plan().metadata.patch;
+    return !fillsCanvas() ? 1 : patch ? std::max<int64_t>(2, patch) : engine_.context();
+  }
+  /// Says how many tokens the session shall get from here on, at most what fits into its context. Of a model that works on patches both
+  /// ends are those of patches: a prompt is completed with the model's filler.
   absl::Status begin(Session *session, int64_t count);
   /// Sets a parameter of generation that the artifact declares: a number or one of its words.
   absl::Status set(Session *session, const std::string &name, const std::string &value);
@@ -114,6 +121,14 @@ public:
   /// Logits after each token, `count` rows of the vocabulary; appends the tokens to the session, none is
   /// pending afterwards.
   absl::Status score(Session *session, const int32_t *tokens, int64_t count, float *logits);
+  /// For models without logits: two independent draws of the token one patch after each of these (`first`, `second`), and for each patch the
+  /// latents that the first was decoded from (may be null). Whole patches only; draws by the session's seed.
+  struct Draws {
+    int32_t *first, *second;
+    float *latents;
+  };
+  absl::Status scoreDraws(Session *session, const int32_t *tokens, int64_t count, const Draws &draws);
+  int64_t latentColumns() const { return engine_.score().latentColumns; }
 
 private:
   /// Marks the pool as running for a scope; two at once are a caller's mistake.
@@ -152,7 +167,19 @@ private:
   absl::Status fillBlocks(Session *const *sessions, const Sampling *sampling, int64_t count, Emission *emissions);
   absl::Status runBlocks(const int64_t *which, int64_t count, Session *const *sessions, const Sampling *sampling,
                          Emission *emissions, int64_t &taken, int64_t &bad);
-  SpanValues spanValues(const Session &session) const;
+  SpanValues spanValues(const Session &session, int64_t end) const;
+  /// Gives a sequence its rows of every span of the program, after the `rows` that there are, and their tokens. False, with nothing
+  /// changed: there is no room.
+  absl::StatusOr<bool> addSpans(const Program &program, int64_t sequence, const Session &session, const std::string &name, int64_t end,
+                                int64_t *rows, int64_t *blockEnd = nullptr);
+  absl::StatusOr<int64_t> addPiece(const Program &program, int64_t sequence, const Session &session, int64_t take, int64_t *rows);
+  /// How many tokens of a session `ingest` can take now: whole patches.
+  int64_t wholePatches(const Session &session) const {
+    const int64_t patch = std::max<int64_t>(1, engine_.plan().metadata.patch);
+    return session.count() / patch * patch;
+  }
+  using TakeRows = absl::FunctionRef<void(int64_t begin, int64_t count, const int64_t *rows)>; // owns nothing, so asks for no memory
+  absl::Status runScore(Session *session, const int32_t *tokens, int64_t count, TakeRows take);
   absl::Status runIngest(const Feed *feeds, int64_t count);
   void fillStep(const int64_t *which, int64_t count, Session *const *sessions, const Sampling *sampling);
   absl::Status missing(const char *program) const;

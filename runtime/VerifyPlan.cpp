@@ -85,6 +85,12 @@ private:
     if (m.bos < -1 || m.bos >= static_cast<int64_t>(m.vocab))
       return fail("metadata: bos token " + std::to_string(m.bos) + " is outside the vocabulary of " +
                   number(m.vocab));
+    if (m.patch && (m.patch > kContextBlock || kContextBlock % m.patch || m.filler >= m.vocab))
+      return fail("metadata: patches of " + number(m.patch) + " tokens completed with token " + number(m.filler) + ", expected a divisor of " +
+                  number(kContextBlock) + " and a token below " + number(m.vocab));
+    if (!(m.temperature <= 1e6) || !(m.mostTemperature >= 0 && m.mostTemperature <= 1e6) ||
+        (m.mostTemperature > 0 && m.temperature > m.mostTemperature))
+      return fail("metadata: the temperature " + std::to_string(m.temperature) + " is not one of 0 to " + std::to_string(m.mostTemperature));
     std::set<std::string> names;
     std::set<unsigned> columns;
     for (const Setting &s : m.settings) {
@@ -306,7 +312,7 @@ private:
       return s;
     std::array<std::array<std::string, 2>, kMaxSpans> names;
     for (unsigned k = 1; k < program.spans.size(); ++k) {
-      const std::string prefix = spanPrefix(k, program.spans.size());
+      const std::string prefix = spanPrefix(k);
       names[k] = {prefix + "where", prefix + "rows"};
       inputs.push_back({names[k][0].c_str(), ElementType::i32, {T, {2, Symbol::one}}});
       inputs.push_back({names[k][1].c_str(), ElementType::i32, {S, {4, Symbol::one}}});
@@ -325,7 +331,8 @@ private:
                  {"logits", ElementType::f32, {S, {vocab, Symbol::one}}},
                  {"decoding", ElementType::f32, {S, {2, Symbol::one}}, true}};
     } else if (program.name == "score") {
-      outputs = {{"logits", ElementType::f32, {T, {vocab, Symbol::one}}}};
+      inputs.push_back({"draws", ElementType::i64, {S, {4, Symbol::one}}});
+      outputs = scoreOutputs(program, vocab);
     } else if (program.name != "ingest") {
       return fail("program '" + program.name + "' is not known; programs are ingest, advance and score");
     }
@@ -346,10 +353,23 @@ private:
     return checkLoops(program);
   }
 
+  /// Logits, or draws of a model that has none. How wide its latents are only it knows.
+  std::vector<Signature> scoreOutputs(const Program &program, uint64_t vocab) const {
+    const Dim T{1, Symbol::tokens};
+    for (uint32_t id : program.outputs)
+      if (id < plan_.buffers.size() && plan_.buffers[id].name == "latents" && plan_.buffers[id].shape.size() == 2)
+        return {{"first", ElementType::i32, {T}},
+                {"second", ElementType::i32, {T}},
+                {"latents", ElementType::f32, {T, {plan_.buffers[id].shape[1].multiplier, Symbol::one}}}};
+    return {{"logits", ElementType::f32, {T, {vocab, Symbol::one}}}};
+  }
+
   absl::Status checkSpans(const Program &program) const {
     const std::string what = "program '" + program.name + "'";
-    if (!program.spans.empty() && program.name != "advance")
-      return fail(what + " has spans of rows, which only advance can have");
+    const bool isAdvance = program.name == "advance";
+    if (!program.spans.empty() && (isAdvance ? program.spans.size() <= kBlockSpan : plan_.metadata.patch == 0))
+      return fail(what + " has " + number(program.spans.size()) + " spans of rows, expected " +
+                  (isAdvance ? "at least " + number(kBlockSpan + 1) : "none: this model does not work on patches of tokens"));
     if (program.spans.size() > kMaxSpans)
       return fail(what + " has " + number(program.spans.size()) + " spans of rows, at most " + number(kMaxSpans) + " are supported");
     for (const Span &span : program.spans) {

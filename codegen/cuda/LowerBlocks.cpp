@@ -275,9 +275,9 @@ private:
     return success();
   }
 
-  /// Tells the simulator that `data` has `bytes` bytes. `isScratch`: only this block uses it, and finds
-  /// nothing in it.
-  void declare(Value data, Value bytes, bool isWritten, bool isScratch) {
+  /// Tells the simulator that `data` has `bytes` bytes, or with `hasMore` at least that. `isScratch`: only this
+  /// block uses it, and finds nothing in it.
+  void declare(Value data, Value bytes, bool isWritten, bool isScratch, bool hasMore = false) {
     auto module = kernel->getParentOfType<ModuleOp>();
     constexpr StringRef kSymbol = "llmc.buffer";
     if (!module.lookupSymbol(kSymbol)) {
@@ -286,7 +286,7 @@ private:
       func::FuncOp::create(top, loc, kSymbol, type).setPrivate();
     }
     Value flags = LLVM::ConstantOp::create(b, loc, b.getI32Type(),
-                                           b.getI32IntegerAttr((isWritten ? 1 : 0) | (isScratch ? 2 : 0)));
+                                           b.getI32IntegerAttr((isWritten ? 1 : 0) | (isScratch ? 2 : 0) | (hasMore ? 4 : 0)));
     func::CallOp::create(b, loc, kSymbol, TypeRange(), ValueRange{data, bytes, flags});
   }
 
@@ -334,7 +334,7 @@ private:
         for (Value size : sizes)
           bytes = LLVM::MulOp::create(b, loc, bytes, size);
         declare(function.getArgument(i), bytes, kernel.getArgAttr(i, "llm.written") != nullptr,
-                /*isScratch=*/false);
+                /*isScratch=*/false, kernel.getArgAttr(i, "llm.other_rows") != nullptr);
       }
     }
     if (failed(placeScratch(function.getArgument(numArgs + kNumSymbols), mapping, converter)))

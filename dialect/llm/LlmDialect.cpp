@@ -46,6 +46,9 @@ void llmc::llm::LlmDialect::initialize() {
 #include "dialect/llm/CanvasOps.cpp.inc"
       ,
 #define GET_OP_LIST
+#include "dialect/llm/PatchOps.cpp.inc"
+      ,
+#define GET_OP_LIST
 #include "dialect/llm/DispatchOps.cpp.inc"
       >();
 }

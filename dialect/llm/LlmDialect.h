@@ -34,6 +34,8 @@ bool isAddressable(llvm::ArrayRef<int64_t> shape);
 #define GET_OP_CLASSES
 #include "dialect/llm/CanvasOps.h.inc"
 #define GET_OP_CLASSES
+#include "dialect/llm/PatchOps.h.inc"
+#define GET_OP_CLASSES
 #include "dialect/llm/DispatchOps.h.inc"
 
 namespace llmc::llm {
@@ -41,9 +43,11 @@ namespace llmc::llm {
 /// Columns of an activation `[T, N]`, or the length of a vector.
 inline int64_t columns(mlir::Value v) { return llvm::cast<mlir::RankedTensorType>(v.getType()).getShape().back(); }
 
-/// Whether the op is one of those that decode on a canvas (CanvasOps.td).
+/// Whether the op is one of those that decode on a canvas or by the patch (CanvasOps.td, PatchOps.td): tables of sequences are all that they
+/// know about rows.
 inline bool isCanvasOp(mlir::Operation *op) {
-  return llvm::isa<WriteCanvasOp, ReadCanvasOp, OpenBlockOp, SelectRowsOp, GuideOp, PredictOp, UnmaskOp, EmitBlockOp>(op);
+  return llvm::isa<WriteCanvasOp, ReadCanvasOp, OpenBlockOp, SelectRowsOp, GuideOp, PredictOp, UnmaskOp, EmitBlockOp, RegroupRowsOp, NoiseOp, OpenDrawsOp,
+                   AcceptPatchOp>(op);
 }
 
 /// Number of elements of a statically shaped tensor (a weight whose exact rank does not matter).

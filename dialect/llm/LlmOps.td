@@ -7,6 +7,7 @@ include "dialect/llm/MixerOps.td"
 include "dialect/llm/RoutingOps.td"
 include "dialect/llm/DecodingOps.td"
 include "dialect/llm/CanvasOps.td"
+include "dialect/llm/PatchOps.td"
 include "dialect/llm/DispatchOps.td"
 
 #endif

@@ -28,8 +28,9 @@ LogicalResult EmbedOp::verify() {
 LogicalResult LinearOp::verify() {
   int64_t n = 0;
   for (Value w : getWeights()) {
-    if (shape(w).size() != 2 || shape(w)[1] != columns(getX()))
-      return emitOpError("expects weights [N, ") << columns(getX()) << "], got " << w.getType();
+    // Wider weights are met in part; see the op.
+    if (shape(w).size() != 2 || (int64_t)getColumn() + columns(getX()) > shape(w)[1])
+      return emitOpError("expects weights [N, ") << (int64_t)getColumn() + columns(getX()) << "] or wider, got " << w.getType();
     n += llvm::alignTo(shape(w)[0], getAlign());
   }
   if (n != columns(getResult()))

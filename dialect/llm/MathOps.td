@@ -29,8 +29,10 @@ def Llm_LinearOp : Llm_Op<"linear", [Pure]> {
     `x [T, K]`, each weight `[N_i, K]`; the result holds the products side by side in the order of the weights, each beginning at a
     multiple of `align` columns and followed by zeros up to the next (so N = sum of N_i rounded up to `align`).
     Several weights arise by fusing linears that share their input.
+    Weights may be wider: x meets their columns c .. c + K with `column = c`, which is one part of a product with a concatenation.
   }];
-  let arguments = (ins Llm_Rows:$x, Variadic<Llm_Weight>:$weights, DefaultValuedAttr<Llm_Positive, "1">:$align);
+  let arguments = (ins Llm_Rows:$x, Variadic<Llm_Weight>:$weights, DefaultValuedAttr<Llm_Positive, "1">:$align,
+                       DefaultValuedAttr<Llm_NonNegative, "0">:$column);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$x `,` $weights attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

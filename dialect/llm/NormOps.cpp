@@ -17,6 +17,14 @@ LogicalResult RmsNormOp::verify() {
   return success();
 }
 
+LogicalResult LayerNormOp::verify() {
+  int64_t n = columns(getX());
+  if (elements(getWeight()) != n || elements(getBias()) != n || columns(getResult()) != n)
+    return emitOpError("expects weight, bias and result of ")
+           << n << " columns, got " << getWeight().getType() << ", " << getBias().getType() << " and " << getResult().getType();
+  return success();
+}
+
 LogicalResult L2NormOp::verify() {
   if (columns(getX()) % (int64_t)getHeads() != 0)
     return emitOpError("expects heads that divide ") << columns(getX()) << ", got " << getHeads();

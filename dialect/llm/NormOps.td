@@ -15,6 +15,15 @@ def Llm_RmsNormOp : Llm_Op<"rms_norm", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Llm_LayerNormOp : Llm_Op<"layer_norm", [Pure]> {
+  let summary = "(x - mean) * rsqrt(variance + eps) * weight + bias over each row";
+  let description = [{The variance is the mean square of x - mean. Weight and bias have as many elements as x has columns.}];
+  let arguments = (ins Llm_Rows:$x, Llm_Weight:$weight, Llm_Weight:$bias, F64Attr:$eps);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$x `,` $weight `,` $bias attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Llm_L2NormOp : Llm_Op<"l2_norm", [Pure]> {
   let summary = "x / sqrt(sum(x^2) + eps) over each head's columns, then times scale";
   let arguments = (ins Llm_Rows:$x, Llm_Positive:$heads, F64Attr:$eps, DefaultValuedAttr<F64Attr, "1.0">:$scale);

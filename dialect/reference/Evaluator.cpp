@@ -40,6 +40,7 @@ static const Handlers &handlers() {
     addRouting(*t);
     addDecoding(*t);
     addCanvas(*t);
+    addPatch(*t);
     addDispatch(*t);
     addUpstreamControl(*t);
     addUpstreamTensor(*t);

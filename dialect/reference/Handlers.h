@@ -68,6 +68,7 @@ void addMixer(Handlers &);
 void addRouting(Handlers &);
 void addDecoding(Handlers &);
 void addCanvas(Handlers &);
+void addPatch(Handlers &);
 void addDispatch(Handlers &);
 void addUpstreamControl(Handlers &);
 void addUpstreamTensor(Handlers &);

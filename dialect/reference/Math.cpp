@@ -41,7 +41,7 @@ static LogicalResult evaluateEmbed(Context &c) {
 static LogicalResult evaluateLinear(Context &c) {
   const Tensor &x = c.in(0);
   int64_t rows = x.dim(0), depth = x.dim(1), width = llm::columns(c.op->getResult(0)), offset = 0;
-  int64_t align = cast<llm::LinearOp>(c.op).getAlign();
+  int64_t align = cast<llm::LinearOp>(c.op).getAlign(), column = cast<llm::LinearOp>(c.op).getColumn();
   Tensor y(Element::F32, {rows, width}); // zero where no product stands
   for (const Value &weight : c.operands.drop_front()) {
     const Tensor &w = weight.tensor();
@@ -49,7 +49,7 @@ static LogicalResult evaluateLinear(Context &c) {
       for (int64_t n = 0; n < w.dim(0); ++n) {
         double sum = 0;
         for (int64_t k = 0; k < depth; ++k)
-          sum += x.at(t, k) * w.at(n, k);
+          sum += x.at(t, k) * w.at(n, column + k);
         y.at(t, offset + n) = sum;
       }
     offset += llvm::alignTo(w.dim(0), align);

@@ -26,6 +26,23 @@ static LogicalResult evaluateRmsNorm(Context &c) {
   return c.give(std::move(y));
 }
 
+static LogicalResult evaluateLayerNorm(Context &c) {
+  const Tensor &x = c.in(0), &weight = c.in(1), &bias = c.in(2);
+  int64_t width = x.dim(1);
+  double eps = c.number(cast<llm::LayerNormOp>(c.op).getEps());
+  Tensor y(Element::F32, x.shape);
+  for (int64_t t = 0; t < x.dim(0); ++t) {
+    double mean = 0, variance = 0;
+    for (int64_t d = 0; d < width; ++d)
+      mean += x.at(t, d) / width;
+    for (int64_t d = 0; d < width; ++d)
+      variance += (x.at(t, d) - mean) * (x.at(t, d) - mean) / width;
+    for (int64_t d = 0; d < width; ++d)
+      y.at(t, d) = (x.at(t, d) - mean) / std::sqrt(variance + eps) * weight.real(d) + bias.real(d);
+  }
+  return c.give(std::move(y));
+}
+
 static LogicalResult evaluateL2Norm(Context &c) {
   auto op = cast<llm::L2NormOp>(c.op);
   const Tensor &x = c.in(0);
@@ -75,6 +92,7 @@ static LogicalResult evaluateRotary(Context &c) {
 
 void addNorm(Handlers &t) {
   t["llm.rms_norm"] = evaluateRmsNorm;
+  t["llm.layer_norm"] = evaluateLayerNorm;
   t["llm.l2_norm"] = evaluateL2Norm;
   t["llm.rotary_table"] = evaluateRotaryTable;
   t["llm.rotary"] = evaluateRotary;

@@ -4,7 +4,7 @@ usage: python train_tiny_diffusion.py FAMILY TEXT [--base DIR] [--out DIR] [--re
 
 FAMILY is `llada` (masked diffusion) or `sdar` (block diffusion). As the published SDAR and Dream were, the model is
 made from one that predicts next tokens, models/llama/tiny: its weights and tokenizer with a mask token added, trained
-on the same text to fill masks where they are. Some five minutes on one thread; see train_tiny.py for --minutes.
+on the same text to fill masks where they are. Some fifteen minutes on one thread; see train_tiny.py for --minutes.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tiny_tokenizer import load_tokenizer
 from train_tiny import CONTEXT, END, documents, evaluate, round_to_stored, train, write_checkpoint
 
 MASK, MASK_TEXT = END + 1, "<|mask|>"
-BLOCK = {"llada": None, "sdar": 8}  # positions that see each other; None: all do
+BLOCK = {"llada": None, "sdar": 4}  # positions that see each other; None: all do
 
 LLADA_NAMES = {
     "model.embed_tokens.": "model.transformer.wte.",
@@ -127,8 +127,9 @@ def training_view(block: int, tokens: int) -> View:
 
 
 def fill_loss(block: int | None, model: LanguageModel, tokens: Tensor) -> Tensor:
-    """Each token masked with a probability drawn per sequence or block; what is masked is to be told, weighted by
-    one over that probability. Probabilities are spread evenly over the batch, which makes the loss less noisy."""
+    """Each token masked with a probability drawn per sequence or block; what is masked is to be told. Probabilities
+    are spread evenly over the batch. The published losses weight each token by one over its probability: a bound of
+    the likelihood with the same minimum, but whose gradient is mostly noise in batches of this size."""
     tokens = tokens[:, :CONTEXT]
     count, length = tokens.shape
     spans = count * (length // block if block else 1)
@@ -141,7 +142,7 @@ def fill_loss(block: int | None, model: LanguageModel, tokens: Tensor) -> Tensor
         logits = model(torch.cat([masked, tokens], dim=1), training_view(block, length), rows=length)
     else:
         logits = model(masked, block_view(None, length))
-    return (F.cross_entropy(logits[is_masked], tokens[is_masked], reduction="none") / p[is_masked]).sum() / tokens.numel()
+    return F.cross_entropy(logits[is_masked], tokens[is_masked])
 
 
 @torch.no_grad()

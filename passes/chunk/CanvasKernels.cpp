@@ -1,23 +1,11 @@
 // Kernels of decoding on a canvas. They touch few numbers, the logits aside, so each is one workgroup per row or per
 // sequence, written element by element.
+#include "passes/chunk/Integers.h"
 #include "passes/chunk/LogitRow.h"
 
 using namespace mlir;
 namespace llmc {
 namespace {
-
-/// Integer words: all values i32 unless said otherwise.
-struct I32 {
-  TileBuilder &t;
-  Value of(Value index) { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); }
-  Value add(Value x, Value y) { return arith::AddIOp::create(t.b, t.loc, x, y); }
-  Value is(arith::CmpIPredicate p, Value x, Value y) { return arith::CmpIOp::create(t.b, t.loc, p, x, y); }
-  Value both(Value x, Value y) { return arith::AndIOp::create(t.b, t.loc, x, y); }
-  Value either(Value x, Value y) { return arith::OrIOp::create(t.b, t.loc, x, y); }
-  Value no(Value x) { return arith::XOrIOp::create(t.b, t.loc, x, yes(true)); }
-  Value yes(bool v) { return arith::ConstantOp::create(t.b, t.loc, t.b.getBoolAttr(v)); }
-  Value long64(Value x) { return arith::ExtSIOp::create(t.b, t.loc, t.b.getI64Type(), x); }
-};
 
 using Less = arith::CmpIPredicate;
 

@@ -17,7 +17,7 @@ Operation *rootOf(llm::DispatchOp dispatch) {
     last = &op;
     if (isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
             llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-            llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
+            llm::CombineExpertsOp, llm::SampleOp, llm::ArgmaxOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
         llm::isCanvasOp(&op))
       root = &op;
   }
@@ -74,8 +74,8 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.stepRows = 16;
   tiles.stepPanels = 2;
   tiles.attentionRows = 64;
-  tiles.deltaRows = 32; // levels of the scores grow with it, steps of the scan shrink: four tiles of 32 x 128 fit beside each other
-  tiles.deltaColumns = 32; // two warps; 4 x 32 heads fill 132 SMs
+  tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
+  tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
   tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
   tiles.narrowProducts = true;
   return tiles;
@@ -101,6 +101,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return {"SLOTS", "CTX"};
     if (type.getElementType().isInteger(32) && type.getRank() == 2)
       return {"S"}; // bounds, progress, more
+    if (type.getElementType().isInteger(64) || isa<llm::AcceptPatchOp>(op))
+      return type.getRank() == 2 ? SmallVector<StringRef>{"S"} : SmallVector<StringRef>{}; // draws, sampling, settings
     if (auto predict = dyn_cast<llm::PredictOp>(op);
         predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
       return {"S"};
@@ -142,6 +144,16 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (int64_t k = rowsPerToken(v); k > 1)
       return {b.getStringAttr(Twine(k) + "*T").getValue()};
     return {"T"};
+  }
+
+  /// Whether a value is a table, or has the rows of one, that its dispatch takes rows from for those of another.
+  static bool hasOtherRows(Value v) {
+    return llvm::any_of(v.getUsers(), [&](Operation *user) {
+      if (auto select = dyn_cast<llm::SelectRowsOp>(user))
+        return v == select.getX() || v == select.getFrom();
+      auto regroup = dyn_cast<llm::RegroupRowsOp>(user);
+      return regroup && (v == regroup.getX() || v == regroup.getFrom());
+    });
   }
 
   /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the
@@ -312,16 +324,14 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
     if (SmallVector<Part> parts = partsOf(dispatch, root, isStep); !parts.empty()) {
       // What one part reads another one may update: to those before it, it is an operand like others.
-      SmallVector<int64_t> owners(passed.size(), -1);
       for (int64_t operand : dispatch.getTied())
         if (operand >= 0) {
           passed.push_back(dispatch.getInputs()[operand]);
           roles.push_back({body.getArgument(operand), Role::Plain});
-          owners.push_back(operand);
         }
       SmallVector<Value> made, results(dispatch.getNumResults());
       for (const Part &part : parts)
-        if (failed(launchPart(b, dispatch, root, passed, owners, roles, key, part, isStep, made, results)))
+        if (failed(launchPart(b, dispatch, root, passed, roles, key, part, isStep, made, results)))
           return failure();
       dispatch.replaceAllUsesWith(results);
       dispatch.erase();
@@ -350,11 +360,14 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     std::function<void(TileEmitter &, TileBuilder &, ValueRange before)> body;
   };
 
-  /// The parts in which a dispatch goes, if it does: a step's attention over segments of the context and what joins them; the delta rule
-  /// of a prompt.
+  /// The parts in which a dispatch goes, if it does: the largest of many columns, or a step's attention, over segments and what joins them;
+  /// the delta rule of a prompt.
   SmallVector<Part> partsOf(llm::DispatchOp dispatch, Operation *root, bool isStep) {
     int64_t segments = sizes.segments;
     Type out = dispatch.getResult(0).getType();
+    if (auto op = dyn_cast<llm::ArgmaxOp>(root))
+      return {{"", {{argmaxPartsType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxSegments(e, t, op); }},
+              {"_join", {{out, 0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before.back()); }}};
     if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes)) {
       SmallVector<Out> factors, last;
       for (Type type : deltaFactorTypes(op, sizes))
@@ -380,11 +393,10 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return {};
   }
 
-  /// Launches a part with those operands that it uses, of `passed` and of `made` so far. `owners`: of what is passed, the number of the
-  /// dispatch's operand where that is tied to a result.
+  /// Launches a part with those operands that it uses, of `passed` and of `made` so far, and adds what it makes to `made` or `results`.
   template <typename Roles>
-  LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, ArrayRef<int64_t> tied,
-                           const Roles &roles, const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Value> &made,
+  LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+                           const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Value> &made,
                            SmallVectorImpl<Value> &results) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
@@ -461,12 +473,14 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       function.setPrivate();
       function->setAttr("llm.kernel", b.getUnitAttr());
     }
-    Value argument(Type type, ArrayRef<StringRef> dims, bool written) {
+    Value argument(Type type, ArrayRef<StringRef> dims, bool written, bool hasOtherRows = false) {
       SmallVector<NamedAttribute> list;
       if (!dims.empty())
         list.push_back(b.getNamedAttr("llm.dims", b.getStrArrayAttr(dims)));
       if (written)
         list.push_back(b.getNamedAttr("llm.written", b.getUnitAttr()));
+      if (hasOtherRows) // its rows are those of another table than the dispatch's: there may be more than T
+        list.push_back(b.getNamedAttr("llm.other_rows", b.getUnitAttr()));
       attrs.push_back(b.getDictionaryAttr(list));
       return entry->addArgument(type, loc);
     }
@@ -523,6 +537,10 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
+        .Case([&](llm::RegroupRowsOp op) { emitRegroupRows(emitter, t, op); })
+        .Case([&](llm::NoiseOp op) { emitNoise(emitter, t, op); })
+        .Case([&](llm::OpenDrawsOp op) { emitOpenDraws(emitter, t, op); })
+        .Case([&](llm::AcceptPatchOp op) { emitAcceptPatch(emitter, t, op); })
         .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
@@ -542,7 +560,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       using Role = std::decay_t<decltype(role)>;
       owners.push_back(next);
       if (role == Role::Where) {
-        emitter.where = argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false);
+        emitter.where = made.argument(RankedTensorType::get({dynamic, 2}, i32), {"T"}, false, hasOtherRows(inner));
       } else if (role == Role::Rows) {
         emitter.rows = argument(RankedTensorType::get({dynamic, 4}, i32), {"S"}, false);
         emitter.setTable(inner, {emitter.where, emitter.rows});
@@ -552,7 +570,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         emitter.gathered = argument(passed[next].getType(), {pairRows(b, experts)}, false);
         ++next;
       } else {
-        Value arg = argument(passed[next].getType(), symbolsOf(b, inner), false);
+        Value arg = made.argument(passed[next].getType(), symbolsOf(b, inner), false, hasOtherRows(inner));
         if (auto share =
                 readShare(inner)) // of a weight, how much one token reads: for accounts of memory traffic
           attrs.back() = b.getDictionaryAttr({b.getNamedAttr("llm.read_share", b.getF64FloatAttr(*share))});

@@ -53,6 +53,8 @@ Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
     return concatTile(t, concat, at);
   if (auto norm = dyn_cast<llm::RmsNormOp>(op))
     return normTile(t, norm, at);
+  if (auto norm = dyn_cast<llm::LayerNormOp>(op))
+    return layerNormTile(t, norm, at);
   if (auto norm = dyn_cast<llm::L2NormOp>(op))
     return l2Tile(t, norm, at);
   if (auto rotary = dyn_cast<llm::RotaryOp>(op))
@@ -62,7 +64,7 @@ Value TileEmitter::tile(TileBuilder &t, Value v, const Tile &at) {
   if (auto conv = dyn_cast<llm::ShortConvOp>(op))
     return convTile(t, conv, at);
   if (auto linear = dyn_cast<llm::LinearOp>(op))
-    return linearTile(t, op, linear.getX(), argument(linear.getWeights().front()), at);
+    return linearTile(t, op, linear.getX(), argument(linear.getWeights().front()), at, linear.getColumn());
   if (auto linear = dyn_cast<llm::ExpertLinearOp>(op))
     return linearTile(t, op, linear.getX(), argument(linear.getWeights().front()), at);
   return fail(t, op, at, "it is no op of a prologue or epilogue");
@@ -136,6 +138,23 @@ Value TileEmitter::normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at) {
     Value e = t.exp(arith::NegFOp::create(t.b, t.loc, v[3]));
     return t.divf(y, t.addf(t.f32(1), e)); // y * sigmoid(gate)
   });
+}
+
+Value TileEmitter::layerNormTile(TileBuilder &t, llm::LayerNormOp op, const Tile &at) {
+  int64_t d = llm::columns(op.getX());
+  if (at.columns != d)
+    return fail(t, op, at, "a layer norm needs all of its " + Twine(d) + " columns");
+  Value x = tile(t, op.getX(), at);
+  double eps = op.getEps().convertToDouble();
+  Value mean = t.map({t.reduce(x, t.full({at.rows}, 0))}, [&](TileBuilder &t, ValueRange v) { return t.mulf(v[0], t.f32(1.0 / d)); });
+  Value centred = t.map({at.rows, d}, {x, mean}, {{0, 1}, {0}}, [](TileBuilder &t, ValueRange v) { return t.subf(v[0], v[1]); });
+  Value scale = t.map({sumOfSquares(t, centred)}, [&](TileBuilder &t, ValueRange v) -> Value {
+    Value variance = t.addf(t.mulf(v[0], t.f32(1.0 / d)), t.f32(eps));
+    return t.divf(t.f32(1), math::SqrtOp::create(t.b, t.loc, variance));
+  });
+  Value weight = t.load(argument(op.getWeight()), {t.index(0)}, {d}, {d}), bias = t.load(argument(op.getBias()), {t.index(0)}, {d}, {d});
+  return t.map({at.rows, d}, {centred, scale, weight, bias}, {{0, 1}, {0}, {1}, {1}},
+               [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(t.mulf(v[0], v[1]), v[2]), v[3]); });
 }
 
 Value TileEmitter::l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at) {
@@ -279,12 +298,11 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
   return t.map({sum}, [](TileBuilder &t, ValueRange v) { return silu(t, v[0]); });
 }
 
-Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel, const Tile &at) {
-  auto shape = TileBuilder::shapeOf(panels);
-  int64_t rows = TileBuilder::shapeOf(a)[0], k = shape[2], p = shape[3];
+Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel, const Tile &at, int64_t column) {
+  int64_t rows = TileBuilder::shapeOf(a)[0], k = TileBuilder::shapeOf(a)[1], p = TileBuilder::shapeOf(panels)[3];
   Value group = expert ? expert : t.index(0), zero = t.index(0);
   auto weights = [&](TileBuilder &t, Value from, int64_t depth) {
-    return t.load(panels, {group, panel, from, zero}, {1, 1, depth, p}, {depth, p});
+    return t.load(panels, {group, panel, t.add(from, column), zero}, {1, 1, depth, p}, {depth, p});
   };
   if (ShapedType::isDynamic(rows) || rows == at.rows)
     return t.contract(a, weights(t, zero, k), t.full({at.rows, p}, 0));
@@ -319,14 +337,14 @@ Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel, c
   return t.load(sums, {zero, zero}, {at.rows, p}, {at.rows, p});
 }
 
-Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value panels, const Tile &at) {
+Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value panels, const Tile &at, int64_t column) {
   // panels [groups, P, K, 32]; the request begins with a panel.
   auto shape = TileBuilder::shapeOf(panels);
-  int64_t k = shape[2], p = shape[3];
+  int64_t k = llm::columns(x), p = shape[3];
   int64_t wide = llvm::divideCeil(at.columns, p);
   if (wide > 1 && t.tiles.areShared()) { // one product over several panels
     Value a = tile(t, x, {at.row, at.rows, t.index(0), k});
-    Value w = t.load(panels, {expert ? expert : t.index(0), t.floorDiv(at.column, p), t.index(0), t.index(0)},
+    Value w = t.load(panels, {expert ? expert : t.index(0), t.floorDiv(at.column, p), t.index(column), t.index(0)},
                      {1, wide, k, p}, {wide, k, p});
     Value product = t.contract(a, w, t.full({at.rows, wide * p}, 0));
     return at.columns == wide * p
@@ -337,7 +355,7 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
       p) { // panel by panel; whoever asks for so much binds the input first, so that it is made once
     int64_t whole = at.columns / p * p;
     auto part = [&](TileBuilder &t, Value into, Value offset, int64_t columns) {
-      Value tile = linearTile(t, op, x, panels, {at.row, at.rows, t.add(at.column, offset), columns});
+      Value tile = linearTile(t, op, x, panels, {at.row, at.rows, t.add(at.column, offset), columns}, column);
       return t.store(tile, into, {t.index(0), offset}, {at.rows, columns});
     };
     Value result = t.loop(t.index(0), t.index(whole), p, t.empty({at.rows, at.columns}),
@@ -349,7 +367,7 @@ Value TileEmitter::linearTile(TileBuilder &t, Operation *op, Value x, Value pane
   Value a = bound.lookup(x);
   if (!a)
     a = tile(t, x, {at.row, at.rows, t.index(0), k});
-  Value all = product(t, a, panels, t.floorDiv(at.column, p), at);
+  Value all = product(t, a, panels, t.floorDiv(at.column, p), at, column);
   return at.columns == p
              ? all
              : t.load(all, {t.index(0), t.index(0)}, {at.rows, at.columns}, {at.rows, at.columns});

@@ -76,6 +76,7 @@ public:
 
 private:
   mlir::Value normTile(TileBuilder &t, llm::RmsNormOp op, const Tile &at);
+  mlir::Value layerNormTile(TileBuilder &t, llm::LayerNormOp op, const Tile &at);
   mlir::Value l2Tile(TileBuilder &t, llm::L2NormOp op, const Tile &at);
   mlir::Value rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at);
   mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
@@ -83,10 +84,11 @@ private:
   mlir::Value convRows(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
   mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
-  mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels,
-                         const Tile &at);
-  /// a times panel `panel` [k, p] of `panels`: [rows, p] for the rows of `at`, which may be fewer than those of `a`.
-  mlir::Value product(TileBuilder &t, mlir::Value a, mlir::Value panels, mlir::Value panel, const Tile &at);
+  /// `column`: the first of the weights' columns that x meets.
+  mlir::Value linearTile(TileBuilder &t, mlir::Operation *op, mlir::Value x, mlir::Value panels, const Tile &at,
+                         int64_t column = 0);
+  /// a times panel `panel` [k, p] of `panels`, from weight column `column` on: [rows, p] for the rows of `at`, which may be fewer than those of `a`.
+  mlir::Value product(TileBuilder &t, mlir::Value a, mlir::Value panels, mlir::Value panel, const Tile &at, int64_t column);
   /// A request for several groups of `width` columns, group by group.
   mlir::Value byGroups(TileBuilder &t, mlir::Value v, const Tile &at, int64_t width);
 
@@ -175,6 +177,14 @@ void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op);
 void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
+void emitRegroupRows(TileEmitter &e, TileBuilder &t, llm::RegroupRowsOp op);
+void emitNoise(TileEmitter &e, TileBuilder &t, llm::NoiseOp op);
+/// The largest column in two kernels: of segments of the columns, [T, 2 segments], and of those.
+mlir::RankedTensorType argmaxPartsType(llm::ArgmaxOp op);
+void emitArgmaxSegments(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op);
+void emitJoinArgmax(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op, mlir::Value parts);
+void emitOpenDraws(TileEmitter &e, TileBuilder &t, llm::OpenDrawsOp op);
+void emitAcceptPatch(TileEmitter &e, TileBuilder &t, llm::AcceptPatchOp op);
 void emitLogitStatistics(TileEmitter &e, TileBuilder &t, llm::LogitStatisticsOp op);
 
 /// The value that the dispatch yields as result `i`.

@@ -11,13 +11,13 @@ namespace {
 /// Ops whose rows depend on the same rows of their operands only, cheap enough to be computed again in every
 /// dispatch that needs them.
 bool isLocal(Operation *op) {
-  return isa<llm::SliceOp, llm::ConcatOp, llm::MapOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp,
-             llm::DecayGateOp>(op);
+  return isa<llm::SliceOp, llm::ConcatOp, llm::MapOp, llm::RmsNormOp, llm::LayerNormOp, llm::L2NormOp,
+             llm::RotaryOp, llm::DecayGateOp>(op);
 }
 
 /// Local ops that need whole groups of columns, more than the panel of 32 that a linear's epilogue works on.
 bool needsWholeGroups(Operation *op) {
-  return isa<llm::ConcatOp, llm::RmsNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
+  return isa<llm::ConcatOp, llm::RmsNormOp, llm::LayerNormOp, llm::L2NormOp, llm::RotaryOp, llm::DecayGateOp>(op);
 }
 
 /// Whether the operand is asked for with all its columns at once, as a concatenation needs it.
@@ -31,7 +31,8 @@ bool isReadWhole(OpOperand &use) {
 bool isRoot(Operation *op) {
   return isa<llm::EmbedOp, llm::LinearOp, llm::ExpertLinearOp, llm::AppendOp, llm::AttentionOp,
              llm::LatentAttentionOp, llm::DeltaRuleOp, llm::RouteOp, llm::DispatchExpertsOp,
-             llm::CombineExpertsOp, llm::SampleOp, llm::LogitStatisticsOp, llm::RotaryTableOp>(op) ||
+             llm::CombineExpertsOp, llm::SampleOp, llm::ArgmaxOp, llm::LogitStatisticsOp,
+             llm::RotaryTableOp>(op) ||
          llm::isCanvasOp(op);
 }
 
@@ -43,6 +44,12 @@ bool isSmallRouter(Operation *op, Operation *root) {
   auto linear = dyn_cast<llm::LinearOp>(op);
   return linear && isa<llm::RouteOp>(root) && linear->hasOneUse() && linear.getWeights().size() == 1 &&
          llm::elements(linear.getWeights().front()) <= kElements;
+}
+
+/// Whether the op's product is made within the dispatch of `root`, its only reader: a small router, or what only its largest column
+/// is asked of.
+bool joinsReader(Operation *op, Operation *root) {
+  return isSmallRouter(op, root) || (isa<llm::LinearOp>(op) && isa<llm::ArgmaxOp>(root) && op->hasOneUse());
 }
 
 /// The operand whose memory the op's `result` takes, or null.
@@ -62,6 +69,11 @@ Value tiedOperand(OpResult result) {
     return result == unmask.getUpdated()    ? unmask.getCanvas()
            : result == unmask.getAdvanced() ? unmask.getProgress()
                                             : Value();
+  if (auto accept = dyn_cast<llm::AcceptPatchOp>(op))
+    return result == accept.getAdvanced()  ? accept.getProgress()
+           : result == accept.getPooled()  ? accept.getPool()
+           : result == accept.getUpdated() ? accept.getCanvas()
+                                           : Value();
   return {};
 }
 
@@ -149,7 +161,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         if (!def || group.contains(def) || materialized.contains(def))
           continue;
         if (isLocal(def) || (isa<llm::ShortConvOp>(def) && isa<llm::DeltaRuleOp>(root)) ||
-            isSmallRouter(def, root)) {
+            joinsReader(def, root)) {
           group.insert(def);
           work.push_back(def);
         }
@@ -251,7 +263,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
       llvm::DenseSet<Operation *> materialized;
       for (Operation &op : block) {
-        if (!isRoot(&op) || (op.hasOneUse() && isSmallRouter(&op, *op.getUsers().begin())))
+        if (!isRoot(&op) || (op.hasOneUse() && joinsReader(&op, *op.getUsers().begin())))
           continue;
         Group group;
         group.insert(&op);

@@ -19,6 +19,8 @@ template <typename Op> SmallVector<void *> keyOf(Op op) {
   for (Value operand : op->getOperands())
     if (!llvm::is_contained(weights, operand))
       key.push_back(operand.getAsOpaquePointer());
+  if constexpr (std::is_same_v<Op, llm::LinearOp>)
+    key.push_back(const_cast<void *>(op.getColumnAttr().getAsOpaquePointer()));
   if constexpr (std::is_same_v<Op, llm::ExpertLinearOp>)
     for (Attribute attr : {op.getGatherAttr(), op.getTopKAttr()})
       key.push_back(const_cast<void *>(attr.getAsOpaquePointer()));
@@ -59,7 +61,7 @@ struct FuseLinears : impl::FuseLinearsBase<FuseLinears> {
                                       cast<RankedTensorType>(first.getResult().getType()).getElementType());
     Op joined;
     if constexpr (std::is_same_v<Op, llm::LinearOp>)
-      joined = Op::create(b, first.getLoc(), type, first.getX(), weights, b.getI64IntegerAttr(align));
+      joined = Op::create(b, first.getLoc(), type, first.getX(), weights, b.getI64IntegerAttr(align), first.getColumnAttr());
     else
       joined = Op::create(b, first.getLoc(), type, first.getX(), first.getOrder(), first.getGroups(), weights,
                           first.getGatherAttr(), first.getTopKAttr(), b.getI64IntegerAttr(align));

@@ -43,7 +43,7 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
     for (auto buffer : getOperation().getOps<plan::BufferOp>())
       buffers[buffer.getSymName()] = buffer;
     // Where attention sees whole sequences, they come in one call, which bounds how long they may be; of its rows only those of
-    // the block, the last span, reach the head.
+    // the block reach the head.
     int64_t rows = maxTokens;
     if (auto context = getOperation()->getAttrOfType<IntegerAttr>("llm.context");
         context && getOperation()->hasAttr("llm.whole_sequences")) {
@@ -53,8 +53,9 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
     }
     for (auto program : getOperation().getOps<plan::ProgramOp>()) {
       SmallVector<int64_t> most(program.getSpans() ? program.getSpans()->size() : 1, rows);
-      if (program.getSpans())
-        most.back() = std::min(rows, std::max<int64_t>(maxTokens, kMaxBlock));
+      constexpr size_t kBlock = 2; // the span of the tokens that a call makes
+      if (most.size() > kBlock)
+        most[kBlock] = std::min(rows, std::max<int64_t>(maxTokens, kMaxBlock));
       llvm::MapVector<StringRef, Range> ranges;
       int64_t next = 0;
       auto name = [&](StringRef buffer, int64_t at, int64_t rows) {

@@ -90,7 +90,9 @@ typedef enum llmc_info {
   LLMC_INFO_STATE_BYTES = 10,  /* of all slots */
   LLMC_INFO_ARENA_BYTES = 11,
   LLMC_INFO_HAS_TOKENIZER = 12,
-  LLMC_INFO_MOST_TOKENS = 13   /* most tokens that one llmc_fill gives: 1, or more for models that make several at once */
+  LLMC_INFO_MOST_TOKENS = 13,  /* most tokens that one llmc_fill gives: 1, or more for models that make several at once */
+  LLMC_INFO_PATCH = 14,        /* tokens of a patch, of models that work on patches; 0 for others */
+  LLMC_INFO_LATENT = 15        /* numbers from which a patch is decoded, of models that have no logits; 0 for others */
 } llmc_info;
 LLMC_API int64_t llmc_model_info(const llmc_model *model, llmc_info info);
 /* "name", "family", "producer", "code_level", "chat_template" or a key of the artifact's metadata; NULL when there is none. */
@@ -149,6 +151,13 @@ LLMC_API llmc_status llmc_fill_batch(llmc_session *const *sessions, const llmc_s
 LLMC_API llmc_status llmc_session_decoding(const llmc_session *session, float *temperature, float *top_p);
 /* Appends tokens and gives the logits after each: count rows of vocab floats. No token is left to advance from. */
 LLMC_API llmc_status llmc_score(llmc_session *session, const int32_t *tokens, int64_t count, float *logits);
+/* For models without logits (LLMC_INFO_LATENT above 0), whole patches only: appends tokens and gives two independent draws, at temperature 1
+ * and by the session's seed, of the token one patch after each of them; latents (may be NULL): count / patch rows, what the first draws were
+ * decoded from. */
+LLMC_API llmc_status llmc_score_draws(llmc_session *session, const int32_t *tokens, int64_t count, int32_t *first, int32_t *second,
+                                      float *latents);
+/* The seed of draws that no llmc_sampling comes with. */
+LLMC_API llmc_status llmc_seed(llmc_session *session, uint64_t seed);
 
 enum {
   LLMC_TOKENIZE_START = 1,  /* text starts a sequence: add BOS where the tokenizer does */

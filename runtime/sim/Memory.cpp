@@ -4,7 +4,7 @@
 
 namespace llmc::sim {
 
-static constexpr uint32_t kWritten = 1, kScratch = 2;
+static constexpr uint32_t kWritten = 1, kScratch = 2, kHasMore = 4;
 
 void Block::access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite, const Accessor &who) {
   Shadow *shadow = shadow_.get();
@@ -126,6 +126,9 @@ const Grid::Buffer *Grid::find(const Block &block, uintptr_t address, uint64_t b
   for (const Buffer &b : buffers_)
     if (address - b.address < b.bytes && bytes <= b.bytes - (address - b.address) &&
         (!(b.flags & kScratch) || b.block == block.number))
+      return &b;
+  for (const Buffer &b : buffers_) // its end is not known here: as far as its allocation goes
+    if ((b.flags & kHasMore) && address >= b.address && launch.isAllocated(b.address, address - b.address + bytes))
       return &b;
   // Kernels that declare nothing may use whatever is allocated.
   static const Buffer anything{0, 0, kWritten, 0, nullptr};

@@ -83,7 +83,7 @@ struct Functions {
   void (*atomic)(Thread *, const char *what, const void *address, uint64_t bytes, uint32_t order);
   void (*fence)(Thread *, const char *what, FenceKind kind);
   /// Accesses outside of shared memory must lie in a declared buffer, once one is declared. flags: 1 written,
-  /// 2 scratch of this block.
+  /// 2 scratch of this block, 4 there may be more bytes than these.
   void (*buffer)(Thread *, const void *address, uint64_t bytes, uint32_t flags);
   /// `threads` 0: all of the block. The result is that of the reduction, if it is one.
   uint32_t (*barrier)(Thread *, const char *what, uint32_t id, uint32_t threads, BarrierKind kind,

@@ -178,7 +178,7 @@ const Case kConfigs[] = {
      "DIR/config.json: key \"model_type\": expects a string, found 3"},
     {"unknown family", "llama-a", [](const Copy &c) { c.config("model_type", "\"mamba\""); },
      "DIR/config.json: key \"model_type\" is \"mamba\", a family that llmc does not know; it knows "
-     "autodeco, difflm, Dream, Fast_dLLM_Qwen, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe"},
+     "autodeco, autoencoder, calm, difflm, Dream, Fast_dLLM_Qwen, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe"},
     {"quantized", "llama-a",
      [](const Copy &c) { c.config("quantization_config", R"({"quant_method":"awq","bits":4})"); },
      "DIR/config.json: key \"quantization_config\": quantized checkpoints are not supported; use the "

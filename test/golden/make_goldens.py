@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 import autodeco_oracle
+import calm_oracle
 import diffusion_oracle
 import kimi_oracle
 import llama_oracle
 import qwen_oracle
+import random_calm
 import random_diffusion
 import random_kimi
 import random_llama
@@ -282,6 +284,67 @@ def generate(config: dict, weights: dict, settings: list[dict], fill, rng: np.ra
     return generations, f"20 generations of {tries}, closest call {least:.1e}{edits}"
 
 
+# How each prompt of a CALM case is continued, in turn: temperature, rule, candidates, most draws.
+CALM_RULES = [
+    (1.0, "candidates", 200, 4096),
+    (0.5, "candidates", 20, 4096),
+    (0.5, "exact", 200, 4096),
+    (0.4, "exact", 200, 4096),
+    (1 / 3, "candidates", 50, 4096),
+    (0.7, "exact", 200, 4096),
+    (0.7, "candidates", 40, 4096),
+    (0.25, "exact", 24, 40),  # often more draws than are allowed
+    (0.0, "candidates", 30, 4096),
+    (1.0, "exact", 200, 4096),
+]
+CALM_SEED = 5
+CALM_MARGIN = 5e-5
+
+
+def make_calm(case: str) -> str:
+    """A language model in CASE, its autoencoder in CASE-ae."""
+    config, ae_config, head = random_calm.CASES[case]
+    directory, ae_directory, rng = FOLDER / case, FOLDER / f"{case}-ae", rng_for(case)
+    is_a = head == "generative_head."
+    for folder, c in ((directory, config), (ae_directory, ae_config)):
+        folder.mkdir(exist_ok=True)
+        write_json(folder / "config.json", c)
+    table = "decoder.lm_head_weight" if is_a else "encoder.embed_tokens.weight"
+    ae = random_calm.random_autoencoder(ae_config, rng, table)
+    stored = dict(ae) if is_a else ae | {"decoder.lm_head_weight": ae[table].clone()}
+    save_weights(ae_directory, stored, 1)
+    language = random_calm.random_language_model(config, rng, head)
+    if not is_a:  # both names of the head, and a copy of the autoencoder
+        language |= {n.replace("mlp_generator.", "generative_head."): w.clone() for n, w in language.items() if n.startswith("mlp_generator.")}
+        language |= {f"ae_model.{name}": w.clone() for name, w in stored.items()}
+    save_weights(directory, language, 1 if is_a else 2)
+    config, ae_config = read_json(directory / "config.json"), read_json(ae_directory / "config.json")
+    autoencoder = calm_oracle.Autoencoder(ae_config, load_weights(ae_directory))
+    model = calm_oracle.Calm(config, load_weights(directory), autoencoder)
+    while True:
+        tokens, margins = random_tokens(rng, config["vocab_size"])[:96], calm_oracle.Margins()
+        first, second, latents = model.score(tokens, CALM_SEED, margins)
+        if margins.least > CALM_MARGIN:
+            break
+    write_golden(ae_directory, tokens, calm_oracle.reconstruction_logits(ae_config, load_weights(ae_directory), tokens))
+    (directory / "tokens.txt").write_text(",".join(map(str, tokens)) + "\n")
+    np.save(directory / "latents.npy", latents.astype("<f4"))
+    (directory / "draws.txt").write_text("".join(",".join(map(str, d.ravel())) + "\n" for d in (first, second)))
+    lines, tries, least = [], 0, np.inf
+    while len(lines) < 20:
+        temperature, rule, candidates, most = CALM_RULES[len(lines) % len(CALM_RULES)]
+        prompt, seed = rng.integers(0, config["vocab_size"], int(rng.integers(1, 30))).tolist(), int(rng.integers(1 << 40))
+        margins, tries = calm_oracle.Margins(), tries + 1
+        made, draws = model.generate(prompt, 12, temperature, seed, rule, candidates, most, margins)
+        if margins.least < CALM_MARGIN:
+            continue
+        least = min(least, margins.least)
+        words = f"calm-sampling={rule} candidates={candidates} most-draws={most}"
+        lines.append(f"{words} | {','.join(map(str, prompt))} | {','.join(map(str, made))} | {draws} | {temperature:.9g} {seed}\n")
+    (directory / "generations.txt").write_text("".join(lines))
+    return f"latents std {latents.std():.2f}; 20 generations of {tries}, closest call {least:.1e}"
+
+
 def make_autodeco(case: str) -> str:
     """decoding.npy beside heads over the base of another case, or a merged checkpoint with all files of a case."""
     base_case, own, dtype, shards = autodeco_oracle.CASES[case]
@@ -354,6 +417,7 @@ def main() -> None:
     makers = {case: make_llama for case in random_llama.CASES} | {case: make_kimi for case in random_kimi.CASES}
     makers |= {case: make_qwen for case in random_qwen.CASES}
     makers |= {case: make_diffusion for case in random_diffusion.CASES}
+    makers |= {case: make_calm for case in random_calm.CASES}
     makers |= {case: make_autodeco for case in autodeco_oracle.CASES}  # after their bases
     makers |= {"tiny-llama": make_tiny, "tiny-kimi": make_tiny}
     for case in sys.argv[1:] or makers:

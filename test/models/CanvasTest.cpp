@@ -1,48 +1,10 @@
 // Models that fill masks: logits of a canvas, and whole generations against independent loops, token for token, alone and in
 // batches.
-#include "test/models/Cases.h"
+#include "test/models/Generations.h"
 
 namespace {
 
-/// A line of generations.txt: see test/golden/README.md.
-struct Generation {
-  std::vector<std::pair<std::string, std::string>> settings;
-  std::vector<int32_t> prompt, tokens;
-};
-
-std::vector<Generation> generationsOf(const std::string &name) {
-  std::vector<Generation> all;
-  std::istringstream file(readFile(kGolden + name + "/generations.txt"));
-  for (std::string line; std::getline(file, line);) {
-    Generation g;
-    std::istringstream parts(line);
-    std::string settings, prompt, tokens;
-    std::getline(parts, settings, '|');
-    std::getline(parts, prompt, '|');
-    std::getline(parts, tokens, '|');
-    std::istringstream words(settings);
-    for (std::string word; words >> word;)
-      g.settings.push_back({word.substr(0, word.find('=')), word.substr(word.find('=') + 1)});
-    auto numbers = [](const std::string &text, std::vector<int32_t> &list) {
-      std::istringstream in(text);
-      for (std::string item; std::getline(in, item, ',');)
-        list.push_back(std::stoi(item));
-    };
-    numbers(prompt, g.prompt);
-    numbers(tokens, g.tokens);
-    all.push_back(std::move(g));
-  }
-  return all;
-}
-
 const llmc_sampling kGreedy{0, 1, 0, 0, 0};
-
-void prepare(Session &session, const Generation &g) {
-  for (const auto &[name, value] : g.settings)
-    ASSERT_EQ(llmc_set(session.session, name.c_str(), value.c_str()), LLMC_OK) << llmc_last_error();
-  session.ingest(g.prompt);
-  ASSERT_EQ(llmc_begin(session.session, g.tokens.size()), LLMC_OK) << llmc_last_error();
-}
 
 /// Appends what one call makes; whether that worked.
 bool fillOnce(const Model &model, llmc_session *session, const llmc_sampling &sampling, std::vector<int32_t> &made) {
@@ -52,16 +14,6 @@ bool fillOnce(const Model &model, llmc_session *session, const llmc_sampling &sa
   EXPECT_TRUE(isMade) << llmc_last_error();
   made.insert(made.end(), block.begin(), block.begin() + count);
   return isMade;
-}
-
-std::vector<int32_t> generate(const Model &model, const Generation &g, const llmc_sampling &sampling = kGreedy) {
-  Session session(model);
-  prepare(session, g);
-  std::vector<int32_t> made;
-  while (made.size() < g.tokens.size() && fillOnce(model, session.session, sampling, made)) {
-  }
-  made.resize(g.tokens.size());
-  return made;
 }
 
 class Canvas : public testing::TestWithParam<std::string> {};
@@ -85,51 +37,18 @@ TEST_P(Canvas, GenerationsEqualTheReferenceLoops) {
     auto generations = generationsOf(GetParam());
     EXPECT_GE(generations.size(), 20u);
     for (const Generation &g : generations)
-      EXPECT_EQ(generate(model, g), g.tokens) << level;
+      EXPECT_EQ(generate(model, g, g.sampling), g.tokens) << level;
   }
 }
 
 TEST_P(Canvas, BatchesEqualEachAlone) {
-  auto generations = generationsOf(GetParam());
   const size_t count = 6;
   Model model(GetParam(), "native", 2, count);
   // Sampled, so that what depends on neighbours would show in the random numbers too.
   std::vector<llmc_sampling> sampling;
   for (size_t i = 0; i < count; ++i)
     sampling.push_back({i % 2 ? 0.8f : 0.0f, 1, 0, 0, 40 + i});
-  const int64_t most = llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS);
-  std::vector<std::vector<int32_t>> alone, together(count);
-  for (size_t i = 0; i < count; ++i)
-    alone.push_back(generate(model, generations[i], sampling[i]));
-  std::vector<std::unique_ptr<Session>> sessions;
-  for (size_t i = 0; i < count; ++i) {
-    sessions.push_back(std::make_unique<Session>(model));
-    prepare(*sessions.back(), generations[i]);
-  }
-  for (bool isOpen = true; isOpen;) {
-    std::vector<llmc_session *> list;
-    std::vector<llmc_sampling> parameters;
-    std::vector<size_t> which;
-    for (size_t i = 0; i < count; ++i)
-      if (together[i].size() < alone[i].size()) {
-        list.push_back(sessions[i]->session);
-        parameters.push_back(sampling[i]);
-        which.push_back(i);
-      }
-    isOpen = !list.empty();
-    if (!isOpen)
-      break;
-    std::vector<int32_t> tokens(list.size() * most);
-    std::vector<int64_t> counts(list.size());
-    ASSERT_EQ(llmc_fill_batch(list.data(), parameters.data(), list.size(), tokens.data(), most, counts.data()), LLMC_OK)
-        << llmc_last_error();
-    for (size_t k = 0; k < list.size(); ++k)
-      together[which[k]].insert(together[which[k]].end(), &tokens[k * most], &tokens[k * most] + counts[k]);
-  }
-  for (size_t i = 0; i < count; ++i) {
-    together[i].resize(alone[i].size());
-    EXPECT_EQ(together[i], alone[i]) << i;
-  }
+  expectBatchesEqualEachAlone(model, generationsOf(GetParam()), sampling);
 }
 
 // A session that has begun to write is saved and goes on elsewhere with its settings, and with what its blocks keep.

@@ -32,12 +32,15 @@ inline std::string baseOf(const std::string &name) {
 /// What `llmc compile` is given for a case: the directory of its checkpoint, beside its logits or, of a trained
 /// model, under models/; or a base and the directory of heads for it.
 inline std::string checkpointOf(const std::string &name) {
-  if (name == "tiny-llama")
-    return LLMC_SOURCE "/models/llama/tiny";
-  if (name == "tiny-kimi")
-    return LLMC_SOURCE "/models/kimi_linear/tiny";
+  const std::string models = LLMC_SOURCE "/models/";
   if (name == "tiny-autodeco")
-    return LLMC_SOURCE "/models/llama/tiny --heads=" LLMC_SOURCE "/models/autodeco/tiny";
+    return models + "llama/tiny --heads=" + models + "autodeco/tiny";
+  if (name == "tiny-kimi")
+    return models + "kimi_linear/tiny";
+  if (name.rfind("tiny-", 0) == 0)
+    return models + name.substr(5) + "/tiny";
+  if (name == "calm-a" || name == "calm-b")
+    return kGolden + name + " --autoencoder=" + kGolden + name + "-ae";
   if (baseOf(name) != name)
     return kGolden + baseOf(name) + " --heads=" + kGolden + name;
   return kGolden + name;

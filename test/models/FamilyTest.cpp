@@ -3,6 +3,7 @@
 #include "models/Family.h"
 #include "absl/strings/match.h"
 #include <gtest/gtest.h>
+#include <numeric>
 
 using namespace mlir;
 namespace llmc {
@@ -307,7 +308,7 @@ TEST(Family, autodeco_stands_on_any_base_that_draws_from_logits) {
 }
 
 TEST(Family, autodeco_refuses_what_does_not_fit) {
-  const std::string kBases = "difflm, Dream, Fast_dLLM_Qwen, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe";
+  const std::string kBases = "calm, difflm, Dream, Fast_dLLM_Qwen, kimi_linear, llada, llada2_moe, llada_moe, llama, qwen2, qwen3, qwen3_moe, sdar, sdar_moe";
   struct {
     std::string text, message;
   } const kCases[] = {
@@ -384,6 +385,55 @@ TEST(Family, refuses_what_it_does_not_understand) {
            {kLlama31, "sliding_window", "4096"}})
     EXPECT_EQ(Built(with(text, "{", "{\"" + key + "\":" + value + ",")).message(),
               "c: key \"" + key + "\" is not known for this model family, found " + value + kAdvice);
+}
+
+const std::string kCalmM =
+    R"({"architectures":["EnergyTransformer"],"ae_path":"/checkpoints/autoencoder","attention_bias":false,"attention_dropout":0.0,"beta":1.0,
+  "bos_token_id":128000,"eos_token_id":128001,"hidden_act":"silu","hidden_size":1024,"initializer_range":0.02,"intermediate_size":2752,
+  "latent_size":128,"max_position_embeddings":2048,"mlp_bias":false,"model_type":"energy","noise_size":64,"num_attention_heads":16,
+  "num_hidden_layers":16,"num_key_value_heads":16,"num_mlp_layers":4,"num_samples":8,"pad_token_id":128256,"patch_size":4,"pretraining_tp":1,
+  "rms_norm_eps":1e-06,"rope_scaling":null,"rope_theta":10000.0,"temp":1.0,"tie_word_embeddings":false,"torch_dtype":"float32",
+  "transformers_version":"4.43.0","use_cache":true,"vocab_size":128257})";
+
+TEST(Calm, PublishedSizes) {
+  Built built(kCalmM);
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  int64_t autoencoder = 0;
+  for (const TensorSpec &t : built.model->tensors)
+    if (absl::StartsWith(t.name, "ae_model."))
+      autoencoder += std::accumulate(t.shape.begin(), t.shape.end(), int64_t(1), std::multiplies<int64_t>());
+  EXPECT_EQ(built.parameters() - autoencoder, 371732608);
+  EXPECT_EQ(built.model->facts.context, 8192); // tokens, of 2048 patches
+  EXPECT_EQ(built.kinds(), Names{"layer"});
+  EXPECT_NE(built.tensor("mlp_generator.mlp_blocks.3.linears.4.weight"), nullptr);
+  EXPECT_EQ(built.tensor("ae_model.encoder.squeeze_layer.weight"), nullptr); // of training
+}
+
+// What a draw reads of the hidden state is the same for all: outside of the loop there is one product for it in each block, inside none.
+TEST(Calm, DrawsShareTheirContext) {
+  Built built(kCalmM);
+  ASSERT_TRUE(built.model.ok()) << built.message();
+  auto advance = built.model->module->lookupSymbol<func::FuncOp>("advance");
+  int shared = 0, inLoop = 0, drawn = 0;
+  advance.walk([&](llm::LinearOp op) {
+    auto type = cast<RankedTensorType>(op.getWeights().front().getType());
+    if (type.getShape() != ArrayRef<int64_t>({1024, 2048}) || llm::columns(op.getX()) != 1024)
+      return;
+    bool isShared = op.getColumn() == 1024, isInLoop = !isa<func::FuncOp>(op->getParentOp());
+    shared += isShared && !isInLoop;
+    inLoop += isShared && isInLoop;
+    drawn += !isShared && isInLoop;
+  });
+  EXPECT_EQ(shared, 4);
+  EXPECT_EQ(inLoop, 0);
+  EXPECT_EQ(drawn, 4);
+}
+
+TEST(Calm, RefusesWhatItCannotDo) {
+  EXPECT_EQ(Built(with(kCalmM, "\"patch_size\":4", "\"patch_size\":3")).message(),
+            "c: key \"patch_size\" is 3: only powers of two are supported, so that pieces of prompts end with a patch");
+  EXPECT_EQ(Built(with(kCalmM, "\"model_type\":\"energy\"", "\"model_type\":\"flow\"")).message(),
+            "c: key \"model_type\" is \"flow\": only the energy head is supported; of diffusion and flow heads no weights are published");
 }
 
 } // namespace

@@ -34,6 +34,7 @@ const char *const kUsage =
       --print-decoding  instead of text one line for each token: id, temperature, top-p with which it was drawn,
                       of models that predict these
       --logits FILE   see above
+      --score         instead of writing on, BrierLM of the given text, for models that draw patches of tokens and have no logits
       --save FILE     save the session at the end, with its sampling parameters; -n 0 saves a prompt
       --verify        compare the checksums of all weights first
       --profile FILE  time of every dispatch as a Chrome/Perfetto trace, and a table by kernel on stderr
@@ -90,6 +91,9 @@ public:
       return "--logits excludes -n and --print-tokens";
     if (options_.logitsPath && (options_.savePath || options_.restorePath))
       return "--logits excludes --save and --restore";
+    if (options_.isScoring && (options_.logitsPath || options_.isChatting || options_.count || options_.isPrintingTokens ||
+                               options_.isPrintingDecoding || options_.savePath || options_.restorePath))
+      return "--score excludes --logits, --chat, -n, --print-tokens, --print-decoding, --save and --restore";
     if (options_.isPrintingDecoding && (options_.logitsPath || options_.isPrintingTokens))
       return "--print-decoding excludes --logits and --print-tokens";
     return "";
@@ -116,6 +120,8 @@ private:
       text(flag, options_.chatVariables);
     else if (flag == "--logits")
       text(flag, options_.logitsPath);
+    else if (flag == "--score")
+      set(flag, options_.isScoring);
     else if (flag == "--profile")
       text(flag, options_.profilePath);
     else if (flag == "--save")

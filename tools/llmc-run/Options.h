@@ -17,6 +17,7 @@ struct Options {
   int64_t threads = 0, context = 0;
   bool isPrintingTokens = false, isPrintingStats = false, isIgnoringEos = false, isVerifying = false,
        isChatting = false, isHelp = false, isVersion = false;
+  bool isScoring = false;
   bool isAutomatic = false, isPrintingDecoding = false; ///< --temp auto, --print-decoding
 };
 

@@ -2,6 +2,7 @@
 // wrong usage.
 #include "tools/llmc-run/Chat.h"
 #include "tools/llmc-run/Generate.h"
+#include "tools/llmc-run/Score.h"
 #include "tools/llmc-run/WriteNpy.h"
 #include <algorithm>
 #include <cinttypes>
@@ -19,7 +20,7 @@ public:
     open.threads = static_cast<int32_t>(options_.threads);
     open.context = options_.context;
     open.verify_weights = options_.isVerifying;
-    open.slots = options_.isChatting ? 2 : 1;
+    open.slots = options_.isChatting || options_.isScoring ? 2 : 1; // to go back in a chat; to try a draw in
     open.libcuda = options_.libcuda ? options_.libcuda->c_str() : nullptr;
     llmc_model *model = nullptr;
     if (llmc_model_open(options_.artifact.c_str(), &open, &model) != LLMC_OK)
@@ -59,6 +60,8 @@ private:
                   ", the context " + std::to_string(context) +
                   "; choose a larger one with -c (this model allows up to " +
                   std::to_string(llmc_model_info(model_.get(), LLMC_INFO_MODEL_CONTEXT)) + ")");
+    if (options_.isScoring)
+      return printBrier(model_.get(), session_.get(), prompt_, samplingOf(model_.get(), session_.get(), options_).seed);
     return options_.logitsPath ? writeLogits() : generate();
   }
 

@@ -160,7 +160,9 @@ void addLaunches(ModuleOp chunk, func::FuncOp function, const std::string &chain
       for (auto [i, origins] : llvm::enumerate(dispatches.written(launch))) {
         Crossing crossing{step, first + i, launch.getKernel().str(), {}};
         for (const Origin &origin : origins)
-          crossing.parts.push_back({flattened.placeOf(chain, origin.result), origin.column});
+          // A kernel may only prepare the value that the next one makes.
+          if (origin.column >= 0 || origin.result.getType() == launch.getResult(i).getType())
+            crossing.parts.push_back({flattened.placeOf(chain, origin.result), origin.column});
         if (!crossing.parts.empty())
           map.crossings.push_back(std::move(crossing));
       }

@@ -179,10 +179,11 @@ private:
     std::vector<std::optional<Tensor>> wanted;
     if (absl::Status s = evaluate(name, tokens, program, wanted); !s.ok())
       return s;
-    fillInputs(tokens);
     size_t next = 0;
     const runtime::Program &compiled = *engine_.plan().program(name.c_str());
-    return engine_.runInSteps(compiled, tokens.size(), 1, [&](size_t step) -> absl::Status {
+    int64_t rows[runtime::kMaxSpans] = {};
+    fillInputs(compiled, tokens, rows);
+    return engine_.runInSteps(compiled, rows, 1, [&](size_t step) -> absl::Status {
       for (; next < program.crossings.size() && program.crossings[next].step == step; ++next)
         compare(name, program, program.crossings[next], compiled, wanted);
       return absl::OkStatus();
@@ -238,11 +239,14 @@ private:
     if (state && states_.count(state.str()))
       return std::move(states_[state.str()]);
     if (isa<llm::SequencesType>(argument.getType())) {
-      Tensor where(Element::I32, {count, 2}), rows(Element::I32, {1, 4});
-      for (int64_t t = 0; t < count; ++t)
-        where.intAt(t, 1) = past_ + t;
-      rows.intAt(0, 2) = count;
-      rows.intAt(0, 3) = past_;
+      size_t span = llvm::count_if(function.getArguments().take_front(i),
+                                   [&](BlockArgument before) { return bool(function.getArgAttr(before.getArgNumber(), "llm.span")); });
+      auto [from, to] = spanOf(*engine_.plan().program(function.getName().str().c_str()), span, count);
+      Tensor where(Element::I32, {to - from, 2}), rows(Element::I32, {1, 4});
+      for (int64_t t = 0; t < to - from; ++t)
+        where.intAt(t, 1) = from + t;
+      rows.intAt(0, 2) = to - from;
+      rows.intAt(0, 3) = from;
       return reference::Value::sequences(std::move(where), std::move(rows));
     }
     auto type = dyn_cast<RankedTensorType>(argument.getType());
@@ -283,16 +287,31 @@ private:
     return {end, end, end, 0};
   }
 
-  void fillInputs(const std::vector<int32_t> &tokens) {
+  /// Positions of a program's rows in a span for so many tokens that follow those there are.
+  std::pair<int64_t, int64_t> spanOf(const runtime::Program &program, size_t span, int64_t count) const {
+    runtime::SpanValues values = {past_, past_ + count, past_};
+    for (const runtime::Setting &s : engine_.plan().metadata.settings)
+      values[4 + s.column] = int64_t(s.standard);
+    if (span >= program.spans.size())
+      return {past_, past_ + count};
+    return {runtime::evaluateGrid(program.spans[span].from, values.data()).value_or(0),
+            runtime::evaluateGrid(program.spans[span].to, values.data()).value_or(0)};
+  }
+
+  void fillInputs(const runtime::Program &program, const std::vector<int32_t> &tokens, int64_t *counts) {
     const std::array<int32_t, 4> bounds = boundsOf(tokens);
     const runtime::CallInputs &in = engine_.inputs();
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      in.tokens[t] = tokens[t];
-      in.spans[0].where[2 * t] = 0;
-      in.spans[0].where[2 * t + 1] = past_ + t;
+    std::copy(tokens.begin(), tokens.end(), in.tokens);
+    for (size_t k = 0; k < std::max<size_t>(1, program.spans.size()); ++k) {
+      auto [from, to] = spanOf(program, k, tokens.size());
+      counts[k] = to - from;
+      for (int64_t t = 0; t < to - from; ++t) {
+        in.spans[k].where[2 * t] = 0;
+        in.spans[k].where[2 * t + 1] = from + t;
+      }
+      const int32_t rows[4] = {0, 0, int32_t(to - from), int32_t(from)};
+      std::copy(rows, rows + 4, in.spans[k].rows);
     }
-    const int32_t rows[4] = {0, 0, int32_t(tokens.size()), int32_t(past_)};
-    std::copy(rows, rows + 4, in.spans[0].rows);
     std::copy(bounds.begin(), bounds.end(), in.bounds);
     std::fill(in.sampling, in.sampling + 4, 0.0f);
     std::fill(in.draws, in.draws + 4, 0);
@@ -351,6 +370,12 @@ absl::StatusOr<std::vector<int32_t>> chooseTokens(const VerifyCommand &command, 
       state = state * 6364136223846793005ull + 1442695040888963407ull;
       tokens.push_back(int32_t((state >> 33) % m.vocab));
     }
+  int64_t patch = std::max<int64_t>(1, m.patch);
+  if (command.tokens.empty())
+    tokens.resize(llvm::alignTo(tokens.size(), patch), 0);
+  else if (tokens.size() % patch)
+    return absl::InvalidArgumentError("this model works on patches of " + std::to_string(patch) + " tokens; " +
+                                      std::to_string(tokens.size()) + " are not whole patches");
   int64_t most = std::min<int64_t>(m.maxTokens, int64_t(m.context) - 1); // one more follows
   if (tokens.empty() || int64_t(tokens.size()) > most)
     return absl::InvalidArgumentError("verify takes 1 to " + std::to_string(most) +

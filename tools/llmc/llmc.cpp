@@ -19,6 +19,7 @@ const char *const kUsage =
   llmc compile DIR -o m.llmc [--cpu=native|x86-64-v3|x86-64-v4[,...]] [--dump-dir=D]
   llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--overlap-launches] [--sim]
   llmc compile BASE --heads=DIR -o m.llmc                AutoDeco: heads beside their base
+  llmc compile MODEL --autoencoder=DIR -o m.llmc         CALM: the autoencoder beside its language model
   llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--sim]
   llmc compile DIR|model.mlir --emit=import|graph|chunk|kernel|plan [-o out.mlir]
   llmc compile model.mlir --weights=DIR -o m.llmc
@@ -85,6 +86,7 @@ int compileMain(llvm::ArrayRef<char *> args) {
         takeOption(args, i, "--dump-dir", command.dumpDir, missing) ||
         takeOption(args, i, "--weights", command.weights, missing) ||
         takeOption(args, i, "--heads", command.heads, missing) ||
+        takeOption(args, i, "--autoencoder", command.heads, missing) ||
         takeOption(args, i, "--target", command.target, missing) ||
         takeOption(args, i, "--arch", arch, missing) ||
         takeOption(args, i, "--ptxas", command.ptxas, missing)) {
@@ -157,6 +159,7 @@ int verifyMain(llvm::ArrayRef<char *> args) {
         takeOption(args, i, "--random", random, missing) ||
         takeOption(args, i, "--weights", command.weights, missing) ||
         takeOption(args, i, "--heads", command.heads, missing) ||
+        takeOption(args, i, "--autoencoder", command.heads, missing) ||
         takeOption(args, i, "--tolerance", tolerance, missing) ||
         takeOption(args, i, "--cpu", cpu, missing) || takeOption(args, i, "-o", format, missing)) {
       if (missing)
