@@ -360,13 +360,12 @@ private:
     for (const Product &p : tiled)
       while (cut.contains(p.op) && warps < maxWarps && p.rows * p.columns > warps * kWarpElements)
         warps *= 2;
-    // Operands that the block makes are work for its threads, four elements each at a time; and they take much of an SM's shared memory, so
-    // that few blocks are there at once.
+    // Operands that the block makes are work for its threads, four elements each at a time.
     int64_t made = 0;
     for (const Product &p : tiled)
       if (!wholeRows && isWithinBlock(p))
         made = std::max(made, scratchOf(p.b).getType().getNumElements());
-    while (warps < 2 * maxWarps && warps * kWarp * 4 < made)
+    while (warps < maxWarps && warps * kWarp * 4 < made)
       warps *= 2;
     layouts.threads = warps * kWarp;
     auto fragmentsOf = [&](const Product &p) { return Fragments::of(p.rows, p.columns, warps, !cut.contains(p.op)); };

@@ -8,7 +8,7 @@
 // Factors of a chunk: elementwise ops take four neighbours at a time, and both operands of the scores' products come from shared memory,
 // where the block has made them: nothing is copied for them.
 // CHECK-LABEL: .visible .entry ingest_rule_factors(
-// CHECK: .maxntid 512
+// CHECK: .maxntid 256
 // CHECK-NOT: cp.async
 // CHECK: ld.global.nc.v4.b16
 // CHECK-NOT: cp.async
