@@ -274,14 +274,15 @@ private:
     }
   }
 
-  /// A reduction of rows of scratch that a product may have made: the softmax of attention. Such kernels keep few rows in registers too.
+  /// A reduction of rows of scratch that a product may have made: the softmax of attention. Such kernels keep few rows in registers too. What
+  /// a block reduces on the way to operands that it makes is no such thing.
   static bool reducesRows(linalg::GenericOp op, ArrayRef<Product> products) {
     if (op.getNumLoops() != 2 || op.getNumReductionLoops() != 1 || op.getNumDpsInputs() != 1)
       return false;
     auto in = scratchOf(op.getDpsInputs()[0]);
     return in && llvm::any_of(products, [&](const Product &p) {
              auto out = scratchOf(p.out);
-             return out && out.getType() == in.getType();
+             return out && out.getType() == in.getType() && !isWithinBlock(p);
            });
   }
 
