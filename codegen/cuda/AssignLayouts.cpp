@@ -280,14 +280,14 @@ private:
   }
 
   /// A reduction of rows of scratch that a product may have made: the softmax of attention, which keeps few rows in registers too, or numbers
-  /// over logits.
+  /// over logits. What a block reduces on the way to operands that it makes is no such thing.
   static bool reducesRows(linalg::GenericOp op, ArrayRef<Product> products) {
     if (op.getNumLoops() != 2 || op.getNumReductionLoops() != 1 || op.getNumDpsInputs() != 1)
       return false;
     auto in = scratchOf(op.getDpsInputs()[0]);
     return in && llvm::any_of(products, [&](const Product &p) {
              auto out = scratchOf(p.out);
-             return out && out.getType() == in.getType();
+             return out && out.getType() == in.getType() && !isWithinBlock(p);
            });
   }
 
@@ -366,9 +366,13 @@ private:
     for (const Product &p : tiled)
       while (cut.contains(p.op) && warps < maxWarps && p.rows * p.columns > warps * kWarpElements)
         warps *= 2;
-    // Operands that the block makes are work for all of its threads.
-    if (!wholeRows && llvm::any_of(tiled, isWithinBlock))
-      warps = maxWarps;
+    // Operands that the block makes are work for its threads, four elements each at a time.
+    int64_t made = 0;
+    for (const Product &p : tiled)
+      if (!wholeRows && isWithinBlock(p))
+        made = std::max(made, scratchOf(p.b).getType().getNumElements());
+    while (warps < maxWarps && warps * kWarp * 4 < made)
+      warps *= 2;
     layouts.threads = warps * kWarp;
     auto fragmentsOf = [&](const Product &p) { return Fragments::of(p.rows, p.columns, warps, !cut.contains(p.op)); };
     llvm::erase_if(tiled, [&](const Product &p) { return fragmentsOf(p).registers() > kMaxRegisters; });

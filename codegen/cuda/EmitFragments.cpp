@@ -35,6 +35,7 @@ public:
       : t(t), g(t.b, op), f(f), storage(storage), places(t, f) {
     for (OpOperand &operand : op->getOpOperands())
       touchesMemory |= isa<MemRefType>(operand.get().getType()) && !storage.registersOf(operand.get());
+    op.getBody()->walk([&](memref::LoadOp) { touchesMemory = true; });
   }
 
   void emit() {

@@ -250,18 +250,14 @@ void emitDeltaFactors(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
     factors[kKeys] = times(t, k, d.after);
     factors[kValues] = t.contract(m, v, t.full({r.c, r.v}, 0));
     factors[kScores] = scores.b;
+    factors[kDecays] = d.upto;
     SmallVector<Piece> pieces;
-    for (int f = 0; f < kDecays; ++f) {
+    for (int f = 0; f < kNumFactors; ++f) {
       int64_t n = widthOf(r, f);
       Value column = t.mul(at[1], n), share = t.load(destinations[f], {first, column}, {-1, n}, {-1, n});
       Value made = t.store(t.load(factors[f], {zero, zero}, {-1, n}, {-1, n}), share, {zero, zero}, {-1, n});
       pieces.push_back({made, unsigned(f), {first, column}, {-1, n}, {valid}});
     }
-    // Of the decays the first row only, that of the whole chunk; none where there are no rows.
-    TileBuilder one = t.withRows(t.min(valid, t.index(1)), 1);
-    Value column = t.mul(at[1], r.k), share = one.load(destinations[kDecays], {first, column}, {-1, r.k}, {-1, r.k});
-    Value all = one.load(d.upto, {t.index(r.c - 1), zero}, {-1, r.k}, {-1, r.k});
-    pieces.push_back({one.store(all, share, {zero, zero}, {-1, r.k}), kDecays, {first, column}, {-1, r.k}, {one.rows()}});
     return pieces;
   });
 }
@@ -285,7 +281,8 @@ static SmallVector<Value> scanChunk(TileBuilder &outer, const Rule &r, const Seq
   o = product(u, rows(kScores, r.c, zero), o);
   Value share = t.load(carried[0], {start, zero}, {-1, r.columns}, {-1, r.columns});
   share = t.store(t.transposeInto(o, share), carried[0], {start, zero}, {-1, r.columns});
-  Value decay = t.load(factors[kDecays], {first, t.mul(head, r.k)}, {1, r.k}, {r.k});
+  Value last = t.add(first, t.sub(t.rows(), t.index(1)));
+  Value decay = t.load(factors[kDecays], {last, t.mul(head, r.k)}, {1, r.k}, {r.k});
   Value s = t.map(
       {r.columns, r.k}, {decay}, {{1}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried[1]);
   return {share, t.contract(inside(u), rows(kKeys, r.k, zero), s)};

@@ -74,8 +74,8 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.stepRows = 16;
   tiles.stepPanels = 2;
   tiles.attentionRows = 64;
-  tiles.deltaRows = 32; // levels of the scores grow with it, steps of the scan shrink: four tiles of 32 x 128 fit beside each other
-  tiles.deltaColumns = 32; // two warps; 4 x 32 heads fill 132 SMs
+  tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
+  tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
   tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
   tiles.narrowProducts = true;
   return tiles;
