@@ -82,7 +82,6 @@ std::optional<Tiles> tilesOf(StringRef name) {
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
   using FormKernelsBase::FormKernelsBase;
   Tiles sizes;
-  bool hasCanvas; ///< `advance` brings blocks of rows
   llvm::StringMap<func::FuncOp> known;
   llvm::StringMap<SmallVector<int64_t>> usedBy; ///< operands of the dispatch that a part of it takes
 
@@ -296,9 +295,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     // for.
 
     // A program of one token a sequence has tiles of its own where the target's depend on it.
-    auto function = dispatch->getParentOfType<func::FuncOp>();
-    bool isStep = sizes.areShared() && !hasCanvas &&
-                  (function.getName() == "advance" || function.getName().ends_with("_step"));
+    bool isStep = sizes.areShared() && llmc::isStep(dispatch->getParentOfType<func::FuncOp>());
     if (auto experts = dyn_cast<llm::ExpertLinearOp>(root);
         experts && experts.getGather() && sizes.areShared() && !isStep && storedInput(experts)) {
       FailureOr<Value> rows = gather(b, dispatch, experts);
@@ -636,9 +633,6 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return signalPassFailure();
     }
     sizes = *found;
-    hasCanvas = getOperation().walk([](Operation *op) {
-      return llm::isCanvasOp(op) ? WalkResult::interrupt() : WalkResult::advance();
-    }).wasInterrupted();
     SmallVector<llm::DispatchOp> dispatches;
     getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
     for (llm::DispatchOp op : dispatches)

@@ -94,11 +94,6 @@ Value tiedOperand(OpResult result) {
   return {};
 }
 
-/// A program, or a layer function of one, in which every sequence brings one token.
-bool isStep(func::FuncOp function) {
-  return function.getName() == "advance" || function.getName().ends_with("_step");
-}
-
 struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
   using FormDispatchesBase::FormDispatchesBase;
   using Group = llvm::SetVector<Operation *>;
