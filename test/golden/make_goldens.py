@@ -165,7 +165,8 @@ BLOCK_BY_BLOCK = [
     {"block": 8, "steps": 24, "factor": 1.0},
     {"block": 24, "steps": 24, "cache": "prefix", "factor": 2.0},
 ]
-# Of the 20 more of LLaDA's names.
+# Of the 20 more of families whose loop knows guidance, one case each.
+GUIDED_CASES = ("llada-a", "llada-moe-a", "difflm-a")
 GUIDED = [
     {"block": 8, "steps": 24, "guidance": 0.5},
     {"block": 24, "steps": 7, "guidance": 2},
@@ -253,7 +254,7 @@ def make_diffusion(case: str) -> str:
     write_golden(directory, tokens, golden)
     settings, fill = loops_of(case, config)
     generations, said = generate(config, weights, settings, fill, rng, generation)
-    if case == "llada-a":
+    if case in GUIDED_CASES:
         guided, more = generate(config, weights, GUIDED, fill, rng, {})
         generations, said = generations + guided, f"{said}; guided: {more}"
     write_generations(directory, generations)
