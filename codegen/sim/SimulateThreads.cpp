@@ -273,8 +273,9 @@ LogicalResult KernelSimulation::rewriteMemory(Operation *op) {
         return erase(fence);
       })
       .Case<LLVM::InlineAsmOp>([&](LLVM::InlineAsmOp text) -> LogicalResult {
-        if (!text.getAsmString().starts_with("prefetch."))
-          return text.emitOpError("has no simulation; of inline PTX only prefetch has");
+        if (!text.getAsmString().starts_with("prefetch.global.L2 [$0]"))
+          return text.emitOpError("has no simulation; of inline PTX only prefetch.global.L2 has");
+        call(sim::Function::prefetch, what(text), {text.getOperands()[0], i32(0)});
         return erase(text);
       })
       .Case<LLVM::AddrSpaceCastOp>([&](LLVM::AddrSpaceCastOp cast) { return replace(cast, cast.getArg()); })
