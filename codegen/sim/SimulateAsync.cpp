@@ -125,7 +125,7 @@ LogicalResult KernelSimulation::rewriteMbarrier(Operation *op) {
         return mbarrier(o, kind, o.getAddr(), i64(1));
       })
       // Orders what the simulator orders anyway, or says nothing that can be simulated.
-      .Case<NVVM::FenceMbarrierInitOp, NVVM::PrefetchOp, NVVM::CpAsyncBulkPrefetchOp, NVVM::SetMaxRegisterOp, NVVM::GriddepcontrolOp,
+      .Case<NVVM::FenceMbarrierInitOp, NVVM::PrefetchOp, NVVM::SetMaxRegisterOp, NVVM::GriddepcontrolOp,
             NVVM::NanosleepOp>([&](Operation *o) { return erase(o); })
       .Default([&](Operation *o) { return rewriteBulk(o); });
 }
@@ -164,6 +164,10 @@ LogicalResult KernelSimulation::rewriteBulk(Operation *op) {
               return o.emitOpError("has no simulation but of tiles without predicate");
             return tensorCopy(o, o.getTmaDescriptor(), o.getSrcMem(), null(), o.getCoordinates());
           })
+      .Case<NVVM::CpAsyncBulkPrefetchOp>([&](NVVM::CpAsyncBulkPrefetchOp o) {
+        call(sim::Function::prefetch, what(o), {o.getSrcMem(), o.getSize()});
+        return erase(o);
+      })
       .Case<NVVM::CpAsyncBulkCommitGroupOp>([&](Operation *o) { return group(o, sim::BulkStep::commit, 0); })
       .Case<NVVM::CpAsyncBulkWaitGroupOp>([&](NVVM::CpAsyncBulkWaitGroupOp o) {
         return group(o, o.getRead() ? sim::BulkStep::waitRead : sim::BulkStep::wait, o.getGroup());

@@ -95,6 +95,7 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
   launch.sharedBytes = function.staticShared + config.sharedBytes;
   launch.isCooperative = isCooperative;
   launch.isAllocated = [](uintptr_t address, uint64_t bytes) { return device().isAllocated(address, bytes); };
+  launch.prefetchedBytes = &device().prefetchedBytes;
   auto parameters = std::make_shared<Parameters>(function, given);
   launch.parameters = parameters->pointers.data();
   return submit(config.stream, {Work::Kind::kernel, [launch, parameters] { return runGrid(launch); }});

@@ -152,6 +152,7 @@ LLMC_EXPORT int64_t llmcSimCalls(const char *name) {
   return found == device().callCounts.end() ? 0 : found->second;
 }
 LLMC_EXPORT int64_t llmcSimEarlyLaunches(void) { return device().earlyLaunches; }
+LLMC_EXPORT int64_t llmcSimPrefetchedBytes(void) { return device().prefetchedBytes; }
 LLMC_EXPORT const char *llmcSimLiveObjects(void) {
   static std::string text;
   text = liveObjects();

@@ -133,6 +133,7 @@ public:
   void access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite, const Accessor &who);
   void atomic(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t order);
   void fence(Fiber &fiber, FenceKind kind);
+  void prefetch(Fiber &fiber, uintptr_t address, uint32_t bytes);
   /// Reports unless the address is a multiple of `alignment`.
   void expectAligned(Fiber &fiber, uintptr_t address, uint32_t alignment);
   void expectShared(Fiber &fiber, uintptr_t address, uint64_t bytes);

@@ -106,6 +106,19 @@ void Block::fence(Fiber &fiber, FenceKind kind) {
   fiber.released = builder.finish();
 }
 
+/// What is fetched belongs to a step to come: it is not among the buffers that this one declares.
+void Block::prefetch(Fiber &fiber, uintptr_t address, uint32_t bytes) {
+  constexpr uint32_t kLine = 128, kGranule = 16; // of cp.async.bulk.prefetch: address and size
+  if (bytes)
+    expectAligned(fiber, address, kGranule);
+  if (bytes % kGranule)
+    violation(fiber, "prefetches " + std::to_string(bytes) + " bytes, not a multiple of 16");
+  if (!grid.launch.isAllocated(address, std::max(bytes, 1u)))
+    violation(fiber, "prefetches " + std::to_string(bytes ? bytes : kLine) + " bytes that are not all in device memory");
+  if (grid.launch.prefetchedBytes)
+    *grid.launch.prefetchedBytes += bytes ? bytes : kLine;
+}
+
 void Grid::declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags) {
   uint32_t block = flags & kBufferScratch ? fiber.block->number : 0;
   // Kernels that blocks run together may be steps of one launch: memory has been something else before. What goes on to an unknown end

@@ -19,6 +19,8 @@ const char *llmcSimFailedCall(void);
 int64_t llmcSimCalls(const char *name);
 /// How many launches said that they may start before the one before them ends.
 int64_t llmcSimEarlyLaunches(void);
+/// How many bytes kernels have prefetched, lines of 128 whole.
+int64_t llmcSimPrefetchedBytes(void);
 /// What is not given back: "1 device allocation, 2 graphs", or "".
 const char *llmcSimLiveObjects(void);
 /// What was wrong with the last launch that failed or the last misuse, "" when there was none.

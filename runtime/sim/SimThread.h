@@ -6,7 +6,7 @@
 
 namespace llmc::sim {
 
-inline constexpr int64_t kAbiVersion = 3;
+inline constexpr int64_t kAbiVersion = 4;
 
 struct Thread;
 
@@ -108,6 +108,8 @@ struct Functions {
   void (*wgmma)(Thread *, const char *what, const WgmmaShape *shape, uint64_t a, uint64_t b, uint32_t *sums);
   /// The value of a word that may be such a mark.
   uint32_t (*accumulator)(Thread *, const char *what, uint32_t word);
+  /// Into the L2 cache; `bytes` 0: the line at the address.
+  void (*prefetch)(Thread *, const char *what, const void *address, uint32_t bytes);
 };
 enum class Function : uint32_t {
   read,
@@ -125,7 +127,8 @@ enum class Function : uint32_t {
   bulkGroup,
   wgmmaGroup,
   wgmma,
-  accumulator
+  accumulator,
+  prefetch
 };
 
 /// The record that a simulated thread gets. Generated code reads the members by their offsets: keep the

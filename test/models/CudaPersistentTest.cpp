@@ -14,6 +14,11 @@ int64_t callsOf(const char *name) {
   return reinterpret_cast<Calls *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), "llmcSimCalls"))(name);
 }
 
+int64_t prefetchedBytes() {
+  using Bytes = int64_t();
+  return reinterpret_cast<Bytes *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), "llmcSimPrefetchedBytes"))();
+}
+
 /// Tokens of sessions that move on in batches of these sizes, one of them forked, and what a saved session holds in the end.
 struct Outcome {
   std::vector<int32_t> tokens;
@@ -61,9 +66,12 @@ TEST_P(Persistent, GivesTheBitsOfItsKernels) {
   const std::string flags = std::string("--target=cuda --sim --arch=") + arch;
   Outcome apart = useModel(artifactOf(name, flags));
   const int64_t before = callsOf("cuLaunchCooperativeKernel");
+  const int64_t fetched = prefetchedBytes();
   Outcome merged = useModel(artifactOf(name, flags + " --persistent"));
   // Recordings for 1, 2 and 4 sessions; the last is changed to 3 and back.
   EXPECT_EQ(callsOf("cuLaunchCooperativeKernel") - before, 5);
+  // Three calls, each with the weights of all layers, which are more than 10 KB.
+  EXPECT_GT(prefetchedBytes() - fetched, 3 * 10000);
   ASSERT_EQ(merged.tokens.size(), 8u);
   EXPECT_EQ(merged.tokens, apart.tokens);
   EXPECT_TRUE(merged.state == apart.state);

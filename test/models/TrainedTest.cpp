@@ -1,5 +1,5 @@
-// The trained checkpoints that make several tokens a call: what they write is text like the one they learnt from. The others are
-// held to that in test/tools (chat.test, autodeco.test).
+// The trained checkpoints that make several tokens a call: what they write is text like the one they learnt from. What the others
+// write equals the text of a reference loop (ModelTest.cpp), or is drawn as their heads say (AutoDecoTest.cpp).
 #include "test/models/Generate.h"
 #include <iterator>
 #include <set>

@@ -58,12 +58,20 @@ func.func @countdown(%f: tensor<2xi32> {llm.written}) -> tensor<2xi32> attribute
 
 struct Outcome {
   std::string report;
+  int64_t prefetchedBytes = 0;
   std::vector<float> x;
   std::vector<int32_t> flags;
 };
 
-/// While any flag is set, at most `atMost` times: next, turn, countdown. `found` is in the counter before.
-Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost, unsigned blocks = 4, int64_t found = 0) {
+/// Of y, with which instruction.
+struct Prefetch {
+  uint64_t bytes = 0;
+  bool isBulk = false;
+};
+
+/// While any flag is set, at most `atMost` times: next, which ends with the prefetch, turn, countdown. `found` is in the counter before.
+Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost, unsigned blocks = 4, int64_t found = 0,
+                const Prefetch &prefetch = {}) {
   mlir::DialectRegistry registry;
   registerCudaDialects(registry);
   mlir::MLIRContext context(registry);
@@ -73,7 +81,9 @@ Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost
   options.hasGridBarriers = hasGridBarriers;
   options.merged = {{"next", {}}, {"turn", {}}, {"countdown", {}}};
   Outcome outcome;
-  auto code = compileCudaKernels(*module, CudaArch{"sm_80", "+ptx70", 1 << 16}, options);
+  CudaArch arch{"sm_80", "+ptx70", 1 << 16};
+  arch.hasWarpgroups = prefetch.isBulk;
+  auto code = compileCudaKernels(*module, arch, options);
   if (!code || !code->merged) {
     ADD_FAILURE() << (code ? "nothing was merged" : llvm::toString(code.takeError()));
     return outcome;
@@ -85,7 +95,7 @@ Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost
     outcome.x.push_back(float(i));
   std::vector<float> y(256);
   std::vector<int64_t> counter{found};
-  std::vector<uint64_t> table(4 * sizeof(runtime::StepRecord) / 8 + 5);
+  std::vector<uint64_t> table(4 * sizeof(runtime::StepRecord) / 8 + 7);
   std::vector<char> scratch(1);
   int64_t steps = 4, rows = 1, sequences = 2, zero = 0;
   std::vector<Argument> arguments{buffer(table), scalar(steps)};
@@ -98,10 +108,10 @@ Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost
     const uint64_t words = devices[0] + 4 * sizeof(runtime::StepRecord);
     auto number = [&](const char *kernel) { return int64_t(code->launches[kernel].merged); };
     const runtime::StepRecord records[] = {{INT64_MAX, 0, flags, words, 0, 1, 4, atMost},
-                                           {number("next"), 0, words, words, 0, 2, 2, 0},
+                                           {number("next"), 0, words, words + 40, prefetch.bytes != 0, 2, 2, 0},
                                            {number("turn"), 0, words + 16, words, 0, 3, 3, 0},
                                            {number("countdown"), 0, words + 32, words, 0, 0, 0, 0}};
-    const uint64_t pointers[] = {x, y, y, x, flags};
+    const uint64_t pointers[] = {x, y, y, x, flags, y, prefetch.bytes};
     EXPECT_EQ(simulatedDriver().cuMemcpyHtoD(devices[0], records, sizeof records), cuda::kSuccess);
     EXPECT_EQ(simulatedDriver().cuMemcpyHtoD(words, pointers, sizeof pointers), cuda::kSuccess);
   };
@@ -110,7 +120,10 @@ Outcome runLoop(bool hasGridBarriers, std::vector<int32_t> flags, int64_t atMost
   shape.threads = code->merged->threads;
   shape.sharedBytes = code->merged->sharedBytes;
   shape.isCooperative = true;
+  auto prefetched = simulatorFunction<int64_t()>("llmcSimPrefetchedBytes");
+  const int64_t before = prefetched();
   outcome.report = launchKernel(code->bytes, code->merged->symbol, shape, arguments);
+  outcome.prefetchedBytes = prefetched() - before;
   return outcome;
 }
 
@@ -140,6 +153,21 @@ TEST(MergedKernel, LeavesOutALoopWithoutFlags) { expectTrips(runLoop(true, {0, 0
 TEST(MergedKernel, TakesAnyNumberOfBlocksAndGoesOnCounting) {
   expectTrips(runLoop(true, {2, 2}, 100, /*blocks=*/1), 2);
   expectTrips(runLoop(true, {3, 2}, 100, /*blocks=*/3, /*found=*/3 * 1000), 3);
+}
+
+TEST(MergedKernel, BlocksShareWhatTheyPrefetchForTheNextStep) {
+  for (bool isBulk : {false, true})
+    for (unsigned blocks : {1u, 3u, 4u}) {
+      Outcome o = runLoop(true, {2, 1}, 100, blocks, 0, {1024, isBulk});
+      expectTrips(o, 2);
+      EXPECT_EQ(o.prefetchedBytes, 2 * 1024) << blocks << " blocks";
+    }
+}
+
+TEST(MergedKernel, PrefetchesOfWhatIsNotThereAreFound) {
+  expectFound(runLoop(true, {1, 1}, 1, 1, 0, {1024 + 16, /*isBulk=*/false}).report, "prefetches 128 bytes that are not all in device memory");
+  expectFound(runLoop(true, {1, 1}, 1, 1, 0, {1024 + 16, /*isBulk=*/true}).report, "prefetches 1040 bytes that are not all in device memory");
+  expectFound(runLoop(true, {1, 1}, 1, 1, 0, {1000, /*isBulk=*/true}).report, "not a multiple of 16");
 }
 
 TEST(MergedKernel, AMissingGridBarrierIsFound) {
