@@ -235,10 +235,10 @@ Value TileEmitter::convRows(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
   Value all = t.empty({t.mostRows() + kept, n}, TileBuilder::elementOf(x));
   if (kept) {
     auto same = [](TileBuilder &, ValueRange v) { return v[0]; };
-    // Where no row is left, those before it may not be there either: the tail is.
-    Value hasRows = t.less(at.row, t.add(current.first, current.length));
+    // Where there are no rows there need be none before them.
+    Value isLater = arith::AndIOp::create(t.b, t.loc, t.less(current.first, at.row), t.less(zero, t.rows()));
     Value before = t.select(
-        arith::AndIOp::create(t.b, t.loc, t.less(current.first, at.row), hasRows),
+        isLater,
         [&](TileBuilder &t) -> SmallVector<Value> {
           return {t.map({tile(t, op.getX(), {t.sub(at.row, t.index(kept)), kept, at.column, n})}, same)};
         },
