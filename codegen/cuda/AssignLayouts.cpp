@@ -304,6 +304,9 @@ private:
     for (const Product &p : tiled)
       while (cut.contains(p.op) && warps < maxWarps && p.rows * p.columns > warps * kWarpElements)
         warps *= 2;
+    for (const Product &p : tiled) // nor where warps that wider products wanted would have no rows
+      if (!reduced.contains(scratchOf(p.out).getType()) && 2 * p.rows <= 16 * warps)
+        cut.insert(p.op);
     layouts.threads = warps * kWarp;
     auto fragmentsOf = [&](const Product &p) { return Fragments::of(p.rows, p.columns, warps, !cut.contains(p.op)); };
     llvm::erase_if(tiled, [&](const Product &p) { return fragmentsOf(p).registers() > kMaxRegisters; });
