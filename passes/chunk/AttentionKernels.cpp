@@ -321,10 +321,16 @@ int64_t columnsAtOnce(ArrayRef<int64_t> widths) {
 
 /// Columns of a tile's queries on r latents that are made at once: UK's for 512 would take all of a workgroup's memory.
 int64_t columnsOfQuery(int64_t r) {
-  for (int64_t columns : {128, 96, 64, 32})
-    if (r > columns && r % columns == 0)
+  for (int64_t columns = 128; columns; columns -= 8)
+    if (r % columns == 0)
       return columns;
   return r;
+}
+
+/// Whether a tile of rows on such latents, and what its products read ahead, fit into a workgroup's memory (160 KiB).
+bool canBeTiled(llm::LatentAttentionOp op) {
+  constexpr int64_t kWidest = 256;
+  return op.getLatent() <= 3 * kWidest && columnsOfQuery(op.getLatent()) <= kWidest && op.getValueWidth() <= kWidest;
 }
 
 } // namespace
@@ -576,7 +582,7 @@ static void emitTiledLatentAttention(TileEmitter &e, TileBuilder &t, llm::Latent
 }
 
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
-  if (t.tiles.attentionRows && !e.isStep)
+  if (t.tiles.attentionRows && !e.isStep && canBeTiled(op))
     return emitTiledLatentAttention(e, t, op);
   if (op.getForm() == "expanded")
     return emitExpandedAttention(e, t, op);
