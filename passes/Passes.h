@@ -15,4 +15,8 @@ namespace llmc {
 #include "passes/Passes.h.inc"
 #define GEN_PASS_REGISTRATION
 #include "passes/Passes.h.inc"
+
+/// Whether every sequence brings one token to this program or layer function: `advance` of models without canvas, and what
+/// specialize-programs made for it.
+bool isStep(mlir::func::FuncOp function);
 } // namespace llmc

@@ -44,6 +44,8 @@ def FormDispatches : Pass<"form-dispatches", "::mlir::func::FuncOp"> {
     needs them. Short convolutions join the delta rule that they feed, with their states. Three kinds of row-local ops are stored by a dispatch of their own instead: those that
     something outside of any dispatch reads, those that need whole rows or heads where a linear's epilogue, which works on 32 columns at a time, reads them, and concatenations that
     something reads in parts.
+    A linear whose logits one op turns into a few numbers a row is made in that op's dispatch: `llm.argmax` and `llm.predict` if nothing else reads them, `llm.logit_statistics` if
+    everything else reads them later, since then the dispatch gives them too.
   }];
   let options = [Option<"storePrologues", "store-prologues", "bool", "false",
                         "outside of advance, what a linear reads is stored first: its tiles are shared out by columns, and each would make it again">];
@@ -56,7 +58,8 @@ def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
   let summary = "dispatches become launches of kernels, which are tile programs";
   let description = [{
     Each different dispatch body becomes one function with the attribute `llm.kernel`: a tile program over `scf`, `linalg` and `tensor`. Equal bodies share a kernel. Weights that a kernel
-    reads in another order than stored go through `llm.pack`.
+    reads in another order than stored go through `llm.pack`. A few bodies become several kernels: a step's attention, by segments of the context, and numbers over logits, by parts
+    of the columns, where a part's logits are made and forgotten.
   }];
   let options = [Option<"target", "target", "std::string", "\"cpu\"", "whose tile sizes: cpu or cuda">];
   let dependentDialects = ["::llmc::llm::LlmDialect", "::mlir::scf::SCFDialect", "::mlir::linalg::LinalgDialect",

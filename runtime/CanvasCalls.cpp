@@ -1,6 +1,5 @@
 // Calls of programs whose rows are spans of positions, such as those of models that fill masks: which rows each span has, and what a
-// call gave. Nothing here allocates, locks or
-// makes strings except on errors.
+// call gave. Nothing here allocates, locks or makes strings except on errors.
 #include "runtime/Session.h"
 #include <algorithm>
 #include <cmath>
@@ -121,8 +120,9 @@ absl::Status SessionPool::fillBlocks(Session *const *sessions, const Sampling *s
   return gone >= 0 ? absl::CancelledError("session " + std::to_string(gone) + " was cancelled") : absl::OkStatus();
 }
 
-absl::StatusOr<bool> SessionPool::addSpans(const Program &program, int64_t sequence, const Session &session, const std::string &name,
-                                          int64_t end, int64_t *rows, int64_t *blockEnd) {
+absl::StatusOr<bool> SessionPool::addSpans(const Program &program, int64_t sequence, const Session &session, int64_t which, int64_t end,
+                                          int64_t *rows, int64_t *blockEnd) {
+  auto name = [&] { return which < 0 ? "the session" : "session " + std::to_string(which); };
   const SpanValues values = spanValues(session, end);
   int64_t from[kMaxSpans], to[kMaxSpans];
   bool fits = true;
@@ -130,14 +130,14 @@ absl::StatusOr<bool> SessionPool::addSpans(const Program &program, int64_t seque
     const Span &span = program.spans[k];
     auto first = evaluateGrid(span.from, values.data()), last = evaluateGrid(span.to, values.data());
     if (!first || !last || *last < *first + (k < kExtraSpan) || (blockEnd && k == kBlockSpan && *last <= session.past_))
-      return absl::InternalError("the artifact's program '" + program.name + "' gives " + name + " no rows; compile the model again");
+      return absl::InternalError("the artifact's program '" + program.name + "' gives " + name() + " no rows; compile the model again");
     from[k] = *first;
     to[k] = *last;
     if (to[k] > engine_.context())
-      return absl::OutOfRangeError(name + " would end at " + std::to_string(to[k]) + " tokens, beyond its context of " +
+      return absl::OutOfRangeError(name() + " would end at " + std::to_string(to[k]) + " tokens, beyond its context of " +
                                    std::to_string(engine_.context()));
     if (to[k] - from[k] > span.maxRows && blockEnd)
-      return absl::OutOfRangeError(name + " asks for " + std::to_string(to[k] - from[k]) +
+      return absl::OutOfRangeError(name() + " asks for " + std::to_string(to[k] - from[k]) +
                                    " positions at once, this artifact takes " + std::to_string(span.maxRows));
     fits &= rows[k] + to[k] - from[k] <= span.maxRows;
   }
@@ -160,7 +160,7 @@ absl::StatusOr<bool> SessionPool::addSpans(const Program &program, int64_t seque
 absl::StatusOr<int64_t> SessionPool::addPiece(const Program &program, int64_t sequence, const Session &session, int64_t take,
                                              int64_t *rows) {
   while (take > 0) {
-    auto fits = addSpans(program, sequence, session, "the session", session.past_ + take, rows);
+    auto fits = addSpans(program, sequence, session, /*which=*/-1, session.past_ + take, rows);
     if (!fits.ok())
       return fits.status();
     if (*fits)
@@ -179,7 +179,7 @@ absl::Status SessionPool::runBlocks(const int64_t *which, int64_t count, Session
   for (taken = 0; taken < std::min(count, engine_.maxSequences()); ++taken) {
     Session &session = *sessions[which[taken]];
     int64_t end = 0;
-    auto fits = addSpans(program, taken, session, "session " + std::to_string(which[taken]), session.end_, rows, &end);
+    auto fits = addSpans(program, taken, session, which[taken], session.end_, rows, &end);
     if (!fits.ok())
       return fits.status();
     if (!*fits)

@@ -169,8 +169,8 @@ private:
                          Emission *emissions, int64_t &taken, int64_t &bad);
   SpanValues spanValues(const Session &session, int64_t end) const;
   /// Gives a sequence its rows of every span of the program, after the `rows` that there are, and their tokens. False, with nothing
-  /// changed: there is no room.
-  absl::StatusOr<bool> addSpans(const Program &program, int64_t sequence, const Session &session, const std::string &name, int64_t end,
+  /// changed: there is no room. Errors name session number `which`, negative: the only one.
+  absl::StatusOr<bool> addSpans(const Program &program, int64_t sequence, const Session &session, int64_t which, int64_t end,
                                 int64_t *rows, int64_t *blockEnd = nullptr);
   absl::StatusOr<int64_t> addPiece(const Program &program, int64_t sequence, const Session &session, int64_t take, int64_t *rows);
   /// How many tokens of a session `ingest` can take now: whole patches.

@@ -231,8 +231,12 @@ private:
         reduced.insert(scratchOf(op.getDpsInputs()[0]).getType());
     });
     wholeRows = !reduced.empty();
+    // The rows of one product become the operand of another beside it; else they are reduced and that is all.
+    isChain = wholeRows && llvm::any_of(all, [&](const Product &p) {
+                return llvm::any_of(all, [&](const Product &q) { return p.op != q.op && p.op->getBlock() == q.op->getBlock(); });
+              });
     for (const Product &p : all) {
-      bool isFew = p.rows <= kStreamedRows && !wholeRows;
+      bool isFew = p.rows <= kStreamedRows && !isChain;
       if (isFew && !scratchOf(p.b) && p.bWidth == 8 && p.aWidth >= 4 && p.columns % 32 == 0 &&
           !p.isTransposed && (p.isPanels || p.columns == 32)) {
         layouts.forms[p.op] = Form::streamed;
@@ -244,7 +248,8 @@ private:
     }
   }
 
-  /// A reduction of rows of scratch that a product may have made: the softmax of attention. Such kernels keep few rows in registers too.
+  /// A reduction of rows of scratch that a product may have made: the softmax of attention, which keeps few rows in registers too, or numbers
+  /// over logits.
   static bool reducesRows(linalg::GenericOp op, ArrayRef<Product> products) {
     if (op.getNumLoops() != 2 || op.getNumReductionLoops() != 1 || op.getNumDpsInputs() != 1)
       return false;
@@ -276,7 +281,7 @@ private:
 
   /// Products on warpgroups keep the producer's warp out of what they do, so all of a kernel's are of one kind, with rows in common.
   bool wantsWarpgroups() {
-    return hasWarpgroups && !wholeRows && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
+    return hasWarpgroups && !isChain && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
              return canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
            });
   }
@@ -489,7 +494,7 @@ private:
   bool hasWarpgroups;
   SmallVector<Product> tiled;
   llvm::SmallDenseSet<Type> reduced; ///< types of scratch whose rows the kernel reduces
-  bool wholeRows = false;
+  bool wholeRows = false, isChain = false;
   Layouts layouts;
 };
 

@@ -79,6 +79,9 @@ Expected<std::string> emitPtx(mlir::ModuleOp module, StringRef kernel, const Cud
     return createStringError("kernel '" + kernel + "': translation to LLVM IR failed");
   ir->setTargetTriple(Triple(kTriple));
   ir->setDataLayout((*machine)->createDataLayout());
+  for (GlobalVariable &global : ir->globals())
+    if (!global.isDeclaration()) // tables, which other kernels may have under the same name
+      global.setName(kernel + "_" + global.getName());
   optimise(*ir, **machine);
   CompileOptions dump;
   dump.dumpDir = options.dumpDir;

@@ -39,7 +39,9 @@ public:
     bStage = storage.pooled({stages, rowsOfB(kTile), columnsOfB(kTile) + kPadding}, narrow, bOffset);
     wm = t.div(t.warp, f.warpsN);
     wn = f.warpsN == 1 ? t.index(0) : t.rem(t.warp, f.warpsN);
-    valid = memref::DimOp::create(t.b, t.loc, p.a, 0);
+    valid = t.b.createOrFold<memref::DimOp>(t.loc, p.a, 0);
+    // A block without rows computes something all the same.
+    lastRow = t.b.createOrFold<arith::SubIOp>(t.loc, arith::MaxUIOp::create(t.b, t.loc, valid, t.index(1)), t.index(1));
   }
 
   void emit() {
@@ -174,9 +176,8 @@ private:
     Value column = t.add(right, k);
     Value address;
     if (isDirect) {
-      int64_t rows = scratchOf(p.a).getType().getDimSize(0);
-      if (f.rows() > rows) // rows of no use, but they must be somewhere
-        m = arith::MinUIOp::create(t.b, t.loc, m, t.index(rows - 1));
+      if (f.rows() != getConstantIntValue(valid)) // rows of no use, which nobody has written: the last one stands in for them
+        m = arith::MinUIOp::create(t.b, t.loc, m, lastRow);
       address = t.pointer(scratchOf(p.a), {m, t.add(t.mul(tile, kTile), column)}, Space::shared);
     } else {
       address = t.pointer(aStage, {slot, m, column}, Space::shared);
@@ -193,7 +194,7 @@ private:
   const Product &p;
   const Fragments &f;
   int64_t kTile = 32, tiles, stages; ///< k of a stage, stages in all, of the ring
-  Value aRegisters, sums, aStage, bStage, wm, wn, valid;
+  Value aRegisters, sums, aStage, bStage, wm, wn, valid, lastRow;
   bool isDirect = false;
 };
 

@@ -13,6 +13,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Path.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 
 namespace llmc {
 #define GEN_PASS_DEF_SIMULATETHREADS
@@ -326,6 +327,25 @@ static void describeParameters(LLVM::LLVMFuncOp kernel) {
   LLVM::ReturnOp::create(b, kernel.getLoc(), address);
 }
 
+/// bf16 values become their bits. Conversions have been expanded, so values are moved only, and x86 without AVX512-BF16 keeps a bf16
+/// that lives across blocks as float32, with a call of a library to get it back.
+static void keepBrainFloatsAsBits(ModuleOp module) {
+  auto bits = IntegerType::get(module.getContext(), 16);
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([=](BFloat16Type) -> Type { return bits; });
+  replacer.addReplacement([=](FloatAttr constant) -> std::optional<std::pair<Attribute, WalkResult>> {
+    if (!constant.getType().isBF16())
+      return std::nullopt;
+    return std::pair<Attribute, WalkResult>(IntegerAttr::get(bits, constant.getValue().bitcastToAPInt()), WalkResult::skip());
+  });
+  replacer.addReplacement([=](DenseElementsAttr constants) -> std::optional<std::pair<Attribute, WalkResult>> {
+    if (!constants.getElementType().isBF16())
+      return std::nullopt;
+    return std::pair<Attribute, WalkResult>(constants.bitcast(bits), WalkResult::skip());
+  });
+  replacer.recursivelyReplaceElementsIn(module, /*replaceAttrs=*/true, /*replaceLocs=*/false, /*replaceTypes=*/true);
+}
+
 namespace {
 
 struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
@@ -343,6 +363,7 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    keepBrainFloatsAsBits(module);
     SharedLayout shared(module);
     SmallVector<LLVM::LLVMFuncOp> kernels;
     for (auto function : module.getOps<LLVM::LLVMFuncOp>())

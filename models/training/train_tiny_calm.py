@@ -1,10 +1,13 @@
 """Trains the tiny CALM checkpoint, models/calm/tiny and its autoencoder in models/calm/tiny/autoencoder.
 
-usage: python train_tiny_calm.py TEXT [--out DIR] [--ae-steps N] [--steps N] [--minutes M] [--batch B] [--seed N]
+usage: python train_tiny_calm.py TEXT [--out DIR] [--resume] [--tokens N] [--ae-steps N] [--steps N] [--minutes M]
+                                  [--rate R] [--batch B] [--seed N]
 
 TEXT is tinyshakespeare.txt (public domain, 1.1 MB), or any text. First the autoencoder, then, with that frozen, the
-language model by its energy score. One thread. On a busy machine --minutes bounds the time of either; the learning rates then follow the
-clock.
+language model by its energy score. One thread. On a busy machine --minutes bounds the time of either; the learning
+rates then follow the clock. --resume goes on with the language model of the checkpoint in --out. The energy score
+learns slowly: in minutes a model of this size learns letters and spaces of the whole text, or words and lines of its
+first --tokens.
 """
 
 import argparse
@@ -13,7 +16,7 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from calm_models import Autoencoder, EnergyTransformer
@@ -88,12 +91,12 @@ def batch(data: Tensor, size: int, patch: int, generator: torch.Generator) -> Te
     return torch.stack([data[s : s + length] for s in starts.tolist()]).unflatten(1, (CONTEXT, patch))
 
 
-def train(name: str, model: nn.Module, loss_of, report, steps: int, minutes: float) -> None:
+def train(name: str, model: nn.Module, loss_of, report, steps: int, minutes: float, most: float = 1.0) -> None:
     rates = optimizers(model)
     base = [o.param_groups[0]["lr"] for o in rates]
     began, step, done = time.time(), 0, 0.0
     while done < 1.0:
-        rate = min(1.0, (step + 1) / 30, 2.0 * (1.0 - done))
+        rate = most * min(1.0, (step + 1) / 30, 2.0 * (1.0 - done))
         for optimizer, lr in zip(rates, base):
             optimizer.param_groups[0]["lr"] = lr * rate
         loss = loss_of(model)
@@ -147,9 +150,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", type=Path, help="training text, e.g. tinyshakespeare.txt")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "calm" / "tiny")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, its autoencoder as it is")
+    parser.add_argument("--tokens", type=int, help="only the first of the text")
     parser.add_argument("--ae-steps", type=int, default=1200)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--rate", type=float, default=1.0, help="of the language model's learning rates")
     parser.add_argument("--batch", type=int, default=12, help=f"sequences of {CONTEXT} patches a step")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -165,21 +171,25 @@ def main() -> None:
     held_out, data = data[-HELD_OUT:], data[:-HELD_OUT]
     patch = SHARED["patch_size"]
 
-    autoencoder = Autoencoder(AUTOENCODER)
-    train("autoencoder", autoencoder, lambda m: m.loss(batch(data, args.batch, patch, generator)),
-          lambda m: f"reconstruction {reconstruction(m, held_out):.4f}", args.ae_steps, args.minutes)
-    round_to_stored(autoencoder)
-    save(autoencoder, AUTOENCODER, args.out / "autoencoder")
+    autoencoder, model = Autoencoder(AUTOENCODER), EnergyTransformer(CALM)
+    if args.resume:
+        for part, folder in ((autoencoder, args.out / "autoencoder"), (model, args.out)):
+            part.load_state_dict(load_file(folder / "model.safetensors"))
+    else:
+        train("autoencoder", autoencoder, lambda m: m.loss(batch(data, args.batch, patch, generator)),
+              lambda m: f"reconstruction {reconstruction(m, held_out):.4f}", args.ae_steps, args.minutes)
+        round_to_stored(autoencoder)
+        save(autoencoder, AUTOENCODER, args.out / "autoencoder")
     print(f"reconstruction of the stored weights: {reconstruction(autoencoder, held_out):.4f}", flush=True)
 
-    model = EnergyTransformer(CALM)
+    data = data[: args.tokens]
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
 
     def report(m: EnergyTransformer) -> str:
         ids = sample(m, autoencoder, tokenizer.encode("KING RICHARD III:\n").ids, 24, 2)
         return "drew " + repr(tokenizer.decode(ids))
 
-    train("language model", model, lambda m: m.loss(batch(data, args.batch, patch, generator), autoencoder, 4, 16), report, args.steps, args.minutes)
+    train("language model", model, lambda m: m.loss(batch(data, args.batch, patch, generator), autoencoder, 4, 16), report, args.steps, args.minutes, args.rate)
     round_to_stored(model)
     save(model, CALM, args.out)
     write_json(args.out / "generation_config.json",

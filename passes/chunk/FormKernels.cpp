@@ -1,6 +1,6 @@
 // form-kernels: dispatches become launches of kernels, each of which is a tile program. The skeletons are in
 // *Kernels.cpp.
-#include "passes/chunk/TileEmitter.h"
+#include "passes/chunk/ColumnParts.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -82,7 +82,6 @@ std::optional<Tiles> tilesOf(StringRef name) {
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
   using FormKernelsBase::FormKernelsBase;
   Tiles sizes;
-  bool hasCanvas; ///< `advance` brings blocks of rows
   llvm::StringMap<func::FuncOp> known;
   llvm::StringMap<SmallVector<int64_t>> usedBy; ///< operands of the dispatch that a part of it takes
 
@@ -296,9 +295,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     // for.
 
     // A program of one token a sequence has tiles of its own where the target's depend on it.
-    auto function = dispatch->getParentOfType<func::FuncOp>();
-    bool isStep = sizes.areShared() && !hasCanvas &&
-                  (function.getName() == "advance" || function.getName().ends_with("_step"));
+    bool isStep = sizes.areShared() && llmc::isStep(dispatch->getParentOfType<func::FuncOp>());
     if (auto experts = dyn_cast<llm::ExpertLinearOp>(root);
         experts && experts.getGather() && sizes.areShared() && !isStep && storedInput(experts)) {
       FailureOr<Value> rows = gather(b, dispatch, experts);
@@ -321,14 +318,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
 
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
     if (SmallVector<Part> parts = partsOf(root, isStep); !parts.empty()) {
-      Value made;
+      SmallVector<Value> made, standing;
       for (const Part &part : parts) {
-        FailureOr<Value> next = launchPart(b, dispatch, root, passed, roles, isStep, key, part, made);
+        auto next = launchPart(b, dispatch, root, passed, roles, isStep, key, part, made, standing);
         if (failed(next))
           return failure();
         made = *next;
+        standing.clear();
+        for (auto [v, out] : llvm::zip_equal(made, part.outs)) {
+          standing.push_back(out.stands);
+          if (out.result >= 0)
+            dispatch.getResult(out.result).replaceAllUsesWith(v);
+        }
       }
-      dispatch.replaceAllUsesWith(ValueRange(made));
       dispatch.erase();
       return success();
     }
@@ -343,54 +345,90 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return success();
   }
 
-  /// One of the kernels that a dispatch takes: `body` makes `out` (null: the dispatch's result), whose rows are tokens, of the dispatch's
-  /// operands and what the part before it has made.
+  /// What a part writes, by the token: a result of the dispatch, or something of type `type` that only the next part reads. `stands` is the
+  /// value of the body that the next part finds there, if it is one.
+  struct Out {
+    int64_t result = -1;
+    Type type = {};
+    Value stands = {};
+  };
+  /// One of the kernels that a dispatch takes: `body` makes `outs` of the dispatch's operands and of what the part before it has made.
   struct Part {
     StringRef suffix;
-    Type out;
-    std::function<void(TileEmitter &, TileBuilder &, Value before)> body;
+    SmallVector<Out> outs;
+    std::function<void(TileEmitter &, TileBuilder &, ValueRange before)> body;
   };
+  static Out inner(Type type) { return {-1, type, {}}; }
 
-  /// The parts in which the largest of many columns is found, segments of the columns and what joins them; and those of a step's attention,
+  /// What the first of two kernels over parts of columns writes: numbers, and the columns if it makes them and they are read again, by others
+  /// (then they are a result) or by the second kernel.
+  SmallVector<Out> outsOf(const ColumnParts &parts, bool areRead) {
+    SmallVector<Out> outs{inner(parts.type())};
+    if (!parts.linear() || !areRead)
+      return outs;
+    Operation *end = parts.linear()->getBlock()->getTerminator();
+    auto found = llvm::find(end->getOperands(), parts.columns);
+    int64_t result = found == end->getOperands().end() ? -1 : found - end->getOperands().begin();
+    outs.push_back({result, parts.columns.getType(), parts.columns});
+    return outs;
+  }
+
+  /// The parts in which numbers over many columns are taken, parts of the columns and what joins them; and those of a step's attention,
   /// segments of the context.
   SmallVector<Part> partsOf(Operation *root, bool isStep) {
     if (auto op = dyn_cast<llm::ArgmaxOp>(root))
-      return {{"", argmaxPartsType(op), [=](TileEmitter &e, TileBuilder &t, Value) { emitArgmaxSegments(e, t, op); }},
-              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinArgmax(e, t, op, parts); }}};
+      return {{"", outsOf(argmaxParts(op, sizes, isStep), false), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxParts(e, t, op); }},
+              {"_join", {{0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
+    if (auto op = dyn_cast<llm::PredictOp>(root))
+      return {{"", outsOf(predictParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitPredictParts(e, t, op); }},
+              {"_join", {{0}, {1}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinPredict(e, t, op, before[0]); }}};
+    if (auto op = dyn_cast<llm::LogitStatisticsOp>(root)) {
+      int64_t result = op->getBlock()->getTerminator()->getNumOperands() - 1;
+      return {{"", outsOf(statisticsParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitStatisticsParts(e, t, op); }},
+              {"_join", {{result}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinStatistics(e, t, op, before[0]); }}};
+    }
     int64_t segments = sizes.segments;
     if (!isStep || segments <= 1)
       return {};
     if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getBounds())
-      return {{"", segmentsType(op, segments), [=](TileEmitter &e, TileBuilder &t, Value) { emitAttentionSegments(e, t, op); }},
-              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinSegments(e, t, op, parts); }}};
+      return {{"", {inner(segmentsType(op, segments))}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
+              {"_join", {{0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before[0]); }}};
     if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
-      return {{"_query", latentQueriesType(op), [=](TileEmitter &e, TileBuilder &t, Value) { emitLatentQueries(e, t, op); }},
-              {"", segmentsType(op, segments),
-               [=](TileEmitter &e, TileBuilder &t, Value queries) { emitLatentSegments(e, t, op, queries); }},
-              {"_join", Type(), [=](TileEmitter &e, TileBuilder &t, Value parts) { emitJoinLatentSegments(e, t, op, parts); }}};
+      return {{"_query", {inner(latentQueriesType(op))}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitLatentQueries(e, t, op); }},
+              {"", {inner(segmentsType(op, segments))},
+               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitLatentSegments(e, t, op, before[0]); }},
+              {"_join", {{0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinLatentSegments(e, t, op, before[0]); }}};
     return {};
   }
 
-  /// Launches a part with those operands that it uses.
+  /// Launches a part with those operands that it uses. Returns what it makes, for the next one.
   template <typename Roles>
-  FailureOr<Value> launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
-                              bool isStep, const std::string &key, const Part &part, Value before) {
+  FailureOr<SmallVector<Value>> launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+                                           bool isStep, const std::string &key, const Part &part, ValueRange before,
+                                           ArrayRef<Value> standing) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
-    Type out = part.out ? part.out : dispatch.getResult(0).getType();
+    SmallVector<Type> outs;
+    for (const Out &out : part.outs)
+      outs.push_back(out.result >= 0 ? dispatch.getResult(out.result).getType() : out.type);
     SmallVector<Value> operands(passed);
-    if (before)
-      operands.push_back(before);
+    llvm::append_range(operands, before);
     if (!kernel) {
       OpBuilder inKernel(&getContext());
       Kernel made(*this, dispatch, part.suffix);
       made.emitter.isStep = isStep;
       SmallVector<unsigned> owners = addInputs(made, root, passed, roles);
-      Value beforeInside = before ? made.argument(before.getType(), {"T"}, false) : Value();
-      if (before)
-        owners.push_back(passed.size());
-      made.emitter.destinations.push_back(made.argument(out, {"T"}, true));
-      kernel = made.finish({out});
+      SmallVector<Value> beforeInside;
+      for (Value v : before) {
+        owners.push_back(passed.size() + beforeInside.size());
+        beforeInside.push_back(made.argument(v.getType(), {"T"}, false));
+      }
+      for (auto [inside, stands] : llvm::zip_equal(beforeInside, standing))
+        if (stands)
+          made.emitter.setArgument(stands, inside);
+      for (Type out : outs)
+        made.emitter.destinations.push_back(made.argument(out, {"T"}, true));
+      kernel = made.finish(outs);
       inKernel.setInsertionPointToStart(made.entry);
       TileBuilder t(inKernel, dispatch.getLoc(), sizes);
       part.body(made.emitter, t, beforeInside);
@@ -412,7 +450,9 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     SmallVector<Value> given;
     for (int64_t owner : used)
       given.push_back(operands[owner]);
-    return llm::LaunchOp::create(b, dispatch.getLoc(), out, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr({-1})).getResult(0);
+    SmallVector<int64_t> untied(outs.size(), -1);
+    auto launch = llm::LaunchOp::create(b, dispatch.getLoc(), outs, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr(untied));
+    return SmallVector<Value>(launch.getResults());
   }
 
   /// A kernel in the making.
@@ -485,14 +525,12 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::OpenBlockOp op) { emitOpenBlock(emitter, t, op); })
         .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
         .Case([&](llm::GuideOp op) { emitGuide(emitter, t, op); })
-        .Case([&](llm::PredictOp op) { emitPredict(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
         .Case([&](llm::RegroupRowsOp op) { emitRegroupRows(emitter, t, op); })
         .Case([&](llm::NoiseOp op) { emitNoise(emitter, t, op); })
         .Case([&](llm::OpenDrawsOp op) { emitOpenDraws(emitter, t, op); })
         .Case([&](llm::AcceptPatchOp op) { emitAcceptPatch(emitter, t, op); })
-        .Case([&](llm::LogitStatisticsOp op) { emitLogitStatistics(emitter, t, op); })
         .Default([&](Operation *op) { emitRows(emitter, t, op); });
     return failure(emitter.failed());
   }
@@ -595,9 +633,6 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return signalPassFailure();
     }
     sizes = *found;
-    hasCanvas = getOperation().walk([](Operation *op) {
-      return llm::isCanvasOp(op) ? WalkResult::interrupt() : WalkResult::advance();
-    }).wasInterrupted();
     SmallVector<llm::DispatchOp> dispatches;
     getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
     for (llm::DispatchOp op : dispatches)

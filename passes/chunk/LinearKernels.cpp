@@ -1,5 +1,5 @@
 // Kernels of embeddings, linears, expert linears and plain row work.
-#include "passes/chunk/TileEmitter.h"
+#include "passes/chunk/LinearTiles.h"
 
 using namespace mlir;
 namespace llmc {
@@ -36,10 +36,7 @@ void emitRows(TileEmitter &e, TileBuilder &t, Operation *op) {
          });
 }
 
-/// Panels per workgroup: few enough workgroups that the row prologue (a norm) is not repeated much, enough of
-/// them for many threads, and a weight share (panels x K x 32 values) of at most `bytes`, which stays in a
-/// core's second-level cache while row blocks pass over it.
-static int64_t panelsPerGroup(int64_t panels, int64_t k, int64_t bytes) {
+int64_t panelsPerGroup(int64_t panels, int64_t k, int64_t bytes) {
   int64_t cache = std::max<int64_t>(1, bytes / (k * 64));
   int64_t best = 1;
   for (int64_t g = 2; g <= 8 && g <= cache; ++g)
@@ -66,17 +63,13 @@ static PanelGroups panelGroups(TileBuilder &t, int64_t panels, int64_t k, Value 
   return {choose(llvm::divideCeil(panels, step), llvm::divideCeil(panels, prompt)), choose(step, prompt)};
 }
 
-/// Rows of `k` columns that share the work on a panel of weights: as many as leave room for the weights in
-/// the second-level cache, since each panel passes over all of them.
-static int64_t rowsPerBlock(const TileBuilder &t, int64_t k) {
+int64_t rowsPerBlock(const TileBuilder &t, int64_t k) {
   constexpr int64_t kMost = 256, kInputValues = 256 * 1024;
   return t.tiles.areShared() ? kFewRows : std::clamp<int64_t>(kInputValues / k / kFewRows * kFewRows, kFewRows, kMost);
 }
 
-/// The input of a product for rows `row ..` of a call (`rows` of them, or up to `most` where that is -1), made by `make`. Blocks come out
-/// with `most` rows, the last 8 of those that there are filled up with zeros.
-static Value makeInput(TileBuilder &t, int64_t rows, int64_t most, int64_t k,
-                       function_ref<Value(TileBuilder &, Value offset, int64_t rows)> make) {
+Value makeInput(TileBuilder &t, int64_t rows, int64_t most, int64_t k,
+                function_ref<Value(TileBuilder &, Value offset, int64_t rows)> make) {
   Value zero = t.index(0);
   if (rows >= 0)
     return make(t, zero, rows);
@@ -96,9 +89,7 @@ static Value makeInput(TileBuilder &t, int64_t rows, int64_t most, int64_t k,
   return t.load(made, {zero, zero}, {most, k}, {most, k});
 }
 
-/// Columns of a tile: as many panels as the target wants, fewer where the product has fewer or they would not come out even and
-/// most of a narrower tile is used.
-static int64_t panelsPerTile(int64_t panels, int64_t wanted) {
+int64_t panelsPerTile(int64_t panels, int64_t wanted) {
   for (int64_t per = wanted; per > 1; --per)
     if (panels % per == 0 && per * 2 > wanted)
       return per;

@@ -1,5 +1,6 @@
 // Kernels of tokens by the patch: rows of another length, noise, the largest column of a product that is never written, and the
 // choice among draws.
+#include "passes/chunk/ColumnParts.h"
 #include "passes/chunk/Integers.h"
 #include "passes/chunk/LogitRow.h"
 
@@ -63,112 +64,29 @@ void emitNoise(TileEmitter &e, TileBuilder &t, llm::NoiseOp op) {
 }
 
 //===-- argmax --------------------------------------------------------------------------------------------===//
-//
-//        columns: segment g owns panels g G .. g G + G       first kernel: the best (value, column) of each segment
-//  rows  ┌────┬────┬────┐                                    [T, 2 segments]; the product's panel of 32 columns is
-//   8    │ 32 │ 32 │    │  one lane of 32 each: best         made and forgotten
-//   1    │    │    │    │  value so far and its panel        second kernel: the best of the segments
-//        └────┴────┴────┘
 
-/// Segments enough for many threads, of 8 panels or more.
-static int64_t segmentsOf(llm::ArgmaxOp op) {
-  int64_t panels = llvm::divideCeil(llm::columns(op.getLogits()), 32);
-  return std::clamp<int64_t>(panels / 8, 1, 16);
-}
+ColumnParts argmaxParts(llm::ArgmaxOp op, const Tiles &tiles, bool isStep) { return ColumnParts::of(op.getLogits(), 2, tiles, isStep); }
 
-RankedTensorType argmaxPartsType(llm::ArgmaxOp op) {
-  return RankedTensorType::get({ShapedType::kDynamic, 2 * segmentsOf(op)}, Float32Type::get(op.getContext()));
-}
-
-/// Folds a tile of `columns` columns of one panel into the best of each lane. What is no number or +infinity counts as +infinity, which
-/// stays.
-static std::pair<Value, Value> better(TileBuilder &t, Value tile, Value panel, Value best, Value where) {
-  Value known = t.map({tile}, [](TileBuilder &t, ValueRange v) {
-    Value isNumber = compare(t, arith::CmpFPredicate::ORD, v[0], v[0]);
-    return choose(t, isNumber, v[0], t.f32(INFINITY));
-  });
-  SmallVector<SmallVector<int64_t>> dims{{0, 1}, {0, 1}, {0, 1}, {}};
-  auto shape = TileBuilder::shapeOf(tile);
-  Value at = t.map(shape, {known, best, where, panel}, dims, [](TileBuilder &t, ValueRange v) {
-    return choose(t, compare(t, arith::CmpFPredicate::OGT, v[0], v[1]), v[3], v[2]);
-  });
-  Value top = t.map({known, best}, [](TileBuilder &t, ValueRange v) {
-    return choose(t, compare(t, arith::CmpFPredicate::OGT, v[0], v[1]), v[0], v[1]);
-  });
-  return {top, at};
-}
-
-/// The larger of two, the lower column among equals: (value, column) each.
-static SmallVector<Value> best(TileBuilder &t, Value value, Value column, ValueRange soFar) {
-  I32 i{t};
-  Value isLarger = compare(t, arith::CmpFPredicate::OGT, value, soFar[0]);
-  Value isLower = i.both(compare(t, arith::CmpFPredicate::OEQ, value, soFar[0]),
-                         compare(t, arith::CmpFPredicate::OLT, column, soFar[1]));
-  Value takes = i.either(isLarger, isLower);
-  return {choose(t, takes, value, soFar[0]), choose(t, takes, column, soFar[1])};
-}
-
-void emitArgmaxSegments(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op) {
-  auto linear = op.getLogits().getDefiningOp<llm::LinearOp>();
-  int64_t n = llm::columns(op.getLogits()), whole = n / 32, panels = llvm::divideCeil(n, 32), rest = n % 32;
-  int64_t per = llvm::divideCeil(panels, segmentsOf(op));
-  Value tokens = t.dim(e.destinations[0], 0);
-  forAll(e, t, {t.index(segmentsOf(op))}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
-    Value zero = t.index(0), first = t.min(t.mul(at[0], per), t.index(panels)), last = t.min(t.add(first, per), t.index(panels));
-    Value offset = t.mul(at[0], 2);
-    Value share = t.load(destinations[0], {zero, offset}, {-1, 2}, {-1, 2}, {tokens});
-    auto done = byRows(t, tokens, share, [&](TileBuilder &t, Value row, int64_t rows, ValueRange carried) -> SmallVector<Value> {
-      if (linear && !isa<BlockArgument>(linear.getX()))
-        e.bind(linear.getX(), e.tile(t, linear.getX(), {row, rows, zero, llm::columns(linear.getX())}));
-      auto number = [](TileBuilder &t, Value panel) -> Value {
-        return arith::SIToFPOp::create(t.b, t.loc, t.b.getF32Type(), I32{t}.of(panel));
-      };
-      SmallVector<Value> lanes = t.loop(
-          first, t.min(last, t.index(whole)), 1, {t.full({rows, 32}, -INFINITY), t.full({rows, 32}, -1)},
-          [&](TileBuilder &t, Value panel, ValueRange c) -> SmallVector<Value> {
-            Value tile = e.tile(t, op.getLogits(), {row, rows, t.mul(panel, 32), 32});
-            auto [value, where] = better(t, tile, number(t, panel), c[0], c[1]);
-            return {value, where};
-          });
-      if (rest)
-        lanes = t.select(
-            t.less(t.index(whole), last),
-            [&](TileBuilder &t) -> SmallVector<Value> {
-              auto part = [&](Value v) { return t.load(v, {zero, zero}, {rows, rest}, {rows, rest}); };
-              Value tile = e.tile(t, op.getLogits(), {row, rows, t.index(whole * 32), rest});
-              auto [value, where] = better(t, tile, number(t, t.index(whole)), part(lanes[0]), part(lanes[1]));
-              return {t.store(value, lanes[0], {zero, zero}, {rows, rest}), t.store(where, lanes[1], {zero, zero}, {rows, rest})};
-            },
-            [&](TileBuilder &) -> SmallVector<Value> { return lanes; });
-      if (linear)
-        e.unbind(linear.getX());
-      return t.loop(zero, t.index(rows), 1, carried, [&](TileBuilder &t, Value r, ValueRange c) -> SmallVector<Value> {
-        auto found = t.loop(zero, t.index(32), 1, {t.f32(-INFINITY), t.f32(0x1p25)},
-                            [&](TileBuilder &t, Value lane, ValueRange soFar) -> SmallVector<Value> {
-                              Value column = t.addf(t.mulf(t.extract(lanes[1], {r, lane}), t.f32(32)), number(t, lane));
-                              return best(t, t.extract(lanes[0], {r, lane}), column, soFar);
-                            });
-        Value pair = t.insert(found[0], t.empty({1, 2}), {zero, zero});
-        pair = t.insert(found[1], pair, {zero, t.index(1)});
-        return {t.store(pair, c[0], {t.add(row, r), zero}, {1, 2})};
-      });
+void emitArgmaxParts(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op) {
+  emitColumnParts(e, t, argmaxParts(op, t.tiles, e.isStep), [&](TileBuilder &t, const PartTile &tile) -> SmallVector<Value> {
+    // What is no number or +infinity counts as +infinity, which stays.
+    Value known = t.map({tile.rows, tile.columns()}, {tile.values}, {}, [](TileBuilder &t, ValueRange v) {
+      Value isNumber = compare(t, arith::CmpFPredicate::ORD, v[0], v[0]);
+      return choose(t, isNumber, v[0], t.f32(INFINITY));
     });
-    return {{done[0], 0, {zero, offset}, {-1, 2}, {tokens}}};
+    Value best = t.reduce(known, t.full({tile.rows}, -INFINITY), /*maximum=*/true);
+    return {best, minusColumn(t, tile, known, best, t.full({tile.rows}, kNoColumn))};
   });
 }
 
 void emitJoinArgmax(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op, Value parts) {
-  int64_t segments = segmentsOf(op);
   forAll(e, t, {t.dim(e.destinations[0], 0)}, [&](TileBuilder &t, ValueRange at, ValueRange) -> SmallVector<Piece> {
-    auto found = t.loop(t.index(0), t.index(segments), 1, {t.f32(-INFINITY), t.f32(0x1p25)},
-                        [&](TileBuilder &t, Value g, ValueRange soFar) -> SmallVector<Value> {
-                          Value pair = t.mul(g, 2);
-                          return best(t, t.extract(parts, {at[0], pair}), t.extract(parts, {at[0], t.add(pair, 1)}), soFar);
-                        });
     I32 i{t};
-    Value isNumber = i.both(compare(t, arith::CmpFPredicate::OLT, found[0], t.f32(INFINITY)),
-                            compare(t, arith::CmpFPredicate::OGT, found[0], t.f32(-INFINITY)));
-    Value id = arith::FPToSIOp::create(t.b, t.loc, t.b.getI32Type(), choose(t, isNumber, found[1], t.f32(-1)));
+    Value values = partsOfRow(t, parts, at[0], 0), best = largestOf(t, values);
+    Value column = arith::NegFOp::create(t.b, t.loc, largestWhere(t, partsOfRow(t, parts, at[0], 1), values, best));
+    Value isNumber = i.both(compare(t, arith::CmpFPredicate::OLT, best, t.f32(INFINITY)),
+                            compare(t, arith::CmpFPredicate::OGT, best, t.f32(-INFINITY)));
+    Value id = arith::FPToSIOp::create(t.b, t.loc, t.b.getI32Type(), choose(t, isNumber, column, t.f32(-1)));
     return {{t.insert(id, t.empty({1}, t.b.getI32Type()), t.index(0)), 0, {at[0]}, {1}}};
   });
 }

@@ -163,18 +163,12 @@ void emitReadCanvas(TileEmitter &e, TileBuilder &t, llm::ReadCanvasOp op);
 void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
 void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
 void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op);
-void emitPredict(TileEmitter &e, TileBuilder &t, llm::PredictOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
 void emitRegroupRows(TileEmitter &e, TileBuilder &t, llm::RegroupRowsOp op);
 void emitNoise(TileEmitter &e, TileBuilder &t, llm::NoiseOp op);
-/// The largest column in two kernels: of segments of the columns, [T, 2 segments], and of those.
-mlir::RankedTensorType argmaxPartsType(llm::ArgmaxOp op);
-void emitArgmaxSegments(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op);
-void emitJoinArgmax(TileEmitter &e, TileBuilder &t, llm::ArgmaxOp op, mlir::Value parts);
 void emitOpenDraws(TileEmitter &e, TileBuilder &t, llm::OpenDrawsOp op);
 void emitAcceptPatch(TileEmitter &e, TileBuilder &t, llm::AcceptPatchOp op);
-void emitLogitStatistics(TileEmitter &e, TileBuilder &t, llm::LogitStatisticsOp op);
 
 /// The value that the dispatch yields as result `i`.
 inline mlir::Value yielded(llm::DispatchOp dispatch, unsigned i) {

@@ -46,10 +46,27 @@ bool isSmallRouter(Operation *op, Operation *root) {
          llm::elements(linear.getWeights().front()) <= kElements;
 }
 
-/// Whether the op's product is made within the dispatch of `root`, its only reader: a small router, or what only its largest column
-/// is asked of.
+/// Whether others than `reader` read the linear's logits, all of them after `reader`, so that its dispatch can give them.
+bool isReadLaterToo(Operation *linear, Operation *reader) {
+  return llvm::all_of(linear->getUsers(), [&](Operation *user) {
+    Operation *there = reader->getBlock()->findAncestorOpInBlock(*user);
+    return there && (there == reader || reader->isBeforeInBlock(there));
+  });
+}
+
+/// Whether the op's product is made within the dispatch of `root`: a small router; logits of which `root`, their only reader, asks a few
+/// numbers; logits that others read after it has asked its own.
 bool joinsReader(Operation *op, Operation *root) {
-  return isSmallRouter(op, root) || (isa<llm::LinearOp>(op) && isa<llm::ArgmaxOp>(root) && op->hasOneUse());
+  if (!isa<llm::LinearOp>(op) || op->getBlock() != root->getBlock())
+    return false;
+  if (auto statistics = dyn_cast<llm::LogitStatisticsOp>(root))
+    return statistics.getLogits().getDefiningOp() == op && statistics.getTemperature().getDefiningOp() != op && isReadLaterToo(op, root);
+  return isSmallRouter(op, root) || (isa<llm::ArgmaxOp, llm::PredictOp>(root) && op->hasOneUse());
+}
+
+/// Whether the op is made within the dispatch of one of its readers.
+bool joinsAReader(Operation *op) {
+  return llvm::any_of(op->getUsers(), [&](Operation *user) { return joinsReader(op, user); });
 }
 
 /// The operand whose memory the op's `result` takes, or null.
@@ -75,11 +92,6 @@ Value tiedOperand(OpResult result) {
            : result == accept.getUpdated() ? accept.getCanvas()
                                            : Value();
   return {};
-}
-
-/// A program, or a layer function of one, in which every sequence brings one token.
-bool isStep(func::FuncOp function) {
-  return function.getName() == "advance" || function.getName().ends_with("_step");
 }
 
 struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
@@ -199,7 +211,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
     SmallVector<OpResult> outputs;
     SmallVector<int64_t> tied;
     for (Operation *op : ops) {
-      if (op != root && op != last && !isa<llm::ShortConvOp>(op))
+      if (op != root && op != last && !isa<llm::ShortConvOp, llm::LinearOp>(op))
         continue; // a clone, or within the epilogue
       for (OpResult result : op->getResults()) {
         // A result without users is made all the same: kernels write all of a root's results, and states in
@@ -263,7 +275,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
       llvm::MapVector<Operation *, std::pair<Group, Operation *>> groups;
       llvm::DenseSet<Operation *> materialized;
       for (Operation &op : block) {
-        if (!isRoot(&op) || (op.hasOneUse() && joinsReader(&op, *op.getUsers().begin())))
+        if (!isRoot(&op) || joinsAReader(&op))
           continue;
         Group group;
         group.insert(&op);
@@ -285,7 +297,7 @@ struct FormDispatches : impl::FormDispatchesBase<FormDispatches> {
         escapes |= isa<llm::ConcatOp>(op) && !llvm::all_of(op.getUses(), isReadWhole);
         escapes |= storePrologues && !isStep(getOperation()) && !isa<llm::SliceOp>(op) &&
                    llvm::any_of(op.getUsers(), [&](Operation *u) {
-                     return isa<llm::LinearOp, llm::ExpertLinearOp>(u) && groups.contains(u);
+                     return isa<llm::LinearOp, llm::ExpertLinearOp>(u) && (groups.contains(u) || joinsAReader(u));
                    });
         if (escapes) {
           Group group;

@@ -1,4 +1,4 @@
-// specialize-programs: `advance` gets its own layer functions, in one-token form.
+// specialize-programs: `advance` gets its own layer functions, in one-token form; that of a canvas keeps the others'.
 #include "passes/Passes.h"
 
 using namespace mlir;
@@ -18,6 +18,12 @@ StringRef formForPrompts(llm::LatentAttentionOp op) {
   return saved > 0 && r * (nope + v) <= kRows * saved ? "expanded" : "absorbed";
 }
 
+/// The programs of a canvas fill blocks of rows.
+bool hasCanvas(func::FuncOp program) {
+  return program.walk([](Operation *op) { return llm::isCanvasOp(op) ? WalkResult::interrupt() : WalkResult::advance(); })
+      .wasInterrupted();
+}
+
 struct SpecializePrograms : impl::SpecializeProgramsBase<SpecializePrograms> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
@@ -25,7 +31,7 @@ struct SpecializePrograms : impl::SpecializeProgramsBase<SpecializePrograms> {
       op.setFormAttr(StringAttr::get(&getContext(), formForPrompts(op)));
     });
     auto advance = symbols.lookup<func::FuncOp>("advance");
-    if (!advance)
+    if (!advance || hasCanvas(advance))
       return;
     llvm::StringMap<func::FuncOp> clones;
     advance.walk([&](func::CallOp call) {
@@ -45,4 +51,8 @@ struct SpecializePrograms : impl::SpecializeProgramsBase<SpecializePrograms> {
 };
 
 } // namespace
+
+bool isStep(func::FuncOp function) {
+  return function.getName().ends_with("_step") || (function.getName() == "advance" && !hasCanvas(function));
+}
 } // namespace llmc

@@ -1,6 +1,6 @@
 // CALM: reconstructions of the autoencoder, latents and draws of the language model, and whole generations by either rule against an
 // independent loop with the same random numbers.
-#include "test/models/Generations.h"
+#include "test/models/Generate.h"
 
 namespace {
 

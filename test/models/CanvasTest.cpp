@@ -1,6 +1,6 @@
 // Models that fill masks: logits of a canvas, and whole generations against independent loops, token for token, alone and in
 // batches.
-#include "test/models/Generations.h"
+#include "test/models/Generate.h"
 
 namespace {
 

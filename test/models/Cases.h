@@ -37,6 +37,10 @@ inline std::string checkpointOf(const std::string &name) {
     return models + "llama/tiny --heads=" + models + "autodeco/tiny";
   if (name == "tiny-kimi")
     return models + "kimi_linear/tiny";
+  if (name == "tiny-calm")
+    return models + "calm/tiny --autoencoder=" + models + "calm/tiny/autoencoder";
+  if (name == "tiny-calm-ae")
+    return models + "calm/tiny/autoencoder";
   if (name.rfind("tiny-", 0) == 0)
     return models + name.substr(5) + "/tiny";
   if (name == "calm-a" || name == "calm-b")

@@ -37,12 +37,12 @@ struct Opened {
   llmc_model *model = nullptr;
   llmc_status status;
   std::string error;
-  Opened(const std::string &path, const char *libcuda, int slots = 1) {
+  Opened(const std::string &path, const char *libcuda, int slots = 1, int64_t context = 256) {
     llmc_model_options options;
     llmc_model_options_init(&options);
     options.libcuda = libcuda;
     options.slots = slots;
-    options.context = 256;
+    options.context = context;
     options.threads = 1;
     status = llmc_model_open(path.c_str(), &options, &model);
     if (status != LLMC_OK)

@@ -1,18 +1,24 @@
-// Whole generations of models that make several tokens a call: goldens of independent loops, and how they are made again, alone and in
-// batches.
+// generations.txt of test/golden: what independent loops made of prompts.
 #pragma once
-#include "test/models/Cases.h"
+#include "llmc.h"
+#include <cstdint>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
-/// A line of generations.txt: see test/golden/README.md.
+namespace llmc::test {
+
+/// A line: see test/golden/README.md.
 struct Generation {
   std::vector<std::pair<std::string, std::string>> settings;
   std::vector<int32_t> prompt, tokens;
   llmc_sampling sampling{0, 1, 0, 0, 0};
 };
 
-inline std::vector<Generation> generationsOf(const std::string &name) {
+inline std::vector<Generation> parseGenerations(const std::string &text) {
   std::vector<Generation> all;
-  std::istringstream file(readFile(kGolden + name + "/generations.txt"));
+  std::istringstream file(text);
   for (std::string line; std::getline(file, line);) {
     Generation g;
     std::istringstream parts(line);
@@ -23,10 +29,10 @@ inline std::vector<Generation> generationsOf(const std::string &name) {
     std::istringstream words(settings);
     for (std::string word; words >> word;)
       g.settings.push_back({word.substr(0, word.find('=')), word.substr(word.find('=') + 1)});
-    auto numbers = [](const std::string &text, std::vector<int32_t> &list) {
-      std::istringstream in(text);
+    auto numbers = [](const std::string &list, std::vector<int32_t> &to) {
+      std::istringstream in(list);
       for (std::string item; std::getline(in, item, ',');)
-        list.push_back(std::stoi(item));
+        to.push_back(std::stoi(item));
     };
     numbers(prompt, g.prompt);
     numbers(tokens, g.tokens);
@@ -35,64 +41,4 @@ inline std::vector<Generation> generationsOf(const std::string &name) {
   return all;
 }
 
-inline void prepare(Session &session, const Generation &g) {
-  for (const auto &[name, value] : g.settings)
-    ASSERT_EQ(llmc_set(session.session, name.c_str(), value.c_str()), LLMC_OK) << llmc_last_error();
-  session.ingest(g.prompt);
-  ASSERT_EQ(llmc_begin(session.session, g.tokens.size()), LLMC_OK) << llmc_last_error();
-}
-
-inline std::vector<int32_t> generate(const Model &model, const Generation &g, const llmc_sampling &sampling = {0, 1, 0, 0, 0}) {
-  Session session(model);
-  prepare(session, g);
-  std::vector<int32_t> made, block(llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS));
-  while (made.size() < g.tokens.size()) {
-    int64_t count = 0;
-    if (llmc_fill(session.session, &sampling, block.data(), block.size(), &count) != LLMC_OK || count == 0) {
-      ADD_FAILURE() << llmc_last_error();
-      break;
-    }
-    made.insert(made.end(), block.begin(), block.begin() + count);
-  }
-  made.resize(g.tokens.size());
-  return made;
-}
-
-/// The first generations in one batch, each with its sampling parameters, against each alone. `model` has a slot for each.
-inline void expectBatchesEqualEachAlone(const Model &model, const std::vector<Generation> &generations,
-                                        const std::vector<llmc_sampling> &sampling) {
-  const size_t count = sampling.size();
-  const int64_t most = llmc_model_info(model.model, LLMC_INFO_MOST_TOKENS);
-  std::vector<std::vector<int32_t>> alone, together(count);
-  for (size_t i = 0; i < count; ++i)
-    alone.push_back(generate(model, generations[i], sampling[i]));
-  std::vector<std::unique_ptr<Session>> sessions;
-  for (size_t i = 0; i < count; ++i) {
-    sessions.push_back(std::make_unique<Session>(model));
-    prepare(*sessions.back(), generations[i]);
-  }
-  for (bool isOpen = true; isOpen;) {
-    std::vector<llmc_session *> list;
-    std::vector<llmc_sampling> parameters;
-    std::vector<size_t> which;
-    for (size_t i = 0; i < count; ++i)
-      if (together[i].size() < alone[i].size()) {
-        list.push_back(sessions[i]->session);
-        parameters.push_back(sampling[i]);
-        which.push_back(i);
-      }
-    isOpen = !list.empty();
-    if (!isOpen)
-      break;
-    std::vector<int32_t> tokens(list.size() * most);
-    std::vector<int64_t> counts(list.size());
-    ASSERT_EQ(llmc_fill_batch(list.data(), parameters.data(), list.size(), tokens.data(), most, counts.data()), LLMC_OK)
-        << llmc_last_error();
-    for (size_t k = 0; k < list.size(); ++k)
-      together[which[k]].insert(together[which[k]].end(), &tokens[k * most], &tokens[k * most] + counts[k]);
-  }
-  for (size_t i = 0; i < count; ++i) {
-    together[i].resize(alone[i].size());
-    EXPECT_EQ(together[i], alone[i]) << i;
-  }
-}
+} // namespace llmc::test

@@ -1,6 +1,6 @@
-// The trained checkpoints that make several tokens a call: what they write is text like the one they learnt from. The others are
-// held to that in test/tools (chat.test, autodeco.test).
-#include "test/models/Generations.h"
+// The trained checkpoints that make several tokens a call: what they write is text like the one they learnt from. What the others
+// write equals the text of a reference loop (ModelTest.cpp), or is drawn as their heads say (AutoDecoTest.cpp).
+#include "test/models/Generate.h"
 #include <iterator>
 #include <set>
 
@@ -80,7 +80,8 @@ TEST_P(Trained, WritesRecognisableText) {
 
 INSTANTIATE_TEST_SUITE_P(, Trained,
                          testing::Values(Written{"tiny-llada", {{"block", "16"}, {"steps", "64"}}, 0.7f, 0.9, 40}, // 132 of 138, 50 different
-                                         Written{"tiny-sdar", {}, 0.7f, 0.85, 50}),                                // 133 of 143, 68 different
+                                         Written{"tiny-sdar", {}, 0.7f, 0.85, 50},                                 // 133 of 143, 68 different
+                                         Written{"tiny-calm", {}, 0.5f, 0.45, 55}),                                // 49 of 92, 77 different
                          [](const auto &info) { return info.param.name.substr(5); });
 
 /// Kept keys and values are exact: going on in the session that made the blocks equals beginning a new one with their tokens.
@@ -93,6 +94,34 @@ TEST(TrainedSdar, KeptBlocksEqualRecomputedOnes) {
   std::vector<int32_t> longer = prompt, rest(whole.begin() + kept, whole.end());
   longer.insert(longer.end(), whole.begin(), whole.begin() + kept);
   EXPECT_EQ(generate(model, {{}, longer, std::vector<int32_t>(rest.size())}), rest);
+}
+
+/// Where it has read enough to know the place, it goes on with the text that it learnt by heart, whatever is drawn.
+TEST(TrainedCalm, GoesOnWithWhatItHasLearnt) {
+  Model model("tiny-calm");
+  const std::pair<const char *, const char *> places[] = {
+      {"VOLUMNIA:\nI pray you, daughter, sing; or express yourself in a\nmore comfortable sort:",
+       " if my son were my husband, I\nshould freelier rejoice in that absence wherein he\nwon honour"},
+      {"MENENIUS:\nThere was a time when all the body's members\nRebell'd against the belly, thus accused it:\n",
+       "That only like a gulf it did remain\nI' the midst o' the body, idle"},
+  };
+  for (auto [before, after] : places) {
+    Generation g{{}, tokenized(model, before), std::vector<int32_t>(48)};
+    std::string text = textOf(model, generate(model, g, {0.25f, 1, 0, 0, 1}));
+    EXPECT_EQ(text.substr(0, strlen(after)), after) << text;
+  }
+}
+
+TEST(TrainedCalm, AutoencoderReconstructsTextItHasNotSeen) {
+  std::vector<int32_t> tokens = tokenized(Model("tiny-calm"), readFile(kGolden + "held-out.txt"));
+  Model model("tiny-calm-ae");
+  tokens.resize(std::min<size_t>(tokens.size(), 1024) / 2 * 2); // its context
+  ASSERT_GT(tokens.size(), 1000u);
+  auto logits = Session(model).score(tokens);
+  size_t equal = 0;
+  for (size_t t = 0; t < tokens.size(); ++t)
+    equal += std::max_element(logits[t].begin(), logits[t].end()) - logits[t].begin() == tokens[t];
+  EXPECT_GT(static_cast<double>(equal), 0.99 * static_cast<double>(tokens.size()));
 }
 
 } // namespace

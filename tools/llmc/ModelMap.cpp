@@ -157,12 +157,21 @@ void addLaunches(ModuleOp chunk, func::FuncOp function, const std::string &chain
     } else if (auto launch = dyn_cast<llm::LaunchOp>(op)) {
       auto kernel = chunk.lookupSymbol<func::FuncOp>(launch.getKernel());
       size_t first = kernel.getNumArguments() - launch.getNumResults(); // destinations come last
-      for (auto [i, origins] : llvm::enumerate(dispatches.written(launch))) {
+      // Of a dispatch that takes several kernels each makes some results, in their order, and what only the next one reads.
+      unsigned next = 0;
+      for (ArrayRef<Origin> origins : dispatches.written(launch)) {
+        auto isWritten = [&](unsigned i) {
+          return llvm::all_of(origins, [&](const Origin &o) { return o.column >= 0 || o.result.getType() == launch.getResult(i).getType(); });
+        };
+        unsigned i = next;
+        while (i < launch.getNumResults() && !isWritten(i))
+          ++i;
+        if (i == launch.getNumResults())
+          continue; // by another kernel
+        next = i + 1;
         Crossing crossing{step, first + i, launch.getKernel().str(), {}};
         for (const Origin &origin : origins)
-          // A kernel may only prepare the value that the next one makes.
-          if (origin.column >= 0 || origin.result.getType() == launch.getResult(i).getType())
-            crossing.parts.push_back({flattened.placeOf(chain, origin.result), origin.column});
+          crossing.parts.push_back({flattened.placeOf(chain, origin.result), origin.column});
         if (!crossing.parts.empty())
           map.crossings.push_back(std::move(crossing));
       }

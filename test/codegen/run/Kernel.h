@@ -16,7 +16,7 @@ using Substitutions = std::map<std::string, std::string>;
 /// The text of test/codegen/run/NAME.mlir.in with every @KEY@ replaced.
 std::string tileProgram(const std::string &name, const Substitutions &values);
 
-/// The text of the one tile program that the graph and chunk stages make of a module of `llm` ops, and its name; empty texts on failure.
+/// The text of the tile programs that the graph and chunk stages make of a module of `llm` ops, and the last one's name; empty texts on failure.
 std::pair<std::string, std::string> kernelOfOp(const std::string &module);
 
 /// The values of the symbols T, S, SLOTS, CTX, CTXB.

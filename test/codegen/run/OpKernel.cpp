@@ -1,4 +1,4 @@
-// From `llm` ops to the tile program that the loader of the numbers tests compiles.
+// From `llm` ops to the tile programs that the loader of the numbers tests compiles.
 #include "dialect/llm/LlmDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"

@@ -1,13 +1,6 @@
 // Attention as the compiler makes it for GPUs from `llm` ops, at sizes whose products run on tensor cores, against sums in double: a prompt
 // in tiles of rows, and a step in segments of the context, over keys and values or over latents.
-#include "dialect/llm/LlmDialect.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
-#include "passes/Passes.h"
-#include "runtime/Plan.h"
-#include "test/codegen/sim/Simulation.h"
+#include "test/codegen/sim/OpKernels.h"
 #include <cmath>
 
 namespace llmc::test {
@@ -15,13 +8,6 @@ namespace {
 
 /// Tolerance of a kernel alone (the design's): bf16 operands and results, float32 sums.
 constexpr double kTolerance = 5e-3;
-
-float wide(uint16_t v) {
-  uint32_t bits = uint32_t(v) << 16;
-  float result;
-  memcpy(&result, &bits, 4);
-  return result;
-}
 
 /// Pseudo-random bf16 in [-1, 1).
 std::vector<uint16_t> values(size_t count, uint32_t seed) {
@@ -33,56 +19,6 @@ std::vector<uint16_t> values(size_t count, uint32_t seed) {
   }
   return result;
 }
-
-/// The kernels of the one dispatch in `text`, compiled for the simulator.
-class OpKernels {
-public:
-  OpKernels(const std::string &text, const char *arch) {
-    mlir::DialectRegistry registry;
-    registerCudaDialects(registry);
-    registry.insert<llm::LlmDialect, mlir::func::FuncDialect>();
-    mlir::MLIRContext context(registry);
-    context.loadAllAvailableDialects();
-    auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
-    mlir::PassManager pm(&context);
-    FormKernelsOptions options;
-    options.target = "cuda";
-    pm.addPass(createFormKernels(options));
-    pm.addPass(mlir::createCanonicalizerPass());
-    if (!module || failed(pm.run(*module))) {
-      ADD_FAILURE() << "no kernels";
-      return;
-    }
-    for (auto function : llvm::make_early_inc_range(module->getOps<mlir::func::FuncOp>()))
-      if (!function->hasAttr("llm.kernel"))
-        function.erase();
-    CudaOptions simulated;
-    simulated.isSimulated = true;
-    auto made = compileCudaKernels(*module, llvm::cantFail(CudaArch::parse(arch)), simulated);
-    if (made)
-      code = std::move(*made);
-    else
-      ADD_FAILURE() << llvm::toString(made.takeError());
-  }
-
-  void run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments) {
-    const runtime::KernelLaunch &l = code.launches[kernel];
-    int64_t workgroups = runtime::evaluateGrid(l.grid, sizes).value_or(0);
-    std::vector<char> scratch(l.scratchBytes * size_t(workgroups) + 1);
-    for (int64_t &dim : sizes)
-      arguments.push_back(scalar(dim));
-    arguments.push_back(buffer(scratch));
-    arguments.push_back(scalar(workgroups));
-    LaunchShape shape;
-    shape.blocks = unsigned(workgroups);
-    shape.threads = l.threads;
-    shape.sharedBytes = l.sharedBytes;
-    EXPECT_EQ(launchKernel(code.bytes, l.symbol, shape, arguments), "") << kernel;
-  }
-
-private:
-  CudaCode code;
-};
 
 /// softmax(scores) weighted sums of `count` rows of values, in double.
 template <typename Score, typename Row> std::vector<double> attended(int count, int width, Score score, Row row) {

@@ -36,3 +36,20 @@ llvm.func @k(%x: !llvm.ptr, %n: i64) attributes {nvvm.kernel, nvvm.maxntid = arr
   nvvm.barrier0
   llvm.return
 }
+
+// bf16 is moved as bits: a value that lives across blocks needs no conversion of the CPU's.
+// CHECK-LABEL: llvm.func @bits
+// CHECK-NOT: bf16
+// CHECK: llvm.mlir.constant(32704 : i16) : i16
+// CHECK: llvm.br ^bb1(%{{.*}} : i16)
+// CHECK: ^bb1(%{{.*}}: i16):
+llvm.func @bits(%x: !llvm.ptr) attributes {nvvm.kernel, nvvm.maxntid = array<i32: 64>} {
+  %nan = llvm.mlir.constant(0x7FC0 : bf16) : bf16
+  %v = llvm.load %x : !llvm.ptr -> bf16
+  llvm.br ^bb1(%nan : bf16)
+^bb1(%w: bf16):
+  llvm.store %w, %x : bf16, !llvm.ptr
+  %u = llvm.mlir.constant(dense<1.0> : vector<2xbf16>) : vector<2xbf16>
+  llvm.store %u, %x : vector<2xbf16>, !llvm.ptr
+  llvm.return
+}

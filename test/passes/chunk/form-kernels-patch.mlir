@@ -1,16 +1,18 @@
 // form-kernels: the largest column of a product, in two kernels; a part of a weight's columns. Numbers are checked in codegen/run.
 // RUN: llmc-opt %s --form-kernels --canonicalize --cse --split-input-file | FileCheck %s
 
-// 300 columns are 10 panels, in one segment; the last panel has 12 columns. Nothing of 300 columns is written.
+// 300 columns are 10 panels and as many parts, of which the last has 12 columns: its largest number and minus that one's column. Nothing of 300
+// columns is written.
 // CHECK-LABEL: func.func @model
 // CHECK: %[[PARTS:.*]] = llm.launch @largest(
 // CHECK: llm.launch @largest_join(%[[PARTS]])
 // CHECK-LABEL: func.func private @largest(
-// CHECK-SAME: %[[P:[^:]*]]: tensor<1x10x4x32xf32>, %[[BEST:[^:]*]]: tensor<?x2xf32> {llm.dims = ["T"], llm.written})
+// CHECK-SAME: %[[P:[^:]*]]: tensor<1x10x4x32xf32>, %[[BEST:[^:]*]]: tensor<?x2x10xf32> {llm.dims = ["T"], llm.written})
+// CHECK: scf.forall (%{{.*}}) in (10)
 // CHECK: scf.for {{.*}} step %c8
 // CHECK: tensor.extract_slice %[[P]][0, %{{.*}}, 0, 0] [1, 1, 4, 32]
 // CHECK-NOT: tensor<{{.*}}x300xf32>
-// CHECK-LABEL: func.func private @largest_join(%{{.*}}: tensor<?x2xf32> {llm.dims = ["T"]}, %{{.*}}: tensor<?xi32> {llm.dims = ["T"], llm.written})
+// CHECK-LABEL: func.func private @largest_join(%{{.*}}: tensor<?x2x10xf32> {llm.dims = ["T"]}, %{{.*}}: tensor<?xi32> {llm.dims = ["T"], llm.written})
 // CHECK: arith.fptosi
 func.func @model(%x: tensor<?x4xf32>, %w: tensor<300x4xf32>) -> tensor<?xi32> {
   %y = llm.dispatch(%x, %w) {kernel = "largest", tied = array<i64: -1>} : (tensor<?x4xf32>, tensor<300x4xf32>) -> tensor<?xi32> {

@@ -71,3 +71,18 @@ func.func @keeps_a_narrow_latent_absorbed(%q: tensor<?x12xf32>, %c: tensor<?x?x5
   %o = llm.latent_attention %q, %c, %up, %s {heads = 2 : i64, nope = 4 : i64, rope = 2 : i64, scale = 1.0 : f64, form = "expanded"} : (tensor<?x12xf32>, tensor<?x?x5xf32>, tensor<14x3xf32>, !llm.sequences) -> tensor<?x6xf32>
   return %o : tensor<?x6xf32>
 }
+
+// -----
+
+// The programs of a canvas bring blocks of rows: no form of one token.
+// CHECK-LABEL: func.func @advance
+// CHECK: call @keeps_layers_of_a_canvas(
+// CHECK-NOT: _step
+func.func private @keeps_layers_of_a_canvas(%x: tensor<?xi32>) -> tensor<?xi32> {
+  return %x : tensor<?xi32>
+}
+func.func @advance(%canvas: tensor<?x?xi32>, %s: !llm.sequences) -> tensor<?xi32> {
+  %t = llm.read_canvas %canvas, %s : (tensor<?x?xi32>, !llm.sequences) -> tensor<?xi32>
+  %u = call @keeps_layers_of_a_canvas(%t) : (tensor<?xi32>) -> tensor<?xi32>
+  return %u : tensor<?xi32>
+}

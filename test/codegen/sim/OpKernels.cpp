@@ -1,0 +1,62 @@
+// See OpKernels.h.
+#include "test/codegen/sim/OpKernels.h"
+#include "dialect/llm/LlmDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
+
+namespace llmc::test {
+
+OpKernels::OpKernels(const std::string &text, const char *arch) {
+  mlir::DialectRegistry registry;
+  registerCudaDialects(registry);
+  registry.insert<llm::LlmDialect, mlir::func::FuncDialect>();
+  mlir::MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+  mlir::PassManager pm(&context);
+  FormKernelsOptions options;
+  options.target = "cuda";
+  pm.addPass(createFormKernels(options));
+  pm.addPass(mlir::createCanonicalizerPass());
+  if (!module || failed(pm.run(*module))) {
+    ADD_FAILURE() << "no kernels";
+    return;
+  }
+  for (auto function : llvm::make_early_inc_range(module->getOps<mlir::func::FuncOp>()))
+    if (!function->hasAttr("llm.kernel"))
+      function.erase();
+  CudaOptions simulated;
+  simulated.isSimulated = true;
+  auto made = compileCudaKernels(*module, llvm::cantFail(CudaArch::parse(arch)), simulated);
+  if (made)
+    code = std::move(*made);
+  else
+    ADD_FAILURE() << llvm::toString(made.takeError());
+}
+
+void OpKernels::run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments) {
+  const runtime::KernelLaunch &l = code.launches[kernel];
+  int64_t workgroups = runtime::evaluateGrid(l.grid, sizes).value_or(0);
+  std::vector<char> scratch(l.scratchBytes * size_t(workgroups) + 1);
+  for (int64_t &dim : sizes)
+    arguments.push_back(scalar(dim));
+  arguments.push_back(buffer(scratch));
+  arguments.push_back(scalar(workgroups));
+  LaunchShape shape;
+  shape.blocks = unsigned(workgroups);
+  shape.threads = l.threads;
+  shape.sharedBytes = l.sharedBytes;
+  EXPECT_EQ(launchKernel(code.bytes, l.symbol, shape, arguments), "") << kernel;
+}
+
+float wide(uint16_t v) {
+  uint32_t bits = uint32_t(v) << 16;
+  float result;
+  memcpy(&result, &bits, 4);
+  return result;
+}
+
+} // namespace llmc::test
