@@ -373,6 +373,9 @@ private:
         made = std::max(made, scratchOf(p.b).getType().getNumElements());
     while (warps < maxWarps && warps * kWarp * 4 < made)
       warps *= 2;
+    for (const Product &p : tiled) // nor where warps that wider products wanted would have no rows
+      if (!reduced.contains(scratchOf(p.out).getType()) && 2 * p.rows <= 16 * warps)
+        cut.insert(p.op);
     layouts.threads = warps * kWarp;
     auto fragmentsOf = [&](const Product &p) { return Fragments::of(p.rows, p.columns, warps, !cut.contains(p.op)); };
     llvm::erase_if(tiled, [&](const Product &p) { return fragmentsOf(p).registers() > kMaxRegisters; });

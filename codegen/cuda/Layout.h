@@ -26,7 +26,8 @@
 //    it stores. A vector over m (the running maximum of a softmax) has one element per row of fragments, 2 FM a thread, the same in
 //    the four lanes of a row. Fragments whose rows a kernel reduces have warpsN = 1: a row then lies in four lanes, and two shuffles
 //    reduce it. So have the others of that kernel, and everything stays in registers, unless their rows are too wide for that: a latent's
-//    512 columns for 32 heads lie over all warps, and probabilities and the rows' factors pass to them through shared memory.
+//    512 columns for 32 heads lie over all warps, and probabilities and the rows' factors pass to them through shared memory. Then products
+//    whose rows nobody reduces lie over all warps too.
 //
 //    Operands come to the fragments by ldmatrix from shared memory. What lies in global memory is staged: cp.async copies tiles of 32 k
 //    into a ring of buffers ahead of their use, zeros standing in for what lies outside (rows beyond the last, k beyond K):

@@ -33,7 +33,7 @@ FOLDER = Path(__file__).parent
 TOKENS = 200
 
 
-# Chosen so that no token's choice of experts is closer than 2e-3: nearer ties turn rounding into another expert.
+# Weights with which a choice of experts is seldom close.
 SALT = {"kimi-a": 13, "kimi-c": 25, "kimi-extreme": 2}
 
 
@@ -81,17 +81,19 @@ def transformers_qwen_logits(directory: Path, tokens: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(tokens)[None]).logits[0].double().numpy()
 
 
-def tokens_with_clear_choices(config: dict, weights: dict, rng: np.random.Generator) -> np.ndarray:
-    """Random tokens; from the front, those are drawn again that bring a choice of experts closer than 2e-3."""
-    tokens = random_tokens(rng, config["vocab_size"])
+def tokens_with_clear_choices(closest, least: float, vocabulary: int, rng: np.random.Generator) -> np.ndarray:
+    """Random tokens; from the front, those are drawn again that bring a choice of experts closer than `least`.
+
+    `closest(tokens)`: of every choice, layer by layer, by how much it was decided.
+    """
+    tokens = random_tokens(rng, vocabulary)
     while True:
-        margins: list[float] = []
-        qwen_oracle.logits(config, weights, tokens, margins)
-        close = np.flatnonzero(np.reshape(margins, (-1, TOKENS)).min(axis=0) < 2e-3) if margins else []
+        margins = closest(tokens)
+        close = np.flatnonzero(np.reshape(margins, (-1, TOKENS)).min(axis=0) < least) if len(margins) else []
         if not len(close):
             return tokens
         first = close[0]
-        tokens[first - 1 if first in (5, 64) else first] = rng.integers(0, config["vocab_size"])
+        tokens[first - 1 if first in (5, 64) else first] = rng.integers(0, vocabulary)
 
 
 def make_qwen(case: str) -> str:
@@ -101,7 +103,13 @@ def make_qwen(case: str) -> str:
     write_json(directory / "config.json", config)
     save_weights(directory, random_qwen.random_weights(config, joined_experts, rng), shards)
     config, weights = read_json(directory / "config.json"), load_weights(directory)
-    tokens = tokens_with_clear_choices(config, weights, rng)
+
+    def closest(tokens: np.ndarray) -> list[float]:
+        margins: list[float] = []
+        qwen_oracle.logits(config, weights, tokens, margins)
+        return margins
+
+    tokens = tokens_with_clear_choices(closest, 2e-3, config["vocab_size"], rng)
     golden = transformers_qwen_logits(directory, tokens)
     margins: list[float] = []
     check = qwen_oracle.logits(config, weights, tokens, margins)
@@ -112,6 +120,8 @@ def make_qwen(case: str) -> str:
     return line + (f"; closest expert choice {min(margins):.1e}" if margins else "")
 
 
+# Of the selection scores, between 0 and 1, of a router: with a closer choice BF16's rounding means another expert.
+KIMI_MARGIN = 1e-2
 # What transformers can load: it knows neither softmax routers, nor models without experts, nor A_log [H]. Its
 # chunked delta rule takes differences of float32 sums, which is why the extreme case gets more room.
 TRANSFORMERS_KIMI_TOLERANCE = {"kimi-a": 5e-6, "kimi-extreme": 5e-4}
@@ -133,9 +143,16 @@ def make_kimi(case: str) -> str:
     directory.mkdir(exist_ok=True)
     write_json(directory / "config.json", config)
     save_weights(directory, random_kimi.random_weights(case, config, rng), shards)
-    tokens = random_tokens(rng, config["vocab_size"])
+    config, weights = read_json(directory / "config.json"), load_weights(directory)
+
+    def closest(tokens: np.ndarray) -> list[float]:
+        report: dict = {}
+        kimi_oracle.logits(config, weights, tokens, report)
+        return report.get("margins", [])
+
+    tokens = tokens_with_clear_choices(closest, KIMI_MARGIN, config["vocab_size"], rng)
     report: dict = {}
-    golden = kimi_oracle.logits(read_json(directory / "config.json"), load_weights(directory), tokens, report)
+    golden = kimi_oracle.logits(config, weights, tokens, report)
     write_golden(directory, tokens, golden)
     gates = np.concatenate([g.ravel() for g in report["gates"]])
     extreme = gates[gates < -300]

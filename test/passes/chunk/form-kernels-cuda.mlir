@@ -128,3 +128,33 @@ func.func @ingest(%a0: tensor<?x64xbf16>, %a1: tensor<64x4xbf16>, %a2: tensor<?x
   }
   return %y#0, %y#1, %y#2 : tensor<?x3x64xbf16>, tensor<?x2x32x32xf32>, tensor<?x64xbf16>
 }
+
+// -----
+
+// Over a prompt, 64 rows of a head a workgroup: its queries on the latents, 96 columns at a time, are a tile of its own, and what the rows have
+// summed takes their place before it is lifted. A tile without rows does nothing. The form is for other targets.
+// CHECK-LABEL: func.func private @latent(
+// CHECK-SAME: tensor<?x64xbf16> {llm.dims = ["T"], llm.written}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}, %[[B:.*]]) in (%{{.*}}, 2, %{{.*}})
+// CHECK: arith.muli %[[B]], %c64
+// CHECK: %[[ROWS:.*]] = arith.minsi %{{.*}}, %c64
+// CHECK: %[[SOME:.*]] = arith.cmpi sgt, %[[ROWS]], %c0
+// CHECK: scf.if %[[SOME]]
+// CHECK: %[[Q:.*]] = scf.for %{{.*}} = %c0 to %c192 step %c96 iter_args({{.*}}) -> (tensor<64x224xbf16>)
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<?x32xbf16>, tensor<32x96xbf16>) outs(%{{.*}} : tensor<?x96xf32>)
+// CHECK: scf.for %[[J:.*]] = %c0 to %{{.*}} step %c1 iter_args({{.*}}) -> (tensor<64xf32>, tensor<64xf32>, tensor<64x192xf32>)
+// CHECK: %[[KEYS:.*]] = tensor.extract_slice %{{.*}} [1, 32, 224] [1, 1, 1]
+// CHECK-NOT: linalg.transpose
+// CHECK: linalg.generic {{.*}}affine_map<(d0, d1, d2) -> (d1, d2)>{{.*}} ins(%[[Q]], %[[KEYS]] : tensor<64x224xbf16>, tensor<32x224xbf16>)
+// CHECK: tensor.insert_slice %{{.*}} into %[[Q]][0, 0] [%[[ROWS]], 192]
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<64x192xbf16>, tensor<192x32xbf16>) outs(%{{.*}} : tensor<64x32xf32>)
+func.func @score(%q: tensor<?x128xbf16>, %c: tensor<?x?x224xbf16>, %up: tensor<128x192xbf16>, %s: !llm.sequences) -> tensor<?x64xbf16> {
+  %y = llm.dispatch(%q, %c, %up, %s) {kernel = "latent", tied = array<i64: -1>}
+      : (tensor<?x128xbf16>, tensor<?x?x224xbf16>, tensor<128x192xbf16>, !llm.sequences) -> tensor<?x64xbf16> {
+  ^bb0(%a: tensor<?x128xbf16>, %b: tensor<?x?x224xbf16>, %d: tensor<128x192xbf16>, %e: !llm.sequences):
+    %o = llm.latent_attention %a, %b, %d, %e {heads = 2 : i64, nope = 32 : i64, rope = 32 : i64, scale = 0.5 : f64, form = "expanded"}
+        : (tensor<?x128xbf16>, tensor<?x?x224xbf16>, tensor<128x192xbf16>, !llm.sequences) -> tensor<?x64xbf16>
+    llm.yield %o : tensor<?x64xbf16>
+  }
+  return %y : tensor<?x64xbf16>
+}
