@@ -45,6 +45,8 @@ void OpKernels::run(const std::string &kernel, runtime::Dims sizes, std::vector<
     arguments.push_back(scalar(dim));
   arguments.push_back(buffer(scratch));
   arguments.push_back(scalar(workgroups));
+  std::vector<cuda::TensorMapBytes> maps;
+  addTensorMaps(arguments, l, sizes, maps);
   LaunchShape shape;
   shape.blocks = unsigned(workgroups);
   shape.threads = l.threads;
