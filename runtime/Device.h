@@ -93,8 +93,9 @@ public:
   virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const DeviceSteps &steps,
                                                                  const std::vector<DeviceOutput> &outputs,
                                                                  const std::vector<Dims> &usualSizes) = 0;
-  /// Runs all dispatches in order; outputs are there when it returns. `rows` by span; dims[0] is that of the first dispatch's. Neither allocates nor makes strings
-  /// unless it fails, or changes a recording to other sizes. With a profile each dispatch is waited for and its time added.
+  /// Runs all dispatches in order; outputs are there when it returns. `rows` by span; dims[0] is that of the first dispatch's. Neither
+  /// allocates nor makes strings unless it fails, or changes a recording to other sizes. With a profile each dispatch is waited for and
+  /// its time added.
   virtual absl::Status run(DeviceProgram &program, const Dims &dims, const int64_t *rows, Profile *profile) = 0;
 };
 
