@@ -184,24 +184,28 @@ void emitColumnParts(TileEmitter &e, TileBuilder &t, const ColumnParts &parts, S
   t.tiles.areShared() ? emitByTiles(t, part) : emitByRowBlocks(t, part);
 }
 
+/// The row of the call that row `i` of a tile is; of one that is not there the last that is.
+static Value rowOf(TileBuilder &t, const PartTile &tile, Value i) {
+  return t.add(tile.row, tile.valid ? t.min(i, t.sub(tile.valid, t.index(1))) : i);
+}
+
 SmallVector<Value> perRow(TileBuilder &t, const PartTile &tile, TypeRange types,
                           function_ref<SmallVector<Value>(TileBuilder &, Value row)> body) {
   SmallVector<Value> vectors;
-  for (Type type : types)
-    vectors.push_back(t.empty({tile.rows}, type));
-  return t.loop(t.index(0), t.index(tile.rows), 1, vectors, [&](TileBuilder &t, Value i, ValueRange carried) {
-    SmallVector<Value> next;
-    Value here = tile.valid ? t.min(i, t.sub(tile.valid, t.index(1))) : i;
-    for (auto [v, vector] : llvm::zip_equal(body(t, t.add(tile.row, here)), carried))
-      next.push_back(t.insert(v, vector, i));
-    return next;
-  });
+  for (auto [i, type] : llvm::enumerate(types))
+    vectors.push_back(t.map({tile.rows}, {}, {},
+                            [&, i = i](TileBuilder &t, ValueRange) {
+                              return body(t, rowOf(t, tile, linalg::IndexOp::create(t.b, t.loc, 0)))[i];
+                            },
+                            t.empty({tile.rows}, type)));
+  return vectors;
 }
 
 Value anyRow(TileBuilder &t, const PartTile &tile, function_ref<Value(TileBuilder &, Value row)> body) {
-  return t.loop(t.index(0), tile.count(t), 1, I32{t}.yes(false), [&](TileBuilder &t, Value i, ValueRange c) -> SmallVector<Value> {
-    return {I32{t}.either(c[0], body(t, t.add(tile.row, i)))};
-  })[0];
+  Value flags = t.mapWithColumn({1, tile.rows}, {}, {}, [&](TileBuilder &t, ValueRange, Value, Value i) {
+    return choose(t, body(t, rowOf(t, tile, i)), t.f32(1), t.f32(0));
+  });
+  return compare(t, arith::CmpFPredicate::OGT, t.extract(t.reduce(flags, t.full({1}, 0), /*maximum=*/true), t.index(0)), t.f32(0));
 }
 
 Value minusColumn(TileBuilder &t, const PartTile &tile, Value values, Value best, Value init) {
