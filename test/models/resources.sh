@@ -1,5 +1,5 @@
 #!/bin/sh
-# resources.sh LLMC WORK [--update]: registers, spills and shared memory of every kernel of two small models, and of the one that --persistent
+# resources.sh LLMC WORK [--update]: registers, spills and shared memory of every kernel of some small models, and of the one that --persistent
 # makes of those of `advance` (with the functions that it calls), as ptxas tells, against the table beside this file. A kernel that spills more
 # than the table says fails. --update writes the table anew. Ends with 77 where there is no ptxas.
 set -eu
@@ -12,8 +12,12 @@ mkdir -p "$work"
 
 # model | kernel | threads, registers, spilled bytes and shared memory on sm_80 | the same on sm_90a
 measure() {
-  for name in llama-a kimi-a; do # every kind of layer that a GPU's kernels have forms for
-    "$llmc" compile "$golden/$name" --target=cuda --arch=sm_80,sm_90a --persistent -o "$work/$name.llmc" >&2
+  # Every kind of layer, of head and of loop that a GPU's kernels have forms for.
+  for name in llama-a qwen3moe-a kimi-a autodeco-llama dream-a calm-b; do
+    set -- "$golden/$name"
+    case $name in dream-a | calm-b) ;; *) set -- "$@" --persistent ;; esac # those two take ptxas a minute
+    [ ! -d "$golden/$name-ae" ] || set -- "$@" --autoencoder="$golden/$name-ae"
+    "$llmc" compile "$@" --target=cuda --arch=sm_80,sm_90a -o "$work/$name.llmc" >&2
     "$llmc" inspect --resources "$work/$name.llmc" | awk -v model="$name" '
       $1 == "cuda" { arch = $2 }
       $1 == "merged," { sub(/merged, of [0-9]+ kernels/, "merged") }
