@@ -63,7 +63,7 @@ public:
   llm::DispatchOp dispatch;
   mlir::func::FuncOp kernel;
   mlir::Value where, rows;                     ///< the (last) sequence table; null if the dispatch has none
-  llvm::SmallVector<mlir::Value> destinations; ///< one per result
+  llvm::SmallVector<mlir::Value> destinations; ///< one per result, two for a table of sequences
   SequenceValues current = {};                 ///< the workgroup's sequence, for convolutions
   mlir::Value expert;                          ///< the workgroup's expert, for expert linears
   mlir::Value gathered;                        ///< the rows of an expert linear's input in the order of `order`
@@ -164,6 +164,7 @@ void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
 void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
 void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
+void emitNextRows(TileEmitter &e, TileBuilder &t, llm::NextRowsOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
 void emitRegroupRows(TileEmitter &e, TileBuilder &t, llm::RegroupRowsOp op);
 void emitNoise(TileEmitter &e, TileBuilder &t, llm::NoiseOp op);
