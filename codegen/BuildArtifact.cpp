@@ -164,6 +164,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     runtime::CodeObject entry;
     entry.target = object.target;
     entry.level = object.level;
+    entry.merged = std::move(object.merged);
     for (auto function : planned.getOps<func::FuncOp>())
       if (function->hasAttr("llm.kernel") && object.target == "cuda") {
         auto launch = object.launches.find(function.getName().str());

@@ -13,6 +13,7 @@ struct TargetCode {
   std::string level;  ///< "x86-64-v3", "sm_90a"
   std::vector<char> bytes;
   std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel; target "cuda" only
+  std::optional<runtime::KernelLaunch> merged;           ///< see runtime::CodeObject
 };
 
 /// Fills plan and blobs: kernels and their parameters, buffers, programs, code objects (one per level),

@@ -44,7 +44,10 @@ public:
       for (const KernelLaunch &launch : o.launches)
         launches.push_back(buildLaunch(launch));
       auto list = b_.CreateVector(launches);
-      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob, list));
+      flatbuffers::Offset<fb::KernelLaunch> merged = 0;
+      if (o.merged)
+        merged = buildLaunch(*o.merged);
+      objects.push_back(fb::CreateCodeObject(b_, target, level, features, o.blob, list, merged));
     }
     std::vector<flatbuffers::Offset<fb::Buffer>> buffers;
     for (const Buffer &buffer : plan.buffers) {
@@ -110,8 +113,10 @@ private:
       auto shape = b_.CreateVectorOfStructs(dims(map.shape));
       maps.push_back(fb::CreateTensorMap(b_, map.parameter, shape, b_.CreateVector(map.box), map.swizzle));
     }
+    auto list = b_.CreateVector(maps);
+    auto whole = b_.CreateVector(launch.whole);
     return fb::CreateKernelLaunch(b_, symbol, launch.threads, launch.sharedBytes, launch.scratchBytes, grid, launch.registers,
-                                  launch.spillBytes, launch.waits, b_.CreateVector(maps));
+                                  launch.spillBytes, launch.waits, list, launch.merged, whole);
   }
 
   flatbuffers::Offset<fb::Kernel> buildKernel(const Kernel &kernel) {

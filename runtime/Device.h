@@ -32,6 +32,21 @@ struct WeightBytes {
 struct DeviceDispatch {
   uint32_t kernel = 0;
   std::vector<void *> buffers;
+  unsigned span = 0;
+};
+
+/// See runtime::Loop.
+struct DeviceLoop {
+  size_t first = 0, count = 0;
+  void *condition = nullptr;
+  uint32_t atMost = 0;
+};
+
+/// What a program does.
+struct DeviceSteps {
+  std::vector<DeviceDispatch> dispatches;
+  std::vector<DeviceLoop> loops; ///< none, and one span only, unless the device runs programs whole
+  Dims most = {};                ///< that it will be called with
 };
 
 /// An output and where it lies.
@@ -71,14 +86,16 @@ public:
   virtual absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) = 0;
   virtual absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) = 0;
 
+  /// Whether a program of these kernels can be given to `prepare` with its loops and all its spans.
+  virtual bool runsWhole(const std::vector<DeviceDispatch> &) const { return false; }
   /// `usualSizes`, smallest first: those that the program will often be called with. A device that can record
   /// a program and replay it does so for them; a call of other sizes works as well.
-  virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
+  virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const DeviceSteps &steps,
                                                                  const std::vector<DeviceOutput> &outputs,
                                                                  const std::vector<Dims> &usualSizes) = 0;
-  /// Runs all dispatches in order; outputs are there when it returns. Neither allocates nor makes strings
+  /// Runs all dispatches in order; outputs are there when it returns. `rows` by span; dims[0] is that of the first dispatch's. Neither allocates nor makes strings
   /// unless it fails, or changes a recording to other sizes. With a profile each dispatch is waited for and its time added.
-  virtual absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) = 0;
+  virtual absl::Status run(DeviceProgram &program, const Dims &dims, const int64_t *rows, Profile *profile) = 0;
 };
 
 } // namespace llmc::runtime

@@ -212,33 +212,52 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     usualSizes.push_back(dims_);
     usualSizes.back()[0] = usualSizes.back()[1] = std::min(sequences, most);
   }
+  Dims largest = dims_;
+  largest[0] = maxTokens();
+  largest[1] = maxSequences();
+  if (!usualSizes.empty())
+    largest = usualSizes.back();
+  std::vector<DeviceDispatch> all;
+  for (const Step &step : steps)
+    all.push_back(withAddresses(std::get<Dispatch>(step)));
+  // Rows that a loop's condition counts are told to the device trip by trip.
+  const bool countsRows = std::any_of(program->loops.begin(), program->loops.end(), [](const Loop &loop) { return loop.rows > 0; });
+  const bool isWhole = ready.isWhole = !countsRows && device_->runsWhole(all);
+  if (isWhole)
+    cuts.clear();
   std::map<size_t, size_t> segmentAt; // by first step
   for (size_t i = 0; i < steps.size();) {
     const unsigned span = std::get<Dispatch>(steps[i]).span;
     segmentAt[i] = ready.segments.size();
-    std::vector<DeviceDispatch> dispatches;
+    DeviceSteps code;
+    code.most = largest;
     std::set<uint32_t> written;
     do {
       const Dispatch &dispatch = std::get<Dispatch>(steps[i]);
-      dispatches.push_back(withAddresses(dispatch));
+      code.dispatches.push_back(all[i]);
       for (uint32_t id : dispatch.buffers)
         if (outputs_[id].host)
           written.insert(id);
       ++i;
-    } while (i < steps.size() && std::get<Dispatch>(steps[i]).span == span && !cuts.count(i));
+    } while (i < steps.size() && (isWhole || std::get<Dispatch>(steps[i]).span == span) && !cuts.count(i));
+    for (const Loop &loop : program->loops)
+      if (isWhole)
+        code.loops.push_back({loop.first, loop.count, bufferPointers_[loop.condition], loop.atMost});
     std::vector<DeviceOutput> outputs;
     for (uint32_t id : written)
       // Who generates needs no logits: a row of them is more than all else that is copied.
-      if (plan().buffers[id].name != "logits" || program->name != "advance")
+      if (plan().buffers[id].kind == BufferKind::output ? plan().buffers[id].name != "logits" || program->name != "advance" : !isWhole)
         outputs.push_back({&plan().buffers[id], outputs_[id]});
-    auto code = device_->prepare(dispatches, outputs, usualSizes);
-    if (!code.ok())
-      return code.status();
-    (*code)->name = program->name.c_str();
-    for (const DeviceDispatch &dispatch : dispatches)
-      (*code)->kernels.push_back(dispatch.kernel);
-    ready.segments.push_back({std::move(*code), span});
+    auto made = device_->prepare(code, outputs, usualSizes);
+    if (!made.ok())
+      return made.status();
+    (*made)->name = program->name.c_str();
+    for (const DeviceDispatch &dispatch : code.dispatches)
+      (*made)->kernels.push_back(dispatch.kernel);
+    ready.segments.push_back({std::move(*made), span});
   }
+  if (isWhole)
+    return absl::OkStatus();
   segmentAt[steps.size()] = ready.segments.size();
   for (const Loop &loop : program->loops) {
     const size_t first = segmentAt.at(loop.first), end = segmentAt.at(loop.first + loop.count);
@@ -250,9 +269,9 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
 absl::Status Engine::runSegments(const ReadyProgram &program, size_t first, size_t end, const int64_t *rows) {
   for (size_t i = first; i < end; ++i) {
     dims_[0] = rows[program.segments[i].span];
-    if (dims_[0] == 0)
+    if (dims_[0] == 0 && !program.isWhole)
       continue;
-    if (absl::Status s = device_->run(*program.segments[i].code, dims_, profile_.get()); !s.ok())
+    if (absl::Status s = device_->run(*program.segments[i].code, dims_, rows, profile_.get()); !s.ok())
       return s;
   }
   return absl::OkStatus();
@@ -290,7 +309,7 @@ absl::Status Engine::run(const ReadyProgram &program, const int64_t *rows, int64
 }
 
 DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {
-  DeviceDispatch result{dispatch.kernel, {}};
+  DeviceDispatch result{dispatch.kernel, {}, dispatch.span};
   for (uint32_t id : dispatch.buffers)
     result.buffers.push_back(bufferPointers_[id]);
   return result;
@@ -301,10 +320,10 @@ absl::Status Engine::runInSteps(const Program &program, const int64_t *rows, int
   dims_[1] = sequences;
   for (size_t i = 0; i < program.steps.size(); ++i) {
     dims_[0] = rows[std::get<Dispatch>(program.steps[i]).span];
-    auto code = device_->prepare({withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, {});
+    auto code = device_->prepare({{withAddresses(std::get<Dispatch>(program.steps[i]))}, {}, dims_}, {}, {});
     if (!code.ok())
       return code.status();
-    if (absl::Status s = device_->run(**code, dims_, /*profile=*/nullptr); !s.ok())
+    if (absl::Status s = device_->run(**code, dims_, rows, /*profile=*/nullptr); !s.ok())
       return s;
     if (absl::Status s = after(i); !s.ok())
       return s;

@@ -49,6 +49,7 @@ struct ReadyProgram {
     unsigned rows = 0; ///< span whose rows the condition counts, or 0
   };
   bool isPresent = false;
+  bool isWhole = false; ///< one segment, whatever the spans and loops: the device knows them
   const Program *program = nullptr;
   std::vector<Segment> segments;
   std::vector<Loop> loops;

@@ -47,12 +47,18 @@ public:
       line("%s %s (%s)", object.target.c_str(), object.level.c_str(),
            kindOf(artifact_.blobData(object.blob), artifact_.blobs()[object.blob].bytes));
       line("  %-38s %8s %10s %8s %12s %12s", "kernel", "threads", "registers", "spills", "shared", "scratch");
-      for (size_t k = 0; k < object.launches.size(); ++k) {
-        const KernelLaunch &launch = object.launches[k];
+      auto print = [&](const std::string &name, const KernelLaunch &launch) {
         std::string registers = launch.registers ? std::to_string(launch.registers) : "-";
         std::string spills = launch.registers ? std::to_string(launch.spillBytes) : "-";
-        line("  %-38s %8u %10s %8s %12s %12s", plan_.kernels[k].name.c_str(), launch.threads, registers.c_str(), spills.c_str(),
+        line("  %-38s %8u %10s %8s %12s %12s", name.c_str(), launch.threads, registers.c_str(), spills.c_str(),
              sizeText(launch.sharedBytes).c_str(), sizeText(launch.scratchBytes).c_str());
+      };
+      for (size_t k = 0; k < object.launches.size(); ++k)
+        print(plan_.kernels[k].name, object.launches[k]);
+      if (object.merged) {
+        auto isIn = [](const KernelLaunch &launch) { return launch.merged >= 0; };
+        print("merged, of " + std::to_string(std::count_if(object.launches.begin(), object.launches.end(), isIn)) + " kernels",
+              *object.merged);
       }
     }
   }

@@ -101,6 +101,21 @@ struct KernelLaunch {
   uint32_t spillBytes = 0; ///< of a thread
   bool waits = false;      ///< for the kernel before it to end, so that it may start earlier
   std::vector<TensorMap> tensorMaps; ///< parameters after all others, in this order
+  int32_t merged = -1;     ///< its number in the code object's merged kernel; -1: it is not in it
+  std::vector<uint32_t> whole; ///< parameters that are weights of which every launch reads all
+};
+
+/// A step of a merged kernel, in device memory, 64-bit words. Steps follow each other by their numbers until one names the number of steps. A step
+/// whose kernel is none of the merged ones is a test: it goes to `next` if one of the call's flags is not 0 and it has done so less than
+/// `atMost` times in a row, else to `otherwise`.
+struct StepRecord {
+  int64_t kernel = 0;
+  int64_t span = 0;       ///< whose number of rows T is
+  uint64_t arguments = 0; ///< address of the buffers' addresses; of a test: of the flags, i32 [S]
+  uint64_t ranges = 0;    ///< address of pairs (address, bytes): what the step after it will read, to be prefetched
+  int64_t rangeCount = 0;
+  int64_t next = 0, otherwise = 0;
+  int64_t atMost = 0;
 };
 
 /// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.
@@ -110,6 +125,9 @@ struct CodeObject {
   std::vector<std::string> features;
   uint32_t blob = 0;
   std::vector<KernelLaunch> launches; ///< one per kernel of the plan for target "cuda", else none
+  /// A cooperative kernel that walks over StepRecords: K(ptr records, i64 count, i64 rows of every span, i64 S, SLOTS, CTX, CTXB, ptr scratch,
+  /// ptr counter). The counter is a 64-bit word, zero at first, that only launches of one number of blocks change.
+  std::optional<KernelLaunch> merged;
 };
 
 enum class BufferKind : uint8_t { input, output, weight, state, transient, constant };

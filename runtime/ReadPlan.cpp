@@ -117,6 +117,8 @@ struct PlanReader {
     r.registers = l->registers();
     r.spillBytes = l->spill_bytes();
     r.waits = l->waits();
+    r.merged = l->merged();
+    r.whole = ids(l->whole());
     r.grid = terms(l->grid());
     if (isReadable(l->tensor_maps()))
       for (const fb::TensorMap *m : *l->tensor_maps())
@@ -140,6 +142,8 @@ struct PlanReader {
     if (isReadable(o->launches()))
       for (const fb::KernelLaunch *launch : *o->launches())
         r.launches.push_back(kernelLaunch(launch));
+    if (o->merged())
+      r.merged = kernelLaunch(o->merged());
     if (isReadable(o->features()))
       for (const flatbuffers::String *feature : *o->features())
         r.features.push_back(text(feature));

@@ -2,6 +2,7 @@
 // bounds, kernel signatures, and the inputs and outputs that programs have in common. Used by the loader and,
 // before it writes, by the writer.
 #include "runtime/Artifact.h"
+#include <algorithm>
 #include <set>
 
 namespace llmc::runtime {
@@ -159,9 +160,31 @@ private:
     for (size_t k = 0; k < object.launches.size(); ++k)
       if (absl::Status s = checkLaunch("code object " + number(i) + " launch " + number(k), k, object.launches[k]); !s.ok())
         return s;
+    if (absl::Status s = checkMerged(i); !s.ok())
+      return s;
     return checkBlobIndex("code object " + number(i), object.blob);
   }
 
+  absl::Status checkMerged(size_t i) const {
+    const CodeObject &object = plan_.codeObjects[i];
+    const std::string what = "code object " + number(i);
+    if (object.merged)
+      if (absl::Status s = checkLaunch(what + " merged kernel", plan_.kernels.size(), *object.merged); !s.ok())
+        return s;
+    for (size_t k = 0; k < std::min(object.launches.size(), plan_.kernels.size()); ++k) { // of other targets' objects any number
+      const KernelLaunch &launch = object.launches[k];
+      const std::vector<Parameter> &parameters = plan_.kernels[k].parameters;
+      if (launch.merged < -1 || launch.merged >= int64_t(object.launches.size()) || (launch.merged >= 0 && !object.merged))
+        return fail(what + " launch " + number(k) + " has number " + std::to_string(launch.merged) + " in a merged kernel" +
+                    (object.merged ? "" : ", of which there is none"));
+      for (uint32_t w : launch.whole)
+        if (w >= parameters.size() || parameters[w].written)
+          return fail(what + " launch " + number(k) + " reads the weight of parameter " + number(w) + ", which is none");
+    }
+    return absl::OkStatus();
+  }
+
+  /// `kernel`: of the plan; past all of them for a merged one.
   absl::Status checkLaunch(const std::string &what, size_t kernel, const KernelLaunch &launch) const {
     if (!isName(launch.symbol))
       return fail(what + " has no usable symbol");

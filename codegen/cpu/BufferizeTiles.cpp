@@ -64,9 +64,26 @@ bool areSameElements(Value a, Value b) {
          isEqualConstantIntOrValueArray(first.getMixedStrides(), second.getMixedStrides());
 }
 
+/// Whether `tensor` is only the ground of an update: a slice is taken, and something is put in its place.
+bool isUpdatedInPlace(Value tensor) {
+  tensor::ExtractSliceOp taken;
+  tensor::InsertSliceOp put;
+  for (OpOperand &use : tensor.getUses()) {
+    auto insert = dyn_cast<tensor::InsertSliceOp>(use.getOwner());
+    if (auto slice = dyn_cast<tensor::ExtractSliceOp>(use.getOwner()); slice && !taken)
+      taken = slice;
+    else if (insert && !put && use.get() == insert.getDest())
+      put = insert;
+    else
+      return false;
+  }
+  return taken && put && isEqualConstantIntOrValueArray(taken.getMixedOffsets(), put.getMixedOffsets()) &&
+         isEqualConstantIntOrValueArray(taken.getMixedSizes(), put.getMixedSizes());
+}
+
 /// A filled tensor that several ops go on from is filled once for each: a fill costs less than the copy that sharing needs.
 void separateFills(linalg::GenericOp fill) {
-  if (fill.getNumDpsInits() != 1 || fill.getNumReductionLoops() || fill->hasOneUse() ||
+  if (fill.getNumDpsInits() != 1 || fill.getNumReductionLoops() || fill->hasOneUse() || isUpdatedInPlace(fill->getResult(0)) ||
       !fill.getRegionOutputArgs().front().use_empty() ||
       llvm::any_of(fill.getDpsInputs(), [](Value v) { return isa<RankedTensorType>(v.getType()); }))
     return;

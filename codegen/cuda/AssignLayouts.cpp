@@ -1,6 +1,8 @@
 // Which buffers live in registers and how each op runs: products say what they want, their neighbours follow, and what cannot follow
 // goes to shared memory. See Layout.h.
-#include "codegen/cuda/Layout.h"
+#include "codegen/cuda/ThreadCode.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -135,6 +137,28 @@ static bool isMultiplyAdd(linalg::GenericOp op) {
   return false;
 }
 
+/// What extent `dim` of `view`, a part of scratch that begins where that begins, cannot exceed.
+static std::optional<int64_t> boundOf(Value view, unsigned dim) {
+  std::optional<int64_t> bound;
+  auto meet = [&](Value v) {
+    auto type = cast<MemRefType>(v.getType());
+    if (!type.isDynamicDim(dim))
+      bound = std::min(bound.value_or(type.getDimSize(dim)), type.getDimSize(dim));
+  };
+  for (meet(view); auto part = view.getDefiningOp<memref::SubViewOp>(); meet(view)) {
+    if (part.getType().getRank() != part.getSourceType().getRank())
+      return std::nullopt;
+    view = part.getSource();
+  }
+  return view.getDefiningOp<memref::AllocaOp>() ? bound : std::nullopt;
+}
+
+int64_t elementsOfB(const Product &p, const Fragments &f, int64_t k) {
+  return p.isTransposed ? f.columns() * (k + kPadding) : k * (f.columns() + kPadding);
+}
+
+bool isWithinBlock(const Product &p) { return scratchOf(p.a) && scratchOf(p.b); }
+
 std::optional<Product> Product::match(linalg::GenericOp op) {
   if (op.getNumLoops() != 3 || op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1 || !isMultiplyAdd(op))
     return std::nullopt;
@@ -156,20 +180,24 @@ std::optional<Product> Product::match(linalg::GenericOp op) {
     return std::nullopt;
   auto isNarrow = [](Value v) { return cast<MemRefType>(v.getType()).getElementType().isBF16(); };
   auto ranges = op.getStaticLoopRanges();
-  auto scratch = scratchOf(p.out);
-  if (!isNarrow(p.a) || !isNarrow(p.b) || !cast<MemRefType>(p.out.getType()).getElementType().isF32() ||
-      ShapedType::isDynamic(ranges[1]) || ShapedType::isDynamic(ranges[2]))
+  if (!isNarrow(p.a) || !isNarrow(p.b) || !cast<MemRefType>(p.out.getType()).getElementType().isF32())
     return std::nullopt;
-  p.columns = ranges[1];
-  p.k = ranges[2];
-  if (!ShapedType::isDynamic(ranges[0]))
-    p.rows = ranges[0];
-  else if (scratch && scratch.getType().getRank() == 2)
-    p.rows = scratch.getType().getDimSize(0);
-  else
+  auto extent = [&](unsigned loop, Value buffer, unsigned dim) {
+    return ShapedType::isDynamic(ranges[loop]) ? boundOf(buffer, dim) : std::optional(ranges[loop]);
+  };
+  auto rows = extent(0, p.out, 0), columns = extent(1, p.out, 1), depth = extent(2, p.a, 1);
+  p.isRagged = ShapedType::isDynamic(ranges[1]) || ShapedType::isDynamic(ranges[2]);
+  if (!rows || !columns || !depth || (p.isRagged && p.isPanels))
     return std::nullopt;
+  p.rows = *rows;
+  p.columns = *columns;
+  p.k = *depth;
   p.aWidth = std::gcd(alignedElements(p.a), p.k);
   p.bWidth = std::gcd(alignedElements(p.b), p.isTransposed ? p.k : p.columns);
+  if (ShapedType::isDynamic(ranges[p.isTransposed ? 2 : 1]))
+    p.bWidth = 1;
+  if (ShapedType::isDynamic(ranges[2]) && !scratchOf(p.a))
+    p.aWidth = 1;
   return p;
 }
 
@@ -213,6 +241,8 @@ public:
     findProducts();
     if (!tiled.empty() && !(wantsWarpgroups() && settleOn(Form::warpgroup)))
       settleOn(Form::tiled);
+    if (tiled.empty() && layouts.products.empty())
+      holdRows();
     return std::move(layouts);
   }
 
@@ -230,18 +260,19 @@ private:
       if (reducesRows(op, all))
         reduced.insert(scratchOf(op.getDpsInputs()[0]).getType());
     });
-    wholeRows = !reduced.empty();
-    // The rows of one product become the operand of another beside it; else they are reduced and that is all.
-    isChain = wholeRows && llvm::any_of(all, [&](const Product &p) {
+    // The rows of one product become the operand of another, in registers or beside it in its block; else they are reduced and that is all.
+    const bool goOn = llvm::any_of(all, [&](const Product &p) { return goesOn(p, all); });
+    wholeRows = !reduced.empty() || goOn;
+    isChain = goOn || (!reduced.empty() && llvm::any_of(all, [&](const Product &p) {
                 return llvm::any_of(all, [&](const Product &q) { return p.op != q.op && p.op->getBlock() == q.op->getBlock(); });
-              });
+              }));
     for (const Product &p : all) {
       bool isFew = p.rows <= kStreamedRows && !isChain;
-      if (isFew && !scratchOf(p.b) && p.bWidth == 8 && p.aWidth >= 4 && p.columns % 32 == 0 &&
+      if (isFew && !p.isRagged && !scratchOf(p.b) && p.bWidth == 8 && p.aWidth >= 4 && p.columns % 32 == 0 &&
           !p.isTransposed && (p.isPanels || p.columns == 32)) {
         layouts.forms[p.op] = Form::streamed;
         layouts.products[p.op] = p;
-      } else if (!isFew && p.bWidth >= 2 && scratchOf(p.out) && isPrefix(p.out) && !scratchOf(p.b) &&
+      } else if (!isFew && scratchOf(p.out) && isPrefix(p.out) && (scratchOf(p.b) ? isPadable(p.b) : p.bWidth >= 2) &&
                  (scratchOf(p.a) ? isPadable(p.a) : p.aWidth >= 2)) {
         tiled.push_back(p);
       }
@@ -249,15 +280,41 @@ private:
   }
 
   /// A reduction of rows of scratch that a product may have made: the softmax of attention, which keeps few rows in registers too, or numbers
-  /// over logits.
+  /// over logits. What a block reduces on the way to operands that it makes is no such thing.
   static bool reducesRows(linalg::GenericOp op, ArrayRef<Product> products) {
     if (op.getNumLoops() != 2 || op.getNumReductionLoops() != 1 || op.getNumDpsInputs() != 1)
       return false;
     auto in = scratchOf(op.getDpsInputs()[0]);
     return in && llvm::any_of(products, [&](const Product &p) {
              auto out = scratchOf(p.out);
-             return out && out.getType() == in.getType();
+             return out && out.getType() == in.getType() && !isWithinBlock(p);
            });
+  }
+
+  /// Whether the rows of `p`'s a operand are those that another product made, rounded: accumulators become an operand, in the threads that
+  /// have them if they have whole rows.
+  static bool goesOn(const Product &p, ArrayRef<Product> products) {
+    auto a = scratchOf(p.a);
+    auto isMade = [&](Value v) {
+      auto scratch = scratchOf(v);
+      return scratch && scratch.getType().getShape() == a.getType().getShape() &&
+             llvm::any_of(products, [&](const Product &other) { return scratchOf(other.out) == scratch; });
+    };
+    if (!a)
+      return false;
+    SmallVector<Value> views{a};
+    while (!views.empty())
+      for (OpOperand &use : views.pop_back_val().getUses()) {
+        if (isa<memref::SubViewOp>(use.getOwner()))
+          views.push_back(use.getOwner()->getResult(0));
+        auto op = dyn_cast<linalg::GenericOp>(use.getOwner());
+        if (op && op.isDpsInit(&use) && !op.getNumReductionLoops() && canRunOnFragments(op) &&
+            llvm::any_of(op.getDpsInputOperands(), [&](OpOperand *in) {
+              return isa<MemRefType>(in->get().getType()) && isVectorUse(op, *in) == std::optional(false) && isMade(in->get());
+            }))
+          return true;
+      }
+    return false;
   }
 
   /// Gives products the form `form` and the rest what follows. Returns whether all products have it; if not all can run on warpgroups,
@@ -282,7 +339,7 @@ private:
   /// Products on warpgroups keep the producer's warp out of what they do, so all of a kernel's are of one kind, with rows in common.
   bool wantsWarpgroups() {
     return hasWarpgroups && !isChain && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
-             return canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
+             return !p.isRagged && canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
            });
   }
   static Fragments onWarpgroups(const Product &p) { return {p.rows / 16, 1, 1, int64_t(llvm::divideCeil(p.columns, 8))}; }
@@ -309,11 +366,50 @@ private:
     for (const Product &p : tiled)
       while (cut.contains(p.op) && warps < maxWarps && p.rows * p.columns > warps * kWarpElements)
         warps *= 2;
+    // Operands that the block makes are work for its threads, four elements each at a time.
+    int64_t made = 0;
+    for (const Product &p : tiled)
+      if (!wholeRows && isWithinBlock(p))
+        made = std::max(made, scratchOf(p.b).getType().getNumElements());
+    while (warps < maxWarps && warps * kWarp * 4 < made)
+      warps *= 2;
+    for (const Product &p : tiled) // nor where warps that wider products wanted would have no rows
+      if (!reduced.contains(scratchOf(p.out).getType()) && 2 * p.rows <= 16 * warps)
+        cut.insert(p.op);
     layouts.threads = warps * kWarp;
     auto fragmentsOf = [&](const Product &p) { return Fragments::of(p.rows, p.columns, warps, !cut.contains(p.op)); };
     llvm::erase_if(tiled, [&](const Product &p) { return fragmentsOf(p).registers() > kMaxRegisters; });
     for (const Product &p : tiled)
       layouts.registers[scratchOf(p.out)] = {fragmentsOf(p), false};
+  }
+
+  /// Without products: what a kernel reduces along its rows more than once (a state that a step reads and updates) stays in registers.
+  void holdRows() {
+    llvm::MapVector<Operation *, int> reductions;
+    kernel.walk([&](linalg::GenericOp op) {
+      if (op.getNumReductionLoops() && canRunOnFragments(op))
+        for (OpOperand *in : op.getDpsInputOperands())
+          if (auto scratch = isa<MemRefType>(in->get().getType()) ? scratchOf(in->get()) : memref::AllocaOp();
+              scratch && isVectorUse(op, *in) == std::optional(false))
+            ++reductions[scratch];
+    });
+    for (auto [op, count] : reductions) {
+      auto type = cast<memref::AllocaOp>(op).getType();
+      int64_t warps = 1;
+      while (warps < maxWarps && 16 * warps < type.getDimSize(0))
+        warps *= 2;
+      Fragments f = Fragments::of(type.getDimSize(0), type.getRank() == 2 ? type.getDimSize(1) : 1, warps, /*wholeRows=*/true);
+      if (count < 2 || type.getRank() != 2 || !type.getElementType().isF32() || type.getDimSize(0) < kStreamedRows ||
+          f.registers() > kMaxRegisters)
+        continue;
+      layouts.registers[op] = {f, false};
+      layouts.threads = std::max(layouts.threads, warps * kWarp);
+    }
+    while (spread())
+      ;
+    while (demote())
+      ;
+    settle(Form::tiled);
   }
 
   /// The register layout of an operand of `op` as `op` uses it, or null.
@@ -336,12 +432,13 @@ private:
     bool isReduction = loops == 2 && kinds[1] == utils::IteratorType::reduction;
     if (kinds[0] != utils::IteratorType::parallel)
       return false;
-    if (isReduction && (op.getNumDpsInputs() != 1 || op.getNumDpsInits() != 1 ||
+    if (isReduction && (op.getNumDpsInits() != 1 || !combinerOf(op, 0) ||
                         !cast<MemRefType>(op.getDpsInits()[0].getType()).getElementType().isF32()))
       return false;
     for (OpOperand &init : op.getDpsInitsMutable()) {
       AffineMap map = op.getMatchingIndexingMap(&init);
-      if (!(isReduction || loops == 1 ? isMap(map, {0}) : isMap(map, {0, 1})))
+      // What goes to memory may be the other way round.
+      if (!(isReduction || loops == 1 ? isMap(map, {0}) : isMap(map, {0, 1}) || isMap(map, {1, 0})))
         return false;
     }
     return true;
@@ -437,7 +534,8 @@ private:
     if (!canRunOnFragments(generic) || isVectorUse(generic, use) != std::optional<bool>(r.isVector) ||
         !covers(r.fragments, generic))
       return false;
-    if (generic.getNumReductionLoops() && (r.fragments.warpsN != 1 || !registerOf(generic.getDpsInputs()[0])))
+    if (generic.getNumReductionLoops() &&
+        (r.fragments.warpsN != 1 || llvm::none_of(generic.getDpsInputs(), [&](Value v) { return registerOf(v) && !registerOf(v)->isVector; })))
       return false;
     return llvm::all_of(generic->getOperands(), agrees);
   }
@@ -482,8 +580,35 @@ private:
           layouts.fragmentsOf[op] = r->fragments;
         }
     });
+    if (form == Form::tiled)
+      lookAhead();
     if (layouts.registers.empty())
       layouts.threads = kWarp;
+  }
+
+  /// Whether `v` can be computed for another iteration of `loop`.
+  static bool isOfIteration(Value v, scf::ForOp loop) {
+    if (v == loop.getInductionVar() || !loop->isAncestor(v.getParentBlock()->getParentOp()))
+      return true;
+    Operation *op = v.getDefiningOp();
+    return op && op->getParentOp() == loop && isMemoryEffectFree(op) && op->getNumRegions() == 0 &&
+           llvm::all_of(op->getOperands(), [&](Value operand) { return isOfIteration(operand, loop); });
+  }
+
+  /// Finds the loops that bring their products' operands an iteration ahead.
+  void lookAhead() {
+    constexpr int64_t kBytes = 96 << 10; // of a loop's two slots: another block or two fit beside it
+    llvm::DenseMap<Operation *, int64_t> bytes;
+    for (const Product &p : tiled) {
+      auto loop = dyn_cast<scf::ForOp>(p.op->getParentOp());
+      if (layouts.forms.lookup(p.op) != Form::tiled || !loop || !scratchOf(p.a) || scratchOf(p.b) || !isOfIteration(p.b, loop))
+        continue;
+      int64_t tile = 2 * elementsOfB(p, layouts.fragmentsOf.find(p.op)->second, llvm::alignTo(p.k, 16));
+      if (tile > kMaxTileBytes || bytes[loop] + 2 * tile > kBytes)
+        continue;
+      bytes[loop] += 2 * tile;
+      layouts.ahead[loop].push_back(p.op);
+    }
   }
 
   func::FuncOp kernel;
@@ -516,26 +641,117 @@ static void replaceBuffer(Value old, Value fresh) {
   }
 }
 
+/// Zeros for the elements of `padded` beyond `shape`, up to whole steps of 16 in both dimensions, at the start of each workgroup.
+static void clearPadding(memref::AllocaOp padded, ArrayRef<int64_t> shape) {
+  auto kernel = padded->getParentOfType<func::FuncOp>();
+  OpBuilder b(padded);
+  b.setInsertionPointAfter(padded);
+  kernel.walk([&](scf::ForallOp forall) { b.setInsertionPointToStart(forall.getBody()); });
+  Location loc = padded.getLoc();
+  int64_t rows = padded.getType().getDimSize(0), columns = llvm::alignTo(shape[1], 16);
+  auto clear = [&](int64_t row, int64_t column) {
+    int64_t sizes[] = {rows - row, columns - column};
+    if (!sizes[0] || !sizes[1])
+      return;
+    SmallVector<OpFoldResult> offsets{b.getIndexAttr(row), b.getIndexAttr(column)}, ones(2, b.getIndexAttr(1)),
+        extents{b.getIndexAttr(sizes[0]), b.getIndexAttr(sizes[1])};
+    Value part = memref::SubViewOp::create(b, loc, padded, offsets, extents, ones);
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(padded.getType().getElementType()));
+    SmallVector<AffineMap> maps{AffineMap::get(2, 0, b.getContext()), b.getMultiDimIdentityMap(2)};
+    SmallVector<utils::IteratorType> kinds(2, utils::IteratorType::parallel);
+    linalg::GenericOp::create(b, loc, ValueRange{zero}, ValueRange{part}, maps, kinds,
+                              [](OpBuilder &nested, Location l, ValueRange args) { linalg::YieldOp::create(nested, l, args[0]); });
+  };
+  clear(0, shape[1]);
+  clear(shape[0], 0);
+}
+
 void padOperands(Layouts &layouts) {
-  constexpr int64_t kBank = 8; // elements of 16 bytes: rows lie an odd number of them apart
-  for (auto &[op, product] : layouts.products) {
-    product = *Product::match(product.op); // another product of the same operand may have replaced it
-    auto scratch = scratchOf(product.a);
-    if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(product.a) ||
-        scratch->hasAttr("llm.shared"))
+  constexpr int64_t kBank = 8, kStep = 16; // elements of 16 bytes: rows lie an odd number of them apart
+  for (auto &[op, product] : layouts.products)
+    for (bool isB : {false, true}) {
+      product = *Product::match(product.op); // another product of the same operand may have replaced it
+      Value operand = isB ? product.b : product.a;
+      auto scratch = scratchOf(operand);
+      if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(operand) || scratch->hasAttr("llm.shared"))
+        continue;
+      OpBuilder b(scratch);
+      // Whether its rows are k, which only its use as b says, another product may know.
+      SmallVector<int64_t> whole(scratch.getType().getShape()), shape{int64_t(llvm::alignTo(whole[0], kStep)), int64_t(llvm::alignTo(whole[1], kStep)) + kBank};
+      auto padded = memref::AllocaOp::create(b, scratch.getLoc(), MemRefType::get(shape, scratch.getType().getElementType()),
+                                             scratch.getAlignmentAttr());
+      padded->setAttr("llm.shared", b.getUnitAttr());
+      SmallVector<OpFoldResult> zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1)), sizes;
+      for (int64_t size : whole)
+        sizes.push_back(b.getIndexAttr(size));
+      Value view = memref::SubViewOp::create(b, scratch.getLoc(), padded, zeros, sizes, ones);
+      replaceBuffer(scratch, view);
+      scratch.erase();
+      clearPadding(padded, whole);
+    }
+  for (auto &[op, product] : layouts.products)
+    product = *Product::match(product.op);
+}
+
+/// The first and the last op of `body` under which `scratch` is used; nothing where it is used elsewhere.
+static std::optional<std::pair<unsigned, unsigned>> lifeOf(memref::AllocaOp scratch, Block *body, const llvm::DenseMap<Operation *, unsigned> &numbers) {
+  std::pair<unsigned, unsigned> life{~0u, 0};
+  SmallVector<Value> views{scratch};
+  while (!views.empty())
+    for (Operation *user : views.pop_back_val().getUsers()) {
+      if (isa<ViewLikeOpInterface>(user)) {
+        llvm::append_range(views, user->getResults());
+        continue;
+      }
+      Operation *top = body->findAncestorOpInBlock(*user);
+      if (!top || !isa<linalg::GenericOp, memref::CopyOp, memref::LoadOp, memref::StoreOp, memref::DimOp>(user))
+        return std::nullopt;
+      life = {std::min(life.first, numbers.lookup(top)), std::max(life.second, numbers.lookup(top))};
+    }
+  return life;
+}
+
+void shareScratch(func::FuncOp kernel, Layouts &layouts) {
+  constexpr int64_t kMuch = 64 << 10; // bytes; less of it leaves room for other blocks beside this one
+  SmallVector<memref::AllocaOp> all;
+  int64_t bytes = 0;
+  kernel.walk([&](memref::AllocaOp scratch) {
+    if (layouts.registers.contains(scratch))
+      return;
+    all.push_back(scratch);
+    bytes += scratch.getType().getNumElements() * scratch.getType().getElementTypeBitWidth() / 8;
+  });
+  auto forall = kernel.getBody().front().getOps<scf::ForallOp>();
+  if (bytes <= kMuch || forall.empty())
+    return;
+  Block *body = (*forall.begin()).getBody();
+  llvm::DenseMap<Operation *, unsigned> numbers;
+  for (Operation &op : *body)
+    numbers[&op] = numbers.size();
+  // In the order of their first use; each takes the place of one that has had its last.
+  struct Life {
+    memref::AllocaOp scratch;
+    unsigned first, last;
+    size_t number; ///< in the kernel
+  };
+  SmallVector<Life> lives, homes;
+  for (memref::AllocaOp scratch : all)
+    if (auto life = lifeOf(scratch, body, numbers))
+      lives.push_back({scratch, life->first, life->second, lives.size()});
+  llvm::sort(lives, [](const Life &x, const Life &y) { return std::tuple(x.first, x.last, x.number) < std::tuple(y.first, y.last, y.number); });
+  for (Life &life : lives) {
+    auto home = llvm::find_if(homes, [&](Life &h) {
+      return h.last < life.first && h.scratch.getType() == life.scratch.getType() &&
+             h.scratch->getAttrDictionary() == life.scratch->getAttrDictionary();
+    });
+    if (home == homes.end()) {
+      homes.push_back(life);
       continue;
-    OpBuilder b(scratch);
-    SmallVector<int64_t> shape(scratch.getType().getShape());
-    shape.back() = llvm::alignTo(shape.back(), 16) + kBank; // whole steps of k
-    auto padded = memref::AllocaOp::create(b, scratch.getLoc(), MemRefType::get(shape, scratch.getType().getElementType()),
-                                           scratch.getAlignmentAttr());
-    padded->setAttr("llm.shared", b.getUnitAttr());
-    SmallVector<OpFoldResult> zeros(shape.size(), b.getIndexAttr(0)), ones(shape.size(), b.getIndexAttr(1)), sizes;
-    for (int64_t size : scratch.getType().getShape())
-      sizes.push_back(b.getIndexAttr(size));
-    Value view = memref::SubViewOp::create(b, scratch.getLoc(), padded, zeros, sizes, ones);
-    replaceBuffer(scratch, view);
-    scratch.erase();
+    }
+    home->last = life.last;
+    home->scratch->moveBefore(&kernel.getBody().front(), kernel.getBody().front().begin()); // before all views
+    life.scratch.replaceAllUsesWith(home->scratch.getResult());
+    life.scratch.erase();
   }
   for (auto &[op, product] : layouts.products)
     product = *Product::match(product.op);

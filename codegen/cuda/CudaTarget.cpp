@@ -35,21 +35,34 @@ namespace {
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
 constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
 
+/// The merged kernel's name in the code object.
+constexpr StringRef kMergedKernel = "llmc_steps";
+
+/// What of the pipeline there is to choose.
+struct Lowering {
+  unsigned sharedBytes;
+  bool hasWarpgroups = false, isSimulated = false, hasBarriers = true, overlapsLaunches = false;
+  std::optional<MergeKernelsOptions> merges = {};
+};
+
 /// Tile program to NVVM dialect, one stage a line.
-void buildPipeline(OpPassManager &pm, const CudaArch &arch, bool isSimulated, bool hasBarriers = true, bool overlapsLaunches = false) {
+void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
+  const bool isSimulated = lowering.isSimulated;
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPrepareTiles());
   pm.addPass(createCSEPass());
   pm.addPass(createBufferizeTiles());
   DistributeTilesOptions distribute;
-  distribute.barriers = hasBarriers;
-  distribute.warpgroups = arch.hasWarpgroups;
+  distribute.barriers = lowering.hasBarriers;
+  distribute.warpgroups = lowering.hasWarpgroups;
   pm.addPass(createDistributeTiles(distribute));
   pm.addPass(createCanonicalizerPass()); // scratch that became registers is gone before the rest is placed
   LowerBlocksOptions blocks;
-  blocks.sharedBytes = arch.sharedBytes;
+  blocks.sharedBytes = lowering.sharedBytes;
   blocks.declareBuffers = isSimulated;
   pm.addPass(createLowerBlocks(blocks));
+  if (lowering.merges)
+    pm.addPass(createMergeKernels(*lowering.merges));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   pm.addPass(createExpandMath());
@@ -67,12 +80,24 @@ void buildPipeline(OpPassManager &pm, const CudaArch &arch, bool isSimulated, bo
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createMarkKernels());
-  if (overlapsLaunches && arch.hasOverlap)
+  if (lowering.overlapsLaunches)
     pm.addPass(createOverlapLaunches());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  if (lowering.merges)
+    pm.addPass(createMarkConstants());
   if (isSimulated)
     pm.addPass(createSimulateThreads());
+}
+
+/// Leaves room for a second block.
+MergeKernelsOptions mergingFor(bool hasBulkCopies, unsigned sharedBytes, bool isSimulated) {
+  MergeKernelsOptions options;
+  options.name = kMergedKernel.str();
+  options.bulkPrefetch = hasBulkCopies;
+  options.sharedBytes = sharedBytes / 2;
+  options.declareBuffers = isSimulated;
+  return options;
 }
 
 struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
@@ -81,6 +106,7 @@ struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
   Option<bool> hasWarpgroups{*this, "warpgroups", llvm::cl::desc("wgmma and the copy engine, as on sm_90a"), llvm::cl::init(false)};
   Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
                            llvm::cl::init(false)};
+  Option<bool> merges{*this, "merge", llvm::cl::desc("Merge the kernels into one"), llvm::cl::init(false)};
 };
 
 std::string toText(Operation *op) {
@@ -147,46 +173,97 @@ runtime::KernelLaunch launchOf(LLVM::LLVMFuncOp kernel) {
 /// What one kernel becomes: PTX text or an object file of the simulator.
 struct CompiledKernel {
   runtime::KernelLaunch launch;
+  std::vector<std::string> bodies; ///< of a merged one: the symbols of those that it is made of, in their order
   std::string ptx;
   ObjectFile object;
 };
 
-llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
-                                             const CudaOptions &options) {
-  OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
-  PassManager pm(module->getContext());
-  buildPipeline(pm, arch, options.isSimulated, options.hasBarriers, options.overlapsLaunches);
-  if (failed(pm.run(*module)))
-    return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
+/// The kernel `symbol` of a module of tile programs.
+llvm::Expected<CompiledKernel> lowerAndEmit(ModuleOp module, StringRef name, StringRef symbol, const Lowering &lowering,
+                                            const CudaArch &arch, const CudaOptions &options) {
+  auto fail = [&] { return llvm::createStringError("kernel '" + name + "' cannot be compiled for " + arch.name); };
+  PassManager pm(module.getContext());
+  buildPipeline(pm, lowering);
+  if (failed(pm.run(module)))
+    return fail();
   CompiledKernel result;
-  result.launch = launchOf(module->lookupSymbol<LLVM::LLVMFuncOp>(symbol));
+  auto kernel = module.lookupSymbol<LLVM::LLVMFuncOp>(symbol);
+  result.launch = launchOf(kernel);
+  if (auto bodies = kernel->getAttrOfType<ArrayAttr>("llm.bodies"))
+    for (StringRef body : bodies.getAsValueRange<StringAttr>())
+      result.bodies.push_back(body.str());
   if (!isGridProgram(result.launch.grid))
     return llvm::createStringError(
-        "kernel '" + kernel.getName() +
+        "kernel '" + name +
         "': the bounds of its scf.forall are too complex for the host; compute them in fewer "
         "steps");
   CompileOptions dump;
   dump.dumpDir = options.dumpDir;
   CpuLevel level = simulatorLevel(options.isSimulated ? arch.name + ".sim" : arch.name);
   if (!options.dumpDir.empty())
-    if (llvm::Error error = dumpKernel(dump, symbol, level, "mlir", toText(*module)))
+    if (llvm::Error error = dumpKernel(dump, symbol, level, "mlir", toText(module)))
       return std::move(error);
   if (options.isSimulated) {
-    auto object = emitObject(*module, symbol, {}, level, dump, kSimulatorExports);
+    auto object = emitObject(module, symbol, {}, level, dump, kSimulatorExports);
     if (!object)
       return object.takeError();
     result.object = std::move(*object);
     return result;
   }
-  PassManager toLlvm(module->getContext());
+  PassManager toLlvm(module.getContext());
   toLlvm.addPass(createConvertNVVMToLLVMPass()); // what has no intrinsic becomes assembly
-  if (failed(toLlvm.run(*module)))
-    return llvm::createStringError("kernel '" + kernel.getName() + "' cannot be compiled for " + arch.name);
-  auto ptx = emitPtx(*module, symbol, arch, options);
+  if (failed(toLlvm.run(module)))
+    return fail();
+  auto ptx = emitPtx(module, symbol, arch, options);
   if (!ptx)
     return ptx.takeError();
   result.ptx = std::move(*ptx);
   return result;
+}
+
+llvm::Expected<CompiledKernel> compileKernel(func::FuncOp kernel, StringRef symbol, const CudaArch &arch,
+                                             const CudaOptions &options) {
+  OwningOpRef<ModuleOp> module = isolate(kernel, symbol);
+  Lowering lowering{arch.sharedBytes, arch.hasWarpgroups, options.isSimulated, options.hasBarriers,
+                    options.overlapsLaunches && arch.hasOverlap};
+  return lowerAndEmit(*module, kernel.getName(), symbol, lowering, arch, options);
+}
+
+/// The kernels of `places` as one, but for those that need too much shared memory. Without warpgroups: their warps have roles and registers
+/// of their own, and their tensor maps would be parameters of every step.
+llvm::Expected<CompiledKernel> compileMerged(std::vector<func::FuncOp> &kernels, const std::map<size_t, CudaOptions::Merged> &places,
+                                             const CudaArch &arch, const CudaOptions &options) {
+  OwningOpRef<ModuleOp> module = ModuleOp::create(kernels.front().getLoc());
+  for (const auto &[place, uses] : places) {
+    auto copy = cast<func::FuncOp>(kernels[place]->clone());
+    copy.setSymName(symbolFor(copy.getName(), place));
+    for (unsigned i : uses.constants)
+      copy.setArgAttr(i, "llm.constant", UnitAttr::get(copy.getContext()));
+    module->push_back(copy);
+  }
+  Lowering lowering{arch.sharedBytes, /*hasWarpgroups=*/false, options.isSimulated, options.hasBarriers};
+  lowering.merges = mergingFor(/*hasBulkCopies=*/arch.hasWarpgroups, arch.sharedBytes, options.isSimulated);
+  lowering.merges->barriers = options.hasGridBarriers;
+  return lowerAndEmit(*module, kMergedKernel, kMergedKernel, lowering, arch, options);
+}
+
+/// Which of the distinct kernels are to be merged: those that are asked for under one of their names, with what holds for all of these.
+std::map<size_t, CudaOptions::Merged> placesToMerge(ArrayRef<std::pair<std::string, size_t>> kernels, const CudaOptions &options) {
+  std::map<size_t, CudaOptions::Merged> places;
+  for (const auto &[name, place] : kernels) {
+    auto asked = options.merged.find(name);
+    if (asked == options.merged.end())
+      continue;
+    auto [known, isNew] = places.try_emplace(place, asked->second);
+    auto keepCommon = [](std::vector<unsigned> &mine, const std::vector<unsigned> &others) {
+      llvm::erase_if(mine, [&](unsigned i) { return !llvm::is_contained(others, i); });
+    };
+    if (!isNew) {
+      keepCommon(known->second.constants, asked->second.constants);
+      keepCommon(known->second.whole, asked->second.whole);
+    }
+  }
+  return places;
 }
 
 llvm::Expected<std::vector<char>> linkForSimulator(std::vector<ObjectFile> objects) {
@@ -221,9 +298,10 @@ void registerCudaTarget() {
   static PassPipelineRegistration<LowerTilesOptions> pipeline(
       "cuda-lower-tiles", "Tile programs to the NVVM dialect",
       [](OpPassManager &pm, const LowerTilesOptions &options) {
-        CudaArch arch{"", "", options.sharedBytes};
-        arch.hasWarpgroups = options.hasWarpgroups;
-        buildPipeline(pm, arch, options.isSimulated);
+        Lowering lowering{options.sharedBytes, options.hasWarpgroups, options.isSimulated};
+        if (options.merges)
+          lowering.merges = mergingFor(/*hasBulkCopies=*/true, options.sharedBytes, options.isSimulated);
+        buildPipeline(pm, lowering);
       });
 }
 
@@ -266,6 +344,24 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
 
   CudaCode code;
   code.arch = arch.name;
+  const std::map<size_t, CudaOptions::Merged> places = placesToMerge(kernels, options);
+  if (!places.empty()) {
+    auto merged = compileMerged(distinct, places, arch, options);
+    if (!merged)
+      return merged.takeError();
+    for (const auto &[place, uses] : places) {
+      runtime::KernelLaunch &launch = compiled[place].launch;
+      auto found = llvm::find(merged->bodies, launch.symbol);
+      if (found == merged->bodies.end())
+        continue;
+      launch.merged = std::distance(merged->bodies.begin(), found);
+      launch.whole.assign(uses.whole.begin(), uses.whole.end());
+    }
+    if (!merged->bodies.empty()) {
+      code.merged = merged->launch;
+      compiled.push_back(std::move(*merged));
+    }
+  }
   for (const auto &[name, place] : kernels)
     code.launches[name] = compiled[place].launch;
   if (options.isSimulated) {
@@ -292,11 +388,15 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
   for (const std::string &loss : cubin->losses)
     emitWarning(tilePrograms.getLoc()) << "ptxas for " << arch.name << ": " << loss;
   code.bytes = std::move(cubin->bytes);
-  for (auto &entry : code.launches) {
-    const KernelResources &resources = cubin->resources[entry.second.symbol];
-    entry.second.registers = resources.registers;
-    entry.second.spillBytes = resources.spillBytes;
-  }
+  auto fill = [&](runtime::KernelLaunch &launch) {
+    const KernelResources &resources = cubin->resources[launch.symbol];
+    launch.registers = resources.registers;
+    launch.spillBytes = resources.spillBytes;
+  };
+  for (auto &entry : code.launches)
+    fill(entry.second);
+  if (code.merged)
+    fill(*code.merged);
   return code;
 }
 

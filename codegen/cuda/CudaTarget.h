@@ -37,14 +37,22 @@ struct CudaOptions {
   bool isSimulated = false;
   /// Kernels start before the one before them has ended where the architecture has it (OverlapLaunches.cpp).
   bool overlapsLaunches = false;
+  /// Kernels that are merged into one cooperative kernel as well (MergeKernels.cpp), and what is known of their parameters. One that needs
+  /// much more shared memory than the others stays outside.
+  struct Merged {
+    std::vector<unsigned> constants; ///< weights, which nobody writes
+    std::vector<unsigned> whole;     ///< of them those of which every launch reads all
+  };
+  std::map<std::string, Merged> merged;
   /// False only to test that the simulator finds the races of kernels without barriers.
-  bool hasBarriers = true;
+  bool hasBarriers = true, hasGridBarriers = true;
 };
 
 struct CudaCode {
   std::string arch;
   std::vector<char> bytes;                               ///< PTX ends with a NUL
   std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel
+  std::optional<runtime::KernelLaunch> merged;           ///< the kernel that CudaOptions::merged asks for
 };
 
 /// Compiles every `llm.kernel` function of `tilePrograms` for `arch`; errors as compileKernels'.

@@ -1,7 +1,8 @@
 // distribute-tiles: ops on memrefs to the code of a block's threads, in the forms of Layout.h. Two of them are here:
 //
 //   elements   thread t computes output elements t, t + N, ... of the parallel space, innermost dimension fastest, so that the
-//              threads of a warp store (and mostly load) neighbours; reductions run in the thread, in order
+//              threads of a warp store (and mostly load) neighbours; reductions run in the thread, in order. Where there is enough
+//              to do, four neighbours a thread at a time
 //   rows       a reduction along the contiguous dimension: warp w takes output elements w, w + W, ..., lane l the terms l, l + 32, ...;
 //              five butterfly shuffles combine the lanes
 //
@@ -143,7 +144,38 @@ private:
       memref::StoreOp::create(t.b, t.loc, v, init.get(), t.indices(g, init, at));
   }
 
+  /// Elementwise, with enough to do for all threads: a thread takes kAtOnce neighbours and stores them after it has computed all, so that
+  /// the back end makes one access of theirs.
+  bool neighboursAtOnce(linalg::GenericOp op) {
+    constexpr int64_t kAtOnce = 4;
+    GenericLoops g(t.b, op);
+    SmallVector<OpFoldResult> extents = g.parallelExtents();
+    if (!g.reductions.empty() || extents.empty() || usefulThreads(op).value_or(kAtOnce * t.threads) < kAtOnce * t.threads)
+      return false;
+    int64_t last = getConstantIntValue(extents.back()).value_or(1);
+    if (last % kAtOnce)
+      return false;
+    extents.back() = t.b.getIndexAttr(last / kAtOnce);
+    t.overThreads(extents, [&](ArrayRef<Value> point) {
+      SmallVector<SmallVector<Value>> places, results;
+      for (int64_t i = 0; i < kAtOnce; ++i) {
+        SmallVector<Value> at(g.kinds.size());
+        for (auto [d, v] : llvm::zip_equal(g.parallels, point))
+          at[d] = v;
+        Value &inner = at[g.parallels.back()];
+        inner = t.add(t.mul(inner, kAtOnce), i);
+        results.push_back(t.cloneBody(g, at, loadOutputs(g, at)));
+        places.push_back(at);
+      }
+      for (auto [at, values] : llvm::zip_equal(places, results))
+        storeOutputs(g, at, values);
+    });
+    return true;
+  }
+
   void elements(linalg::GenericOp op) {
+    if (neighboursAtOnce(op))
+      return;
     GenericLoops g(t.b, op);
     t.overThreads(g.parallelExtents(), [&](ArrayRef<Value> point) {
       SmallVector<Value> at(g.kinds.size());
@@ -238,6 +270,7 @@ struct DistributeTiles : impl::DistributeTilesBase<DistributeTiles> {
         continue;
       Layouts layouts = assignLayouts(kernel, maxThreads, !tensorCores ? Cores::none : warpgroups ? Cores::warpgroups : Cores::warps);
       padOperands(layouts);
+      shareScratch(kernel, layouts);
       layouts.threads = threadsFor(kernel, layouts);
       kernel->setAttr("llm.threads", IntegerAttr::get(IntegerType::get(&getContext(), 64), layouts.threads));
       auto places = findBarriers(kernel, layouts);

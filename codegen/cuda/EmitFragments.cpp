@@ -35,6 +35,7 @@ public:
       : t(t), g(t.b, op), f(f), storage(storage), places(t, f) {
     for (OpOperand &operand : op->getOpOperands())
       touchesMemory |= isa<MemRefType>(operand.get().getType()) && !storage.registersOf(operand.get());
+    op.getBody()->walk([&](memref::LoadOp) { touchesMemory = true; });
   }
 
   void emit() {
@@ -114,6 +115,10 @@ private:
       store(init, v, registerIndex(init, fm, half, fn, odd), position);
   }
 
+  Value orFirst(Value isInside, Value position) {
+    return isInside ? arith::SelectOp::create(t.b, t.loc, isInside, position, t.index(0)).getResult() : position;
+  }
+
   /// The thread's elements of the row in order, then the three other lanes of the row.
   void reduceRow(int64_t fm, int64_t half, Value row, Value isInside) {
     OpOperand &init = *g.op.getDpsInitOperand(0);
@@ -123,8 +128,10 @@ private:
       for (int64_t odd = 0; odd < 2; ++odd) {
         Value column = places.columnOf(fn, odd);
         Value inside = places.within(column, g.extents[1], f.columns());
-        Value next = t.cloneBody(g, {row, column}, {sum}, [&](OpOperand &operand) {
-          return load(operand, registerIndex(operand, fm, half, fn, odd), {row, column});
+        // What is loaded for an element that does not count is one that does.
+        Value position[] = {orFirst(isInside, row), orFirst(inside, column)};
+        Value next = t.cloneBody(g, position, {sum}, [&](OpOperand &operand) {
+          return load(operand, registerIndex(operand, fm, half, fn, odd), position);
         })[0];
         sum = inside ? arith::SelectOp::create(t.b, t.loc, inside, next, sum).getResult() : next;
       }

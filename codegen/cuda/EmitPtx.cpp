@@ -127,15 +127,19 @@ std::string findPtxas(const std::string &asked) {
   return sys::fs::can_execute(usual) ? usual : "";
 }
 
-/// Reads what `ptxas -v` says of every kernel:
+/// Reads what `ptxas -v` says of every kernel, and of the functions that it calls, whose names begin with its own; registers are the most of all:
 ///
 ///   ptxas info    : Compiling entry function 'k' for 'sm_80'
 ///   ptxas info    : Function properties for k
 ///       0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
 ///   ptxas info    : Used 32 registers, used 1 barriers, 400 bytes cmem[0]
+///   ptxas info    : Function properties for k_f
+///       8 bytes stack frame, 8 bytes spill stores, 8 bytes spill loads
 static std::map<std::string, KernelResources> readResources(StringRef text) {
   std::map<std::string, KernelResources> result;
+  std::map<StringRef, unsigned> spills; // of functions
   KernelResources *current = nullptr;
+  StringRef function;
   SmallVector<StringRef> lines;
   text.split(lines, '\n');
   for (StringRef line : lines) {
@@ -143,10 +147,20 @@ static std::map<std::string, KernelResources> readResources(StringRef text) {
       current = &result[line.split("function '").second.split('\'').first.str()];
     if (!current)
       continue;
+    if (line.contains("Function properties for "))
+      function = line.split("properties for ").second.trim();
     if (line.contains(" bytes spill stores"))
-      line.split(" bytes spill stores").first.rsplit(", ").second.getAsInteger(10, current->spillBytes);
+      line.split(" bytes spill stores").first.rsplit(", ").second.getAsInteger(10, spills[function]);
     if (line.contains("Used "))
       line.split("Used ").second.split(' ').first.getAsInteger(10, current->registers);
+  }
+  for (auto [name, bytes] : spills) {
+    auto kernel = result.find(name.str());
+    for (auto other = result.begin(); kernel == result.end() && other != result.end(); ++other)
+      if (name.starts_with(other->first + "_"))
+        kernel = other;
+    if (kernel != result.end())
+      kernel->second.spillBytes += bytes;
   }
   return result;
 }

@@ -6,6 +6,15 @@
 //     copy tile i + S - 1 into the slot of tile i - 1
 //     for its steps of 16 k: ldmatrix, mma
 //   barrier                               the ring is free
+//
+// Where the block has made both operands, in shared memory or registers, only the steps are left. Where a loop brings them ahead (Layouts),
+// with i its iterations:
+//
+//   copy the operands of the first iteration into slots 0
+//   for every i:
+//     wait for the operands of i; barrier   they are there, and nobody reads those of i - 1 any more
+//     copy those of i + 1 into the other slots
+//     the body, in which a product is its steps
 #include "codegen/cuda/TensorCore.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -13,20 +22,31 @@ using namespace mlir;
 namespace llmc {
 namespace {
 
-constexpr int64_t kTileBytes = 24 << 10; ///< of a stage: 32 k of 128 x 128, more k of smaller tiles
 constexpr int64_t kStages = 4;           ///< of the ring: three tiles under way hide about a microsecond of latency
-constexpr int64_t kPadding = 8; ///< elements; see Layout.h
 
 class TiledProduct {
 public:
   TiledProduct(ThreadCode &t, const Product &p, const Fragments &f, BlockStorage &storage)
       : t(t), p(p), f(f), aRegisters(storage.registersOf(p.a)), sums(storage.registersOf(p.out)) {
+    wm = t.div(t.warp, f.warpsN);
+    wn = f.warpsN == 1 ? t.index(0) : t.rem(t.warp, f.warpsN);
     isDirect = !aRegisters && scratchOf(p.a);
+    isDirectB = bool(scratchOf(p.b));
+    valid = t.b.createOrFold<memref::DimOp>(t.loc, p.a, 0);
+    // A block without rows computes something all the same.
+    lastRow = t.b.createOrFold<arith::SubIOp>(t.loc, arith::MaxUIOp::create(t.b, t.loc, valid, t.index(1)), t.index(1));
+    if (Value slots = storage.slotsOf(p.op)) {
+      kTile = llvm::alignTo(p.k, 16);
+      tiles = 1;
+      bStage = memref::ViewOp::create(t.b, t.loc, MemRefType::get({2, rowsOfB(kTile), columnsOfB(kTile) + kPadding}, t.b.getBF16Type()), slots,
+                                      t.index(0), ValueRange());
+      return;
+    }
     bool isStaged = !aRegisters && !isDirect;
     auto bytes = [&](int64_t k) {
-      return 2 * (rowsOfB(k) * (columnsOfB(k) + kPadding) + (isStaged ? f.rows() * (k + kPadding) : 0));
+      return 2 * ((isDirectB ? 0 : rowsOfB(k) * (columnsOfB(k) + kPadding)) + (isStaged ? f.rows() * (k + kPadding) : 0));
     };
-    while (kTile < p.k && bytes(2 * kTile) <= kTileBytes)
+    while (kTile < p.k && bytes(2 * kTile) <= (isStaged || !isDirectB ? kMaxTileBytes : 0))
       kTile *= 2;
     tiles = llvm::divideCeil(p.k, kTile);
     stages = std::clamp<int64_t>(tiles + 1, 2, kStages);
@@ -36,20 +56,16 @@ public:
       aStage = storage.pooled({stages, f.rows(), kTile + kPadding}, narrow);
       bOffset = llvm::alignTo(stages * f.rows() * (kTile + kPadding) * 2, 128);
     }
-    bStage = storage.pooled({stages, rowsOfB(kTile), columnsOfB(kTile) + kPadding}, narrow, bOffset);
-    wm = t.div(t.warp, f.warpsN);
-    wn = f.warpsN == 1 ? t.index(0) : t.rem(t.warp, f.warpsN);
-    valid = t.b.createOrFold<memref::DimOp>(t.loc, p.a, 0);
-    // A block without rows computes something all the same.
-    lastRow = t.b.createOrFold<arith::SubIOp>(t.loc, arith::MaxUIOp::create(t.b, t.loc, valid, t.index(1)), t.index(1));
+    if (!isDirectB)
+      bStage = storage.pooled({stages, rowsOfB(kTile), columnsOfB(kTile) + kPadding}, narrow, bOffset);
   }
 
+  /// The product where its loop has brought b, into slot `slot`.
+  void emitFrom(Value slot) { steps(t.index(0), 0, slot); }
+
   void emit() {
-    if (isDirect && p.k % 16) // the k that round a step up: zeros on both sides; visible from the first barrier on
-      t.overThreads({t.b.getIndexAttr(p.rows), t.b.getIndexAttr(llvm::alignTo(p.k, 16) - p.k)}, [&](ArrayRef<Value> at) {
-        Value zero = arith::ConstantOp::create(t.b, t.loc, t.b.getZeroAttr(t.b.getBF16Type()));
-        memref::StoreOp::create(t.b, t.loc, zero, scratchOf(p.a), ValueRange{at[0], t.add(at[1], p.k)});
-      });
+    if (!aStage && !bStage)
+      return overTiles([&](Value tile, int64_t known) { steps(tile, known, Value()); });
     for (int64_t i = 0; i + 1 < stages; ++i) {
       if (i < tiles)
         stage(t.index(i), t.index(i));
@@ -62,25 +78,12 @@ public:
       if (tiles > stages - 1)
         t.where(t.less(next, t.index(tiles)), [&] { stage(next, t.rem(next, stages)); });
       commitCopies(t);
-      Value slot = t.rem(tile, stages);
-      for (int64_t k = 0; k < kTile; k += 16) {
-        if (known < 0 ? k >= p.k : known * kTile + k >= p.k)
-          break;
-        // The last tile ends early. What lies there of b is zero, of an a that is not staged it is anything.
-        bool mayEnd = known < 0 && p.k % kTile && k >= p.k % kTile;
-        t.where(mayEnd ? t.less(t.add(t.mul(tile, kTile), k), t.index(p.k)) : Value(), [&] { multiply(tile, known, slot, k); });
-      }
+      steps(tile, known, t.rem(tile, stages));
     };
-    // Registers have constant numbers, so an operand in registers wants a constant k.
-    if (aRegisters)
-      for (int64_t i = 0; i < tiles; ++i)
-        step(t.index(i), i);
-    else
-      t.loop(t.index(0), t.index(tiles), 1, [&](Value tile) { step(tile, tiles == 1 ? 0 : -1); });
+    overTiles(step);
     t.barrier();
   }
 
-private:
   /// Copies of tile `tile` into slot `slot`, shared out among the threads.
   void stage(Value tile, Value slot) {
     if (aStage)
@@ -89,20 +92,51 @@ private:
         Value isInside = f.rows() == getConstantIntValue(valid) ? Value() : t.less(m, valid);
         copy(aStage, {slot, m, k0}, p.a, {m, k}, width, t.both(isInside, insideK(k)));
       });
+    if (!bStage)
+      return;
     stageOperand(p.bWidth, rowsOfB(kTile), columnsOfB(kTile), [&](Value row, Value column, int64_t width) {
       Value k0 = p.isTransposed ? column : row, n = p.isTransposed ? row : column;
       Value k = t.add(t.mul(tile, kTile), k0);
-      Value isInside = f.columns() == p.columns ? Value() : t.less(n, t.index(p.columns));
+      Value isInside = within(n, p.nDimension(), p.columns, f.columns());
       SmallVector<Value> at = p.isPanels       ? SmallVector<Value>{t.div(n, 32), k, t.rem(n, 32)}
                               : p.isTransposed ? SmallVector<Value>{n, k}
                                                : SmallVector<Value>{k, n};
       copy(bStage, {slot, row, column}, p.b, at, width, t.both(isInside, insideK(k)));
     });
   }
+
+private:
+  /// Calls `body` for every tile; with its number where that is constant, else -1.
+  void overTiles(function_ref<void(Value tile, int64_t known)> body) {
+    // Registers have constant numbers, so an operand in registers wants a constant k.
+    if (aRegisters)
+      for (int64_t i = 0; i < tiles; ++i)
+        body(t.index(i), i);
+    else
+      t.loop(t.index(0), t.index(tiles), 1, [&](Value tile) { body(tile, tiles == 1 ? 0 : -1); });
+  }
+
+  /// The steps of 16 k of a tile.
+  void steps(Value tile, int64_t known, Value slot) {
+    for (int64_t k = 0; k < kTile; k += 16) {
+      if (known < 0 ? k >= p.k : known * kTile + k >= p.k)
+        break;
+      // The last tile ends early. What lies there of b is zero, of an a that is not staged it is anything.
+      bool mayEnd = known < 0 && p.k % kTile && k >= p.k % kTile;
+      t.where(mayEnd ? t.less(t.add(t.mul(tile, kTile), k), t.index(p.k)) : Value(), [&] { multiply(tile, known, slot, k); });
+    }
+  }
+
   /// Of the tile of b in its own order.
   int64_t rowsOfB(int64_t k) { return p.isTransposed ? f.columns() : k; }
   int64_t columnsOfB(int64_t k) { return p.isTransposed ? k : f.columns(); }
-  Value insideK(Value k) { return p.k % kTile ? t.less(k, t.index(p.k)) : Value(); }
+  Value insideK(Value k) { return within(k, p.kDimension(), p.k, tiles * kTile); }
+  /// `position` < the extent of b's dimension `dim`, which is `most` where it is known; null where all of the `end` positions are inside.
+  Value within(Value position, int64_t dim, int64_t most, int64_t end) {
+    if (!p.isPanels && cast<MemRefType>(p.b.getType()).isDynamicDim(dim))
+      return t.less(position, memref::DimOp::create(t.b, t.loc, p.b, dim));
+    return most == end ? Value() : t.less(position, t.index(most));
+  }
 
   /// Calls `body` for this thread's pieces of `width` elements of a [rows, columns] tile.
   void stageOperand(int64_t width, int64_t rows, int64_t columns, function_ref<void(Value, Value, int64_t)> body) {
@@ -129,18 +163,16 @@ private:
     SmallVector<OperandB> b;
     for (int64_t fn = 0; fn < f.fn; fn += 2) {
       int64_t count = fn + 1 < f.fn ? 4 : 2;
-      Value n = t.add(t.mul(wn, 8 * f.fn), 8 * fn), address;
+      Value n = t.add(t.mul(wn, 8 * f.fn), 8 * fn), at = t.add(lowRow, k);
+      // Matrix i of 8 x 8 of a b that is [n, k]: columns 8 (i / 2) of b are its rows, k 8 (i % 2).
       if (p.isTransposed) {
-        // Matrix i of 8 x 8: columns 8 (i / 2) of b are its rows, k 8 (i % 2).
         n = t.add(n, t.rem(t.lane, 8));
-        if (count == 4)
-          n = t.add(n, right);
-        address = t.pointer(bStage, {slot, n, t.add(t.mul(t.rem(t.div(t.lane, 8), 2), 8), k)}, Space::shared);
-      } else {
-        if (count == 4)
-          n = t.add(n, right);
-        address = t.pointer(bStage, {slot, t.add(lowRow, k), n}, Space::shared);
+        at = t.add(t.mul(t.rem(t.div(t.lane, 8), 2), 8), k);
       }
+      if (count == 4)
+        n = t.add(n, right);
+      Value address = isDirectB ? placeInB(t.add(t.mul(tile, kTile), at), n)
+                                : t.pointer(bStage, p.isTransposed ? ValueRange{slot, n, at} : ValueRange{slot, at, n}, Space::shared);
       auto words = loadMatrices(t, address, count, !p.isTransposed);
       for (int64_t i = 0; i < count; i += 2)
         b.push_back({words[i], words[i + 1]});
@@ -156,6 +188,15 @@ private:
           memref::StoreOp::create(t.b, t.loc, d[e], sums, t.index(f.index(fm, fn, e)));
       }
     }
+  }
+
+  /// The address of 8 elements of a b in scratch. Columns of no use must be somewhere.
+  Value placeInB(Value k, Value n) {
+    auto scratch = scratchOf(p.b);
+    int64_t end = p.isTransposed ? scratch.getType().getDimSize(0) : scratch.getType().getDimSize(1) - kPadding;
+    if (f.columns() > end)
+      n = arith::MinUIOp::create(t.b, t.loc, n, t.index(p.isTransposed ? end - 1 : end - 8));
+    return t.pointer(scratch, p.isTransposed ? ValueRange{n, k} : ValueRange{k, n}, Space::shared);
   }
 
   OperandA operandA(Value tile, int64_t known, Value slot, int64_t k, int64_t fm, Value lowRow, Value right) {
@@ -195,13 +236,82 @@ private:
   const Fragments &f;
   int64_t kTile = 32, tiles, stages; ///< k of a stage, stages in all, of the ring
   Value aRegisters, sums, aStage, bStage, wm, wn, valid, lastRow;
-  bool isDirect = false;
+  bool isDirect = false, isDirectB = false; ///< the operand is in the block's scratch
+};
+
+/// The operands that a loop brings ahead.
+class LookAhead {
+public:
+  LookAhead(ThreadCode &t, scf::ForOp loop, const Layouts &layouts, BlockStorage &storage)
+      : t(t), loop(loop), layouts(layouts), storage(storage) {}
+
+  /// The copies before the loop and at the start of its body.
+  void emit() {
+    for (Operation *op : productsOf()) {
+      const Product &p = layouts.products.find(op)->second;
+      storage.slotsOf(op) = t.allocateShared(2 * 2 * elementsOfB(p, layouts.fragmentsOf.find(op)->second, llvm::alignTo(p.k, 16)));
+    }
+    OpBuilder::InsertionGuard guard(t.b);
+    t.b.setInsertionPoint(loop);
+    if (!isa<scf::ForallOp>(loop->getParentOp())) // the loop may have run before
+      t.barrier();
+    t.where(t.less(loop.getLowerBound(), loop.getUpperBound()), [&] { copyFor(loop.getLowerBound(), t.index(0)); });
+    commitCopies(t);
+    t.b.setInsertionPointToStart(loop.getBody());
+    waitForCopies(t, 0);
+    t.barrier();
+    Value next = arith::AddIOp::create(t.b, t.loc, loop.getInductionVar(), loop.getStep());
+    t.where(t.less(next, loop.getUpperBound()), [&] { copyFor(next, slotOf(next)); });
+    commitCopies(t);
+  }
+
+  /// The slots of iteration `i`.
+  Value slotOf(Value i) {
+    Value past = arith::SubIOp::create(t.b, t.loc, i, loop.getLowerBound());
+    return t.rem(arith::DivUIOp::create(t.b, t.loc, past, loop.getStep()), 2);
+  }
+
+private:
+  ArrayRef<Operation *> productsOf() { return layouts.ahead.find(loop)->second; }
+
+  void copyFor(Value i, Value slot) {
+    for (Operation *op : productsOf()) {
+      Product p = layouts.products.find(op)->second;
+      IRMapping mapping;
+      mapping.map(loop.getInductionVar(), i);
+      p.b = forIteration(p.b, mapping);
+      TiledProduct(t, p, layouts.fragmentsOf.find(op)->second, storage).stage(t.index(0), slot);
+    }
+  }
+
+  Value forIteration(Value v, IRMapping &mapping) {
+    Operation *op = v.getDefiningOp();
+    if (mapping.contains(v) || !op || op->getParentOp() != loop)
+      return mapping.lookupOrDefault(v);
+    for (Value operand : op->getOperands())
+      forIteration(operand, mapping);
+    t.b.clone(*op, mapping);
+    return mapping.lookup(v);
+  }
+
+  ThreadCode &t;
+  scf::ForOp loop;
+  const Layouts &layouts;
+  BlockStorage &storage;
 };
 
 } // namespace
 
 void emitTiledProduct(ThreadCode &t, const Product &product, const Layouts &layouts, BlockStorage &storage) {
-  TiledProduct(t, product, layouts.fragmentsOf.find(product.op)->second, storage).emit();
+  const Fragments &f = layouts.fragmentsOf.find(product.op)->second;
+  auto loop = dyn_cast_or_null<scf::ForOp>(layouts.loopOf(product.op));
+  if (!loop)
+    return TiledProduct(t, product, f, storage).emit();
+  LookAhead ahead(t, loop, layouts, storage);
+  if (!storage.slotsOf(product.op))
+    ahead.emit();
+  Value slot = ahead.slotOf(loop.getInductionVar());
+  TiledProduct(t, product, f, storage).emitFrom(slot);
 }
 
 } // namespace llmc

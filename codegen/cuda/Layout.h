@@ -26,16 +26,20 @@
 //    it stores. A vector over m (the running maximum of a softmax) has one element per row of fragments, 2 FM a thread, the same in
 //    the four lanes of a row. Fragments whose rows a kernel reduces have warpsN = 1: a row then lies in four lanes, and two shuffles
 //    reduce it. So have the others of that kernel, and everything stays in registers, unless their rows are too wide for that: a latent's
-//    512 columns for 32 heads lie over all warps, and probabilities and the rows' factors pass to them through shared memory.
+//    512 columns for 32 heads lie over all warps, and probabilities and the rows' factors pass to them through shared memory. Then products
+//    whose rows nobody reduces lie over all warps too.
 //
 //    Operands come to the fragments by ldmatrix from shared memory. What lies in global memory is staged: cp.async copies tiles of 32 k
 //    into a ring of buffers ahead of their use, zeros standing in for what lies outside (rows beyond the last, k beyond K):
 //
 //       a [M][32 + 8]   k innermost: ldmatrix gives rows of 8 k             b [32][N + 8]   n innermost: ldmatrix.trans turns them
 //
+//    Where a loop has products whose b is small enough to be in shared memory as a whole, it is the loop that looks ahead: an iteration begins
+//    with the copies for the next one. So do attention and the scan of the delta rule.
+//
 //    (more k a tile where rows and columns are few; b given as [n, k] keeps its order, and ldmatrix need not turn it). The 8 elements of padding put the 8 rows that one ldmatrix reads into different
-//    banks. An a operand that the kernel makes in shared memory is read where it is, from rows padded in the same way. An operand that is in registers already
-//    (the probabilities of attention) needs no conversion but rounding: two neighbouring accumulator fragments are one a operand.
+//    banks. Operands that the kernel makes in shared memory are read where they are, from rows padded in the same way. An a operand that is in registers already
+//    (the probabilities of attention, the state of the delta rule) needs no conversion but rounding: two neighbouring accumulator fragments are one a operand.
 //
 //    Where there is wgmma (sm_90a) and every tiled product of a kernel is of 64 or more rows, with operands in global memory that the copy
 //    engine (TMA, TensorMaps.h) can fetch, they run on warpgroups (EmitWarpgroup.cpp). Four warps share a 64-row accumulator; it is the
@@ -64,6 +68,9 @@
 //                                                                 16 bytes at k = 4 t + i, columns 8 (g % 4) .. of panel g / 4
 //       so lanes of equal t read 64 contiguous bytes of each panel, the warp 16 rows of 64 bytes of two panels in four loads
 //
+//    A kernel without products that reduces a buffer's rows more than once, changing it in between (the state of a step of the delta rule), has
+//    it in registers in the same way, for the sake of the reductions.
+//
 // 3. A row reduction (DistributeTiles.cpp "rows"): a reduction along the contiguous dimension of a buffer in memory; a warp per row.
 //
 // Everything else is "elements": thread i computes elements i, i + threads, ...; so is a product whose operands no tensor core takes.
@@ -71,6 +78,7 @@
 #pragma once
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace llmc {
 
@@ -96,10 +104,15 @@ struct Fragments {
 struct Product {
   mlir::linalg::GenericOp op;
   mlir::Value a, b, out;
-  int64_t rows, columns, k; ///< rows: at most so many
+  int64_t rows, columns, k; ///< at most so many
   bool isPanels, isTransposed; ///< b is panels; is [n, k]
+  bool isRagged;               ///< only the kernel knows how many columns or k there are
   /// Elements of a's and of b's innermost dimension that one aligned access may take at once (a power of two, at most 8).
   int64_t aWidth, bWidth;
+
+  /// The extents of b in memory.
+  int64_t nDimension() const { return isTransposed ? 0 : 1; }
+  int64_t kDimension() const { return isTransposed ? 1 : 0; }
 
   /// What `op` is, if it is a product with operands that tensor cores take.
   static std::optional<Product> match(mlir::linalg::GenericOp op);
@@ -136,6 +149,15 @@ struct Layouts {
   };
   llvm::DenseMap<mlir::Operation *, Register> registers; ///< allocations that live in registers
   std::optional<WarpgroupRing> ring; ///< where products run on warpgroups
+  /// Tiled products whose b operand the loop around them brings an iteration ahead, in the order in which they are there.
+  llvm::MapVector<mlir::Operation *, llvm::SmallVector<mlir::Operation *>> ahead;
+  /// The loop that brings the operand of a product.
+  mlir::Operation *loopOf(mlir::Operation *product) const {
+    for (const auto &[loop, products] : ahead)
+      if (llvm::is_contained(products, product))
+        return loop;
+    return nullptr;
+  }
 
   bool inRegisters(mlir::Value buffer) const {
     auto scratch = scratchOf(buffer);
@@ -143,9 +165,19 @@ struct Layouts {
   }
 };
 
-/// Gives scratch that products read by ldmatrix rows of a length that puts eight of them into different banks, and the mark that it must
-/// be in shared memory.
+/// Whether a tiled product has no operand to bring from global memory: it has no barriers of its own then.
+bool isWithinBlock(const Product &p);
+/// Shared memory of a tile of b of `k`, in elements, rows padded.
+int64_t elementsOfB(const Product &p, const Fragments &f, int64_t k);
+constexpr int64_t kPadding = 8; ///< elements after the rows of a tile in shared memory
+constexpr int64_t kMaxTileBytes = 24 << 10; ///< of a stage of a tiled product: 32 k of 128 x 128, more k of smaller tiles
+
+/// Gives scratch that products read by ldmatrix rows of a length that puts eight of them into different banks, zeros up to whole steps of
+/// k, and the mark that it must be in shared memory.
 void padOperands(Layouts &layouts);
+
+/// Lets scratch of one type that is not in use at the same time be one buffer, in kernels that have much of it.
+void shareScratch(mlir::func::FuncOp kernel, Layouts &layouts);
 
 /// What the threads of a block have to compute with.
 enum class Cores { none, warps, warpgroups }; ///< mma.sync; wgmma and the copy engine too

@@ -14,6 +14,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "runtime/Plan.h"
+#include "runtime/sim/SimThread.h"
 
 namespace llmc {
 #define GEN_PASS_DEF_LOWERBLOCKS
@@ -259,7 +260,7 @@ private:
       Value wide = LLVM::ZExtOp::create(b, loc, b.getI64Type(), block);
       global = offset(scratch, LLVM::MulOp::create(b, loc, wide, i64(scratchBytes)));
       if (declareBuffers)
-        declare(global, i64(scratchBytes), /*isWritten=*/true, /*isScratch=*/true);
+        declare(global, i64(scratchBytes), sim::kBufferWritten | sim::kBufferScratch);
     }
     for (unsigned i = 0; i < buffers.size(); ++i) {
       MemRefType type = buffers[i].getType();
@@ -275,9 +276,8 @@ private:
     return success();
   }
 
-  /// Tells the simulator that `data` has `bytes` bytes, or with `hasMore` at least that. `isScratch`: only this
-  /// block uses it, and finds nothing in it.
-  void declare(Value data, Value bytes, bool isWritten, bool isScratch, bool hasMore = false) {
+  /// Tells the simulator that `data` has `bytes` bytes.
+  void declare(Value data, Value bytes, uint32_t flags) {
     auto module = kernel->getParentOfType<ModuleOp>();
     constexpr StringRef kSymbol = "llmc.buffer";
     if (!module.lookupSymbol(kSymbol)) {
@@ -285,9 +285,8 @@ private:
       auto type = top.getFunctionType({pointer, top.getI64Type(), top.getI32Type()}, {});
       func::FuncOp::create(top, loc, kSymbol, type).setPrivate();
     }
-    Value flags = LLVM::ConstantOp::create(b, loc, b.getI32Type(),
-                                           b.getI32IntegerAttr((isWritten ? 1 : 0) | (isScratch ? 2 : 0) | (hasMore ? 4 : 0)));
-    func::CallOp::create(b, loc, kSymbol, TypeRange(), ValueRange{data, bytes, flags});
+    Value word = LLVM::ConstantOp::create(b, loc, b.getI32Type(), b.getI32IntegerAttr(flags));
+    func::CallOp::create(b, loc, kSymbol, TypeRange(), ValueRange{data, bytes, word});
   }
 
   LogicalResult emit() {
@@ -307,6 +306,8 @@ private:
       function.setArgAttr(i, LLVM::LLVMDialect::getAlignAttrName(), b.getI64IntegerAttr(kArgumentAlignment));
       if (!kernel.getArgAttr(i, "llm.written"))
         function.setArgAttr(i, LLVM::LLVMDialect::getReadonlyAttrName(), b.getUnitAttr());
+      if (Attribute constant = kernel.getArgAttr(i, "llm.constant"))
+        function.setArgAttr(i, "llm.constant", constant);
     }
     SmallVector<Attribute> maps;
     for (unsigned i = 0; i < numMaps; ++i) {
@@ -333,8 +334,10 @@ private:
         Value bytes = i64((type.getElementTypeBitWidth() + 7) / 8);
         for (Value size : sizes)
           bytes = LLVM::MulOp::create(b, loc, bytes, size);
-        declare(function.getArgument(i), bytes, kernel.getArgAttr(i, "llm.written") != nullptr,
-                /*isScratch=*/false, kernel.getArgAttr(i, "llm.other_rows") != nullptr);
+        auto flag = [&](StringRef name, uint32_t bit) { return kernel.getArgAttr(i, name) ? bit : 0; };
+        declare(function.getArgument(i), bytes,
+                flag("llm.written", sim::kBufferWritten) | flag("llm.other_rows", sim::kBufferOpen) |
+                    flag("llm.constant", sim::kBufferConstant));
       }
     }
     if (failed(placeScratch(function.getArgument(numArgs + kNumSymbols), mapping, converter)))
@@ -399,7 +402,11 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
 
   void runOnOperation() override {
     Builder b(&getContext());
-    for (auto function : getOperation().getOps<LLVM::LLVMFuncOp>())
+    for (auto function : getOperation().getOps<LLVM::LLVMFuncOp>()) {
+      if (function->removeAttr("llm.body")) {
+        function.setLinkage(LLVM::Linkage::Internal);
+        function.setNoInline(true);
+      }
       if (auto threads = function->getAttrOfType<IntegerAttr>("llm.threads")) {
         function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
         function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(),
@@ -409,6 +416,7 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
           if (function.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()))
             function.setArgAttr(i, NVVM::NVVMDialect::getGridConstantAttrName(), b.getUnitAttr());
       }
+    }
   }
 };
 

@@ -39,6 +39,31 @@ def LowerBlocks : Pass<"lower-blocks", "mlir::ModuleOp"> {
                            "mlir::scf::SCFDialect"];
 }
 
+def MergeKernels : Pass<"merge-kernels", "mlir::ModuleOp"> {
+  let summary = "All kernels of a module as one cooperative kernel that walks over a table of steps";
+  let description = [{
+    Kernels become functions of one kernel, which reads from a table in device memory what to run on which buffers, prefetches the
+    weights of the next step and waits for all blocks between steps. Tests in the table make loops that no host decides. A kernel that needs more
+    shared memory than `shared-bytes` is left out, so that the others have room for a second block; `llm.bodies` names those that are in. See MergeKernels.cpp.
+  }];
+  let options = [
+    Option<"name", "name", "std::string", "\"steps\"", "Name of the kernel">,
+    Option<"sharedBytes", "shared-bytes", "unsigned", "81920", "Shared memory that a kernel may need to be merged">,
+    Option<"bulkPrefetch", "bulk-prefetch", "bool", "false", "Prefetch with cp.async.bulk.prefetch">,
+    Option<"barriers", "barriers", "bool", "true", "Wait for all blocks; off only to test that its absence is found">,
+    Option<"declareBuffers", "declare-buffers", "bool", "false", "Tell the simulator the extents of the table">
+  ];
+  let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect", "mlir::func::FuncDialect", "mlir::arith::ArithDialect",
+                           "mlir::scf::SCFDialect"];
+}
+
+def MarkConstants : Pass<"mark-constants", "mlir::ModuleOp"> {
+  let summary = "Loads of what is never written become invariant loads";
+  let description = "Arguments with llm.constant of functions that merge-kernels made.";
+  let statistics = [Statistic<"numMarked", "marked", "Loads marked">];
+  let dependentDialects = ["mlir::LLVM::LLVMDialect"];
+}
+
 def MarkKernels : Pass<"mark-kernels", "mlir::ModuleOp"> {
   let summary = "llvm.func with llm.threads to nvvm.kernel";
   let description = "Sets nvvm.kernel and nvvm.maxntid; runs when functions are llvm.func, the only op that may carry them.";

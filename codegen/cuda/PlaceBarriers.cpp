@@ -160,8 +160,10 @@ private:
             barriers.push_back(&op);
         }
         pending.add(mine);
-        // Products end with a barrier, but for those whose operands nobody else touches.
-        if (layouts.products.contains(&op) && !layouts.ring)
+        // Products end with a barrier, but for those whose operands nobody else touches, or are there already.
+        if (auto p = layouts.products.find(&op); p != layouts.products.end() && !layouts.ring &&
+                                                 !layouts.loopOf(&op) &&
+                                                 !(layouts.forms.lookup(&op) == Layouts::Form::tiled && isWithinBlock(p->second)))
           pending = Accesses();
       }
     }

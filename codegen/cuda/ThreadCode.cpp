@@ -101,6 +101,27 @@ Value ThreadCode::allocateRegisters(int64_t count, Type element) {
   return op;
 }
 
+SmallVector<Value> ThreadCode::pointOf(Value number, ArrayRef<OpFoldResult> extents) {
+  bool isNarrow = number.getType().isInteger(32);
+  SmallVector<Value> at(extents.size());
+  Value rest = number;
+  for (int64_t d = extents.size() - 1; d >= 0; --d) {
+    auto known = getConstantIntValue(extents[d]);
+    Value position = rest;
+    if (known == 1) {
+      at[d] = index(0);
+      continue;
+    }
+    if (d) {
+      Value extent = !known ? value(extents[d]) : isNarrow ? i32(*known) : index(*known);
+      position = arith::RemUIOp::create(b, loc, rest, extent);
+      rest = arith::DivUIOp::create(b, loc, rest, extent);
+    }
+    at[d] = isNarrow ? toIndex(position) : position;
+  }
+  return at;
+}
+
 void ThreadCode::overPoints(Value first, int64_t step, ArrayRef<OpFoldResult> extents,
                             function_ref<void(ArrayRef<Value>)> body) {
   int64_t total = 1;
@@ -118,23 +139,7 @@ void ThreadCode::overPoints(Value first, int64_t step, ArrayRef<OpFoldResult> ex
   auto loop = scf::ForOp::create(b, loc, from, to, number(step));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
-  SmallVector<Value> at(extents.size());
-  Value rest = loop.getInductionVar();
-  for (int64_t d = extents.size() - 1; d >= 0; --d) {
-    auto known = getConstantIntValue(extents[d]);
-    Value position = rest;
-    if (known == 1) {
-      at[d] = index(0);
-      continue;
-    }
-    if (d) {
-      Value extent = known ? number(*known) : value(extents[d]);
-      position = arith::RemUIOp::create(b, loc, rest, extent);
-      rest = arith::DivUIOp::create(b, loc, rest, extent);
-    }
-    at[d] = isNarrow ? toIndex(position) : position;
-  }
-  body(at);
+  body(pointOf(loop.getInductionVar(), extents));
 }
 
 SmallVector<Value> ThreadCode::indices(GenericLoops &g, OpOperand &operand, ArrayRef<Value> at) {

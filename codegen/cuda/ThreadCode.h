@@ -56,6 +56,8 @@ public:
   mlir::memref::AllocaOp allocateShared(int64_t bytes, int64_t alignment = 128);
   Value allocateRegisters(int64_t count, mlir::Type element);
 
+  /// The point with number `number` of the box of `extents`; row-major.
+  llvm::SmallVector<Value> pointOf(Value number, llvm::ArrayRef<mlir::OpFoldResult> extents);
   /// Calls `body` at the points of `extents` that belong to worker `first`, `first` + `step`, ...; row-major, with 32-bit arithmetic
   /// where the extents are static.
   void overPoints(Value first, int64_t step, llvm::ArrayRef<mlir::OpFoldResult> extents,
@@ -105,10 +107,13 @@ public:
   };
   Ring ring();
 
+  /// Two slots for an operand that a loop brings ahead, by the product; null before there are any.
+  mlir::Value &slotsOf(mlir::Operation *product) { return slots[product]; }
+
 private:
   ThreadCode &t;
   const Layouts &layouts;
-  llvm::DenseMap<mlir::Operation *, mlir::Value> known;
+  llvm::DenseMap<mlir::Operation *, mlir::Value> known, slots;
   std::optional<Ring> theRing;
   mlir::memref::AllocaOp pool;
   int64_t poolBytes = 0;

@@ -164,6 +164,10 @@ LogicalResult KernelSimulation::rewriteBulk(Operation *op) {
               return o.emitOpError("has no simulation but of tiles without predicate");
             return tensorCopy(o, o.getTmaDescriptor(), o.getSrcMem(), null(), o.getCoordinates());
           })
+      .Case<NVVM::CpAsyncBulkPrefetchOp>([&](NVVM::CpAsyncBulkPrefetchOp o) {
+        call(sim::Function::prefetch, what(o), {o.getSrcMem(), o.getSize()});
+        return erase(o);
+      })
       .Case<NVVM::CpAsyncBulkCommitGroupOp>([&](Operation *o) { return group(o, sim::BulkStep::commit, 0); })
       .Case<NVVM::CpAsyncBulkWaitGroupOp>([&](NVVM::CpAsyncBulkWaitGroupOp o) {
         return group(o, o.getRead() ? sim::BulkStep::waitRead : sim::BulkStep::wait, o.getGroup());

@@ -76,7 +76,7 @@ KernelSimulation::KernelSimulation(LLVM::LLVMFuncOp kernel, const SharedLayout &
 
 LogicalResult KernelSimulation::run() {
   if (kernel.getFunctionType().getReturnType() != LLVM::LLVMVoidType::get(b.getContext()))
-    return kernel.emitError("expects a kernel without result");
+    return kernel.emitError("expects a function without result");
   SmallVector<Operation *> ops;
   kernel.walk([&](Operation *op) {
     ops.push_back(op);
@@ -151,8 +151,13 @@ void KernelSimulation::changeSignature() {
   SmallVector<BlockArgument> old(entry.getArguments());
   b.setInsertionPointToStart(&entry);
   thread = entry.addArgument(pointer, loc());
-  Value parameters = entry.addArgument(pointer, loc());
+  const bool isKernel = kernel->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName());
+  Value parameters = isKernel ? Value(entry.addArgument(pointer, loc())) : Value();
   for (BlockArgument arg : old) {
+    if (!isKernel) { // a function that kernels call gets them as they are, after the thread
+      arg.replaceAllUsesWith(entry.addArgument(inOneSpace(arg.getType()), loc()));
+      continue;
+    }
     Value place = member(pointer, parameters, 8 * arg.getArgNumber());
     // A parameter by value (a tensor map) is where the launch says.
     bool isByValue = kernel.getArgAttr(arg.getArgNumber(), LLVM::LLVMDialect::getByValAttrName()) != nullptr;
@@ -163,8 +168,8 @@ void KernelSimulation::changeSignature() {
   operandWords = LLVM::AllocaOp::create(b, loc(), pointer, b.getI32Type(), i32(kOperandWords), 8);
   resultWords = LLVM::AllocaOp::create(b, loc(), pointer, b.getI32Type(), i32(kResultWords), 8);
   entry.eraseArguments(0, old.size());
-  kernel.setFunctionType(
-      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), {pointer, pointer}));
+  kernel.setFunctionType(LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()),
+                                                     llvm::to_vector(entry.getArgumentTypes())));
   kernel.removeArgAttrsAttr();
   for (NamedAttribute attribute : llvm::to_vector(kernel->getDiscardableAttrs()))
     if (attribute.getName().getValue().starts_with("nvvm."))
@@ -267,14 +272,28 @@ LogicalResult KernelSimulation::rewriteMemory(Operation *op) {
         call(sim::Function::fence, what(fence), {i32(int64_t(sim::FenceKind::memory))});
         return erase(fence);
       })
+      .Case<LLVM::InlineAsmOp>([&](LLVM::InlineAsmOp text) -> LogicalResult {
+        if (!text.getAsmString().starts_with("prefetch.global.L2 [$0]"))
+          return text.emitOpError("has no simulation; of inline PTX only prefetch.global.L2 has");
+        call(sim::Function::prefetch, what(text), {text.getOperands()[0], i32(0)});
+        return erase(text);
+      })
       .Case<LLVM::AddrSpaceCastOp>([&](LLVM::AddrSpaceCastOp cast) { return replace(cast, cast.getArg()); })
       .Case<LLVM::AddressOfOp>([&](LLVM::AddressOfOp address) {
         auto found = shared.offsets.find(address.getGlobalName());
         return found == shared.offsets.end() ? success() : replace(address, at(sharedBase, found->second));
       })
       .Case<LLVM::CallOp>([&](LLVM::CallOp c) -> LogicalResult {
-        if (c.getCallee() != StringRef("llmc.buffer"))
-          return c.emitOpError("has no simulation; a simulated kernel calls no functions");
+        if (c.getCallee() != StringRef("llmc.buffer")) {
+          auto callee = SymbolTable::lookupNearestSymbolFrom<LLVM::LLVMFuncOp>(c, c.getCalleeAttr());
+          if (!callee || callee.isExternal())
+            return c.emitOpError("has no simulation; a simulated kernel calls functions of its module only");
+          SmallVector<Value> operands{thread};
+          llvm::append_range(operands, c.getArgOperands());
+          auto made = LLVM::CallOp::create(b, loc(), TypeRange(), c.getCalleeAttr(), operands);
+          made.setConvergent(true); // threads meet in it
+          return erase(c);
+        }
         call(sim::Function::buffer, Value(), SmallVector<Value>(c.getArgOperands()));
         return erase(c);
       })
@@ -365,14 +384,18 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
     ModuleOp module = getOperation();
     keepBrainFloatsAsBits(module);
     SharedLayout shared(module);
-    SmallVector<LLVM::LLVMFuncOp> kernels;
+    SmallVector<LLVM::LLVMFuncOp> functions;
     for (auto function : module.getOps<LLVM::LLVMFuncOp>())
-      if (function->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName()))
-        kernels.push_back(function);
-    for (LLVM::LLVMFuncOp kernel : kernels) {
-      describeParameters(kernel);
+      if (!function.isExternal())
+        functions.push_back(function);
+    for (LLVM::LLVMFuncOp kernel : functions) {
+      const bool isKernel = kernel->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName());
+      if (isKernel)
+        describeParameters(kernel);
       if (failed(KernelSimulation(kernel, shared).run()))
         return signalPassFailure();
+      if (!isKernel)
+        continue;
       addFact(kernel, ".static_shared", shared.staticBytes);
       addFact(kernel, ".abi", sim::kAbiVersion);
     }

@@ -15,6 +15,12 @@
 //   o = sum_s e^{w_s - max w} o_s / sum_s e^{w_s - max w}     in the order of the segments.
 // Latent attention has a kernel before these two, which brings the queries of all heads onto the latents: a segment is then one tile of
 // queries [heads, r + rope], the heads being its rows, over blocks of latents that serve all of them as keys and values.
+//
+// Where a target shares a prompt's rows out among workgroups, each has a tile of rows of one head, and latent attention is the same with queries brought
+// onto the latents before and results brought off them after, whatever the op's form. Keys and values of a block's positions would take r (nope + v)
+// multiply-adds a position and save 2 r - nope - v for each row that meets it: at the usual widths (512, 128, 128) they pay from 171 rows on, which
+// is more than a workgroup's accumulators hold; made once for all workgroups they would need memory that grows with the context, 16 KiB a
+// position for 32 heads. The expanded form is for workgroups that take all rows of a head.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -179,34 +185,58 @@ static Value valueBlock(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, con
   return t.load(e.argument(op.getValues()), {seq.slot, t.mul(j, kBlock), t.mul(head, dv)}, {1, kBlock, dv}, {kBlock, dv});
 }
 
-/// Rows of causal masks shared out among workgroups: one per sequence, query head and M rows of the call (as many as there could be; those without rows
-/// have nothing to do). Rows beyond the last are zeros, whose scores are zeros; their results are not stored.
-static void emitTiledAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
-  int64_t heads = op.getHeads(), group = heads / op.getKvHeads(), m = t.tiles.attentionRows;
-  int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / op.getKvHeads();
-  Value keys = e.argument(op.getKeys());
+namespace {
+
+/// M rows of a query head of a sequence, of which those that there are (TileBuilder::rows) begin at `first` of the call's rows and see
+/// positions up to their own, from `position` on; `blocks`: of positions that the last one sees.
+struct RowTile {
+  SequenceValues seq;
+  Value head, first, position, blocks;
+};
+
+} // namespace
+
+/// Rows of causal masks shared out among workgroups: one per sequence, query head and M rows of the call (as many as there could be; those without
+/// rows have nothing to do). `attended` gives the results [M, dv] of a tile, of which those of rows that there are get stored.
+static void forRowTiles(TileEmitter &e, TileBuilder &t, int64_t heads, int64_t m, int64_t dv,
+                        function_ref<Value(TileBuilder &, const RowTile &)> attended) {
   forAll(e, t, {e.sequences(t), t.index(heads), t.ceilDiv(e.tokens(t), m)},
          [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            SequenceValues seq = e.sequence(outer, at[0]);
            Value row = outer.mul(at[2], m), zero = outer.index(0);
            Value valid = outer.min(outer.max(outer.sub(seq.length, row), zero), outer.index(m));
            TileBuilder t = outer.withRows(valid);
-           Value first = t.add(seq.first, row), head = t.floorDiv(at[1], group), column = t.mul(at[1], dv);
+           Value first = t.add(seq.first, row), column = t.mul(at[1], dv);
            Value share = t.load(destinations[0], {first, column}, {-1, dv}, {-1, dv});
-           Value some = t.productOperand(e.tile(t, op.getQ(), {first, -1, t.mul(at[1], d), d}), TileBuilder::elementOf(keys));
-           Value none = t.cast(t.full({m, d}, 0), TileBuilder::elementOf(some));
-           Value q = t.store(some, none, {zero, zero}, {-1, d});
-           // No blocks where there are no rows.
-           constexpr int64_t kMany = int64_t(1) << 32;
-           Value blocks = t.min(t.ceilDiv(t.add(seq.past, t.add(row, valid)), kBlock), t.mul(valid, kMany));
-           auto sums = attendBlocks(
-               t, {q, m, t.add(seq.past, row), true}, dv, op.getScale().convertToDouble(), Mask{op.getWindow()},
-               [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, head, j); },
-               [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, head, j); }, zero, blocks);
-           Value o = normalised(t, sums[2], sums[1]);
-           Value made = t.store(t.load(o, {zero, zero}, {-1, dv}, {-1, dv}), share, {zero, zero}, {-1, dv});
+           auto rows = [&](TileBuilder &t) -> SmallVector<Value> {
+             Value blocks = t.ceilDiv(t.add(seq.past, t.add(row, valid)), kBlock);
+             Value o = attended(t, {seq, at[1], first, t.add(seq.past, row), blocks});
+             return {t.store(t.load(o, {zero, zero}, {-1, dv}, {-1, dv}), share, {zero, zero}, {-1, dv})};
+           };
+           Value made = t.select(t.less(zero, valid), rows, [&](TileBuilder &) -> SmallVector<Value> { return {share}; })[0];
            return {{made, 0, {first, column}, {-1, dv}, {valid}}};
          });
+}
+
+/// A tile of m rows, of which those that there are have the columns of `some` and the others are zeros, whose scores are zeros.
+static Value paddedQueries(TileBuilder &t, Value some, int64_t m) {
+  int64_t d = TileBuilder::shapeOf(some)[1];
+  Value none = t.cast(t.full({m, d}, 0), TileBuilder::elementOf(some)), zero = t.index(0);
+  return t.store(some, none, {zero, zero}, {-1, d});
+}
+
+static void emitTiledAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
+  int64_t heads = op.getHeads(), group = heads / op.getKvHeads(), m = t.tiles.attentionRows;
+  int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / op.getKvHeads();
+  forRowTiles(e, t, heads, m, dv, [&](TileBuilder &t, const RowTile &tile) {
+    Type stored = TileBuilder::elementOf(e.argument(op.getKeys()));
+    Value head = t.floorDiv(tile.head, group), own = e.tile(t, op.getQ(), {tile.first, -1, t.mul(tile.head, d), d});
+    auto sums = attendBlocks(
+        t, {paddedQueries(t, t.productOperand(own, stored), m), m, tile.position, true}, dv, op.getScale().convertToDouble(),
+        Mask{op.getWindow()}, [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, tile.seq, head, j); },
+        [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, tile.seq, head, j); }, t.index(0), tile.blocks);
+    return normalised(t, sums[2], sums[1]);
+  });
 }
 
 RankedTensorType segmentsType(llm::AttentionOp op, int64_t segments) {
@@ -289,6 +319,20 @@ int64_t columnsAtOnce(ArrayRef<int64_t> widths) {
   return llvm::all_of(widths, [](int64_t w) { return w % kColumns == 0; }) ? kColumns : 0;
 }
 
+/// Columns of a tile's queries on r latents that are made at once: UK's for 512 would take all of a workgroup's memory.
+int64_t columnsOfQuery(int64_t r) {
+  for (int64_t columns = 128; columns; columns -= 8)
+    if (r % columns == 0)
+      return columns;
+  return r;
+}
+
+/// Whether a tile of rows on such latents, and what its products read ahead, fit into a workgroup's memory (160 KiB).
+bool canBeTiled(llm::LatentAttentionOp op) {
+  constexpr int64_t kWidest = 256;
+  return op.getLatent() <= 3 * kWidest && columnsOfQuery(op.getLatent()) <= kWidest && op.getValueWidth() <= kWidest;
+}
+
 } // namespace
 
 RankedTensorType latentQueriesType(llm::LatentAttentionOp op) {
@@ -332,6 +376,11 @@ void emitLatentQueries(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op
          });
 }
 
+/// Latents of block `j` of the sequence's positions as they lie: [32, columns], the rope part last.
+static Value latentBlock(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, const SequenceValues &seq, Value j, int64_t columns) {
+  return t.load(e.argument(op.getCache()), {seq.slot, t.mul(j, kBlock), t.index(0)}, {1, kBlock, columns}, {kBlock, columns});
+}
+
 void emitLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, Value queries) {
   // As many heads a workgroup as its accumulators have room for: the more, the fewer times latents are read.
   constexpr int64_t kHeads = 32;
@@ -339,7 +388,6 @@ void emitLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp o
   for (int64_t g = 2; g <= kHeads; ++g)
     if (heads % g == 0)
       together = g;
-  Value cache = e.argument(op.getCache());
   forAll(e, t, {e.sequences(t), t.index(heads / together), t.index(segments)},
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            SequenceValues seq = e.sequence(t, at[0]);
@@ -351,14 +399,11 @@ void emitLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp o
            Value q = t.cast(t.map({all}, [&](TileBuilder &t, ValueRange v) { return t.mulf(v[0], t.f32(scale)); }),
                             TileBuilder::elementOf(queries));
            Value blocks = t.add(t.floorDiv(seq.past, kBlock), 1), per = t.ceilDiv(blocks, segments), from = t.mul(at[2], per);
-           auto latents = [&](TileBuilder &t, Value j, int64_t columns) {
-             return t.load(cache, {seq.slot, t.mul(j, kBlock), t.index(0)}, {1, kBlock, columns}, {kBlock, columns});
-           };
            auto [o, weight] = resultAndWeight(
                t, attendBlocks(
                       t, {q, together, seq.past, false, /*keysAreRows=*/true}, r, /*scale=*/1, Mask{},
-                      [&](TileBuilder &t, Value j) { return latents(t, j, width); },
-                      [&](TileBuilder &t, Value j) { return latents(t, j, r); }, from, t.min(t.add(from, per), blocks)));
+                      [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, seq, j, width); },
+                      [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, seq, j, r); }, from, t.min(t.add(from, per), blocks)));
            Value column = t.map({together, 1}, {weight}, {{0}}, [](TileBuilder &, ValueRange v) { return v[0]; });
            Value made = t.store(column, t.store(o, share, {zero, zero}, {together, r}), {zero, t.index(r)}, {together, 1});
            return {{made, 0, {seq.first, at[2], head, zero}, {1, 1, together, r + 1}}};
@@ -495,7 +540,50 @@ static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAtt
       });
 }
 
+/// Rows of a head shared out among workgroups, on its latents:
+///
+///   q_n [M, nope] UK [nope, r] ─► q [M, r + rope] ─► blocks of latents, as keys and as values ─► o [M, r] ─► o UV [r, dv]
+///
+/// q is in the workgroup's own memory, and o takes its place there.
+static void emitTiledLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
+  // Sums of 64 rows of 512 are what a workgroup's registers hold.
+  constexpr int64_t kSums = 64 * 512, kFewest = 16;
+  int64_t nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), dv = op.getValueWidth(), width = r + rope;
+  int64_t m = t.tiles.attentionRows;
+  while (m > kFewest && m * r > kSums)
+    m /= 2;
+  int64_t some = columnsOfQuery(r);
+  Value uk = e.argument(op.getUp()), uv = e.transposedArgument(op.getUp());
+  Type stored = TileBuilder::elementOf(e.argument(op.getCache()));
+  forRowTiles(e, t, op.getHeads(), m, dv, [&](TileBuilder &t, const RowTile &tile) {
+    Value zero = t.index(0), column = t.mul(tile.head, nope + rope);
+    // As for a step's segments the scale goes into the queries.
+    auto scaled = [&](TileBuilder &t, Value part) {
+      return t.productOperand(t.map({part}, [&](TileBuilder &t, ValueRange v) { return t.mulf(v[0], t.f32(op.getScale().convertToDouble())); }), stored);
+    };
+    Value own = t.productOperand(e.tile(t, op.getQ(), {tile.first, -1, column, nope}), TileBuilder::elementOf(uk));
+    Value rotated = scaled(t, e.tile(t, op.getQ(), {tile.first, -1, t.add(column, nope), rope}));
+    Value none = t.full({m, width}, 0);
+    Value q = t.store(rotated, t.productOperand(none, stored), {zero, t.index(r)}, {-1, rope});
+    q = t.loop(zero, t.index(r), some, q, [&](TileBuilder &t, Value column, ValueRange carried) -> SmallVector<Value> {
+      Value up = t.load(uk, {tile.head, zero, column}, {1, nope, some}, {nope, some});
+      return {t.store(scaled(t, t.contract(own, up, t.full({-1, some}, 0))), carried[0], {zero, column}, {-1, some})};
+    })[0];
+    auto sums = attendBlocks(
+        t, {q, m, tile.position, true, /*keysAreRows=*/true}, r, /*scale=*/1, Mask{},
+        [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, tile.seq, j, width); },
+        [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, tile.seq, j, r); }, zero, tile.blocks);
+    // Rows that there are take the place of their queries: room for another tile there is not.
+    Value o = normalised(t, t.load(sums[2], {zero, zero}, {-1, r}, {-1, r}), t.load(sums[1], {zero}, {-1}, {-1}));
+    o = t.load(t.store(t.productOperand(o, stored), q, {zero, zero}, {-1, r}), {zero, zero}, {m, r}, {m, r});
+    Value down = t.load(uv, {tile.head, zero, zero, zero}, {1, 1, r, dv}, {r, dv});
+    return t.contract(o, down, t.full({m, dv}, 0));
+  });
+}
+
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
+  if (t.tiles.attentionRows && !e.isStep && canBeTiled(op))
+    return emitTiledLatentAttention(e, t, op);
   if (op.getForm() == "expanded")
     return emitExpandedAttention(e, t, op);
   // Absorbed form: q_n times UK gives a query on latents, shared cache blocks serve as keys (all columns) and
@@ -503,7 +591,7 @@ void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp 
   int64_t heads = op.getHeads(), nope = op.getNope(), rope = op.getRope(), r = op.getLatent(),
           dv = op.getValueWidth();
   int64_t width = r + rope;
-  Value cache = e.argument(op.getCache()), uk = e.argument(op.getUp()), uv = e.transposedArgument(op.getUp());
+  Value uk = e.argument(op.getUp()), uv = e.transposedArgument(op.getUp());
   // Heads side by side in one workgroup share the transposed block; a few of them are enough, and leave work
   // for many threads.
   int64_t together = 1;
@@ -527,14 +615,10 @@ void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp 
              return t.store(qr, both, {t.index(0), t.index(r)}, {rows, rope});
            };
            auto attendLatents = [&](TileBuilder &t, const Queries &q) {
-             auto block = [&](TileBuilder &t, Value j, int64_t columns) {
-               return t.load(cache, {seq.slot, t.mul(j, kBlock), t.index(0)}, {1, kBlock, columns},
-                             {kBlock, columns});
-             };
              return attend(
                  t, q, r, op.getScale().convertToDouble(), Mask{},
-                 [&](TileBuilder &t, Value j) { return t.transpose(block(t, j, width)); },
-                 [&](TileBuilder &t, Value j) { return block(t, j, r); });
+                 [&](TileBuilder &t, Value j) { return t.transpose(latentBlock(e, t, op, seq, j, width)); },
+                 [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, seq, j, r); });
            };
            auto lift = [&](TileBuilder &t, Value latents, int64_t rows, Value head) {
              Value down = t.load(uv, {head, t.index(0), t.index(0), t.index(0)}, {1, 1, r, dv}, {r, dv});

@@ -18,7 +18,7 @@
 //
 // One workgroup per sequence and head does the whole sequence, so that the head's state stays in the core's
 // cache, and the short convolutions, norms, gates and the gated head norm around the rule are computed on the
-// rows as they pass.
+// rows as they pass. Where products of whole tiles pay, a prompt's chunks go another way: DeltaRuleTiles.cpp.
 #include "passes/chunk/TileEmitter.h"
 
 using namespace mlir;
@@ -82,6 +82,26 @@ SmallVector<Value> emitStep(TileEmitter &e, TileBuilder &t, const Head &h, Value
                   Value tile = finishRow(e, t, h, out, row, o);
                   return {t.store(tile, carried[0], {i, t.index(0)}, {1, h.v}), s};
                 });
+}
+
+/// The one token of a step; (output row, state). The state is transposed, so that what a row of it is multiplied with lies along it: a target
+/// with registers enough reads it once, at the very beginning, and writes it once.
+SmallVector<Value> emitOneStep(TileEmitter &e, TileBuilder &t, const Head &h, Value out, Value share, Value state) {
+  Value zero = t.index(0), s = t.transpose(state);
+  Row in = loadRow(e, t, h, h.sequence.first);
+  auto vector = [&](Value row, int64_t n) { return t.load(row, {zero, zero}, {1, n}, {n}); };
+  Value k = vector(in.k, h.k), decay = vector(expOf(t, in.g), h.k);
+  s = t.map(
+      {h.v, h.k}, {decay}, {{1}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, s);
+  Value seen = t.timesVector(s, k, t.full({h.v}, 0));
+  Value y = t.map({h.v}, {vector(in.v, h.v), seen, in.beta}, {{0}, {0}, {}},
+                  [](TileBuilder &t, ValueRange v) { return t.mulf(v[2], t.subf(v[0], v[1])); });
+  s = t.map(
+      {h.v, h.k}, {y, k}, {{0}, {1}}, [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, s);
+  Value o = t.timesVector(s, vector(in.q, h.k), t.full({h.v}, 0));
+  Value row = t.map({1, h.v}, {o}, {{1}}, [](TileBuilder &, ValueRange v) { return v[0]; });
+  Value tile = finishRow(e, t, h, out, h.sequence.first, row);
+  return {t.store(tile, share, {zero, zero}, {1, h.v}), t.transposeInto(s, state)};
 }
 
 /// One chunk of up to C rows starting at local row `start`; carries (output rows, state).
@@ -186,10 +206,25 @@ SmallVector<Value> emitChunk(TileEmitter &e, TileBuilder &t, const Head &h, int6
   return {share, s};
 }
 
-/// The new tail of a convolution for the columns of this head: the last W-1 inputs.
-Value newTail(TileEmitter &e, TileBuilder &t, llm::ShortConvOp conv, const Head &h, Value column, int64_t n) {
+/// Whether a slice lies between the convolution and the rule. A head's workgroup writes the head's columns of
+/// the new tail while others read theirs of the old one, which is safe only where the columns that a head
+/// reads are those that it writes.
+bool isSliced(llm::ShortConvOp conv) {
+  SmallVector<Operation *> work(conv.getResult().getUsers());
+  while (!work.empty()) {
+    Operation *user = work.pop_back_val();
+    if (isa<llm::SliceOp>(user))
+      return true;
+    if (!isa<llm::DeltaRuleOp, llm::YieldOp>(user))
+      llvm::append_range(work, user->getUsers());
+  }
+  return false;
+}
+
+} // namespace
+
+Value newTail(TileEmitter &e, TileBuilder &t, llm::ShortConvOp conv, const SequenceValues &s, Value column, int64_t n) {
   int64_t kept = cast<RankedTensorType>(conv.getTail().getType()).getDimSize(1);
-  const SequenceValues &s = h.sequence;
   return t.loop(t.index(0), t.index(kept), 1, t.empty({kept, n}),
                 [&](TileBuilder &t, Value w, ValueRange carried) -> SmallVector<Value> {
                   Value local = t.sub(t.add(s.length, w),
@@ -208,23 +243,6 @@ Value newTail(TileEmitter &e, TileBuilder &t, llm::ShortConvOp conv, const Head 
                   return {t.store(row, carried[0], {w, t.index(0)}, {1, n})};
                 })[0];
 }
-
-/// Whether a slice lies between the convolution and the rule. A head's workgroup writes the head's columns of
-/// the new tail while others read theirs of the old one, which is safe only where the columns that a head
-/// reads are those that it writes.
-bool isSliced(llm::ShortConvOp conv) {
-  SmallVector<Operation *> work(conv.getResult().getUsers());
-  while (!work.empty()) {
-    Operation *user = work.pop_back_val();
-    if (isa<llm::SliceOp>(user))
-      return true;
-    if (!isa<llm::DeltaRuleOp, llm::YieldOp>(user))
-      llvm::append_range(work, user->getUsers());
-  }
-  return false;
-}
-
-} // namespace
 
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
   auto shape = cast<RankedTensorType>(op.getState().getType()).getShape();
@@ -258,7 +276,9 @@ void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
     Value state = t.load(destinations[stateResult], {h.sequence.slot, at[1], t.index(0), t.index(0)},
                          {1, 1, k, v}, {k, v});
     SmallVector<Value> done;
-    if (op.getForm() == "step")
+    if (op.getForm() == "step" && e.isStep)
+      done = emitOneStep(e, t, h, out, share, state);
+    else if (op.getForm() == "step")
       done = emitStep(e, t, h, out, share, state);
     else
       done = t.loop(t.index(0), h.sequence.length, op.getChunk(), {share, state},
@@ -271,7 +291,7 @@ void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
     for (auto [result, conv] : tails) {
       int64_t n = llm::columns(conv.getX()) / heads;
       Value from = t.mul(at[1], n);
-      Value tail = newTail(e, t, conv, h, from, n);
+      Value tail = newTail(e, t, conv, h.sequence, from, n);
       pieces.push_back(
           {tail, result, {h.sequence.slot, t.index(0), from}, {1, TileBuilder::shapeOf(tail)[0], n}});
     }

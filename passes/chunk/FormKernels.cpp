@@ -74,6 +74,8 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.stepRows = 16;
   tiles.stepPanels = 2;
   tiles.attentionRows = 64;
+  tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
+  tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
   tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
   tiles.narrowProducts = true;
   return tiles;
@@ -321,20 +323,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
 
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
-    if (SmallVector<Part> parts = partsOf(root, isStep); !parts.empty()) {
-      SmallVector<Value> made, standing;
-      for (const Part &part : parts) {
-        auto next = launchPart(b, dispatch, root, passed, roles, isStep, key, part, made, standing);
-        if (failed(next))
-          return failure();
-        made = *next;
-        standing.clear();
-        for (auto [v, out] : llvm::zip_equal(made, part.outs)) {
-          standing.push_back(out.stands);
-          if (out.result >= 0)
-            dispatch.getResult(out.result).replaceAllUsesWith(v);
+    if (SmallVector<Part> parts = partsOf(dispatch, root, isStep); !parts.empty()) {
+      // What one part reads another one may update: to those before it, it is an operand like others.
+      for (int64_t operand : dispatch.getTied())
+        if (operand >= 0) {
+          passed.push_back(dispatch.getInputs()[operand]);
+          roles.push_back({body.getArgument(operand), Role::Plain});
         }
-      }
+      SmallVector<Made> made;
+      SmallVector<Value> results(dispatch.getNumResults());
+      for (const Part &part : parts)
+        if (failed(launchPart(b, dispatch, root, passed, roles, key, part, isStep, made, results)))
+          return failure();
+      dispatch.replaceAllUsesWith(results);
       dispatch.erase();
       return success();
     }
@@ -349,98 +350,123 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return success();
   }
 
-  /// What a part writes, by the token: a result of the dispatch, or something of type `type` that only the next part reads. `stands` is the
-  /// value of the body that the next part finds there, if it is one.
+  /// What a part makes, by the token: a result of the dispatch (`result`), something of type `type` for the parts that follow, or both, if
+  /// `stands` says for which value of the body they find it.
   struct Out {
+    Type type;
     int64_t result = -1;
-    Type type = {};
     Value stands = {};
   };
-  /// One of the kernels that a dispatch takes: `body` makes `outs` of the dispatch's operands and of what the part before it has made.
+  struct Made {
+    Value value, stands;
+  };
+  /// One of the kernels that a dispatch takes: `body` makes `outs` of the dispatch's operands and of what the parts before it have made for
+  /// each other.
   struct Part {
     StringRef suffix;
     SmallVector<Out> outs;
     std::function<void(TileEmitter &, TileBuilder &, ValueRange before)> body;
   };
-  static Out inner(Type type) { return {-1, type, {}}; }
 
   /// What the first of two kernels over parts of columns writes: numbers, and the columns if it makes them and they are read again, by others
   /// (then they are a result) or by the second kernel.
   SmallVector<Out> outsOf(const ColumnParts &parts, bool areRead) {
-    SmallVector<Out> outs{inner(parts.type())};
+    SmallVector<Out> outs{{parts.type()}};
     if (!parts.linear() || !areRead)
       return outs;
     Operation *end = parts.linear()->getBlock()->getTerminator();
     auto found = llvm::find(end->getOperands(), parts.columns);
     int64_t result = found == end->getOperands().end() ? -1 : found - end->getOperands().begin();
-    outs.push_back({result, parts.columns.getType(), parts.columns});
+    outs.push_back({parts.columns.getType(), result, parts.columns});
     return outs;
   }
 
-  /// The parts in which numbers over many columns are taken, parts of the columns and what joins them; and those of a step's attention,
-  /// segments of the context.
-  SmallVector<Part> partsOf(Operation *root, bool isStep) {
+  /// The parts in which a dispatch goes, if it does: numbers over many columns by parts of the columns and what joins them; a step's attention
+  /// over segments of the context, likewise; the delta rule of a prompt.
+  SmallVector<Part> partsOf(llm::DispatchOp dispatch, Operation *root, bool isStep) {
+    auto result = [&](int64_t i) { return Out{dispatch.getResult(i).getType(), i}; };
     if (auto op = dyn_cast<llm::ArgmaxOp>(root))
       return {{"", outsOf(argmaxParts(op, sizes, isStep), false), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxParts(e, t, op); }},
-              {"_join", {{0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
+              {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
     if (auto op = dyn_cast<llm::PredictOp>(root))
       return {{"", outsOf(predictParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitPredictParts(e, t, op); }},
-              {"_join", {{0}, {1}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinPredict(e, t, op, before[0]); }}};
+              {"_join", {result(0), result(1)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinPredict(e, t, op, before[0]); }}};
     if (auto op = dyn_cast<llm::LogitStatisticsOp>(root)) {
-      int64_t result = op->getBlock()->getTerminator()->getNumOperands() - 1;
+      int64_t last = op->getBlock()->getTerminator()->getNumOperands() - 1;
       return {{"", outsOf(statisticsParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitStatisticsParts(e, t, op); }},
-              {"_join", {{result}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinStatistics(e, t, op, before[0]); }}};
+              {"_join", {result(last)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinStatistics(e, t, op, before[0]); }}};
     }
     int64_t segments = sizes.segments;
+    if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes)) {
+      SmallVector<Out> factors, last;
+      for (Type type : deltaFactorTypes(op, sizes))
+        factors.push_back({type});
+      SmallVector<Out> states{{deltaOutputType(op)}};
+      for (unsigned i = 0; i < dispatch.getNumResults(); ++i)
+        (dispatch.getTied()[i] >= 0 ? states : last).push_back(result(i));
+      return {{"_factors", factors, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitDeltaFactors(e, t, op); }},
+              {"", states, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaScan(e, t, op, before); }},
+              {"_finish", last, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaFinish(e, t, op, before.back()); }}};
+    }
     if (!isStep || segments <= 1)
       return {};
     if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getSeen())
-      return {{"", {inner(segmentsType(op, segments))}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
-              {"_join", {{0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before[0]); }}};
+      return {{"", {{segmentsType(op, segments)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
+              {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before.back()); }}};
     if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
-      return {{"_query", {inner(latentQueriesType(op))}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitLatentQueries(e, t, op); }},
-              {"", {inner(segmentsType(op, segments))},
-               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitLatentSegments(e, t, op, before[0]); }},
-              {"_join", {{0}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinLatentSegments(e, t, op, before[0]); }}};
+      return {{"_query", {{latentQueriesType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitLatentQueries(e, t, op); }},
+              {"", {{segmentsType(op, segments)}},
+               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitLatentSegments(e, t, op, before.back()); }},
+              {"_join", {result(0)},
+               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinLatentSegments(e, t, op, before.back()); }}};
     return {};
   }
 
-  /// Launches a part with those operands that it uses. Returns what it makes, for the next one.
+  /// Launches a part with those operands that it uses, of `passed` and of `made` so far.
   template <typename Roles>
-  FailureOr<SmallVector<Value>> launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
-                                           bool isStep, const std::string &key, const Part &part, ValueRange before,
-                                           ArrayRef<Value> standing) {
+  LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
+                           const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Made> &made,
+                           SmallVectorImpl<Value> &results) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
-    SmallVector<Type> outs;
-    for (const Out &out : part.outs)
-      outs.push_back(out.result >= 0 ? dispatch.getResult(out.result).getType() : out.type);
+    SmallVector<Type> types;
+    SmallVector<int64_t> updated; // operands of the dispatch
+    for (const Out &out : part.outs) {
+      types.push_back(out.type);
+      updated.push_back(out.result >= 0 ? dispatch.getTied()[out.result] : -1);
+    }
     SmallVector<Value> operands(passed);
-    llvm::append_range(operands, before);
+    for (const Made &m : made)
+      operands.push_back(m.value);
     if (!kernel) {
       OpBuilder inKernel(&getContext());
-      Kernel made(*this, dispatch, part.suffix);
-      made.emitter.isStep = isStep;
-      SmallVector<unsigned> owners = addInputs(made, root, passed, roles);
-      SmallVector<Value> beforeInside;
-      for (Value v : before) {
-        owners.push_back(passed.size() + beforeInside.size());
-        beforeInside.push_back(made.argument(v.getType(), {"T"}, false));
+      Kernel inside(*this, dispatch, part.suffix);
+      inside.emitter.isStep = isStep;
+      SmallVector<unsigned> owners = addInputs(inside, root, passed, roles);
+      SmallVector<Value> before;
+      for (auto [i, m] : llvm::enumerate(made)) {
+        before.push_back(inside.argument(m.value.getType(), {"T"}, false));
+        owners.push_back(passed.size() + i);
+        if (m.stands)
+          inside.emitter.setArgument(m.stands, before.back());
       }
-      for (auto [inside, stands] : llvm::zip_equal(beforeInside, standing))
-        if (stands)
-          made.emitter.setArgument(stands, inside);
-      for (Type out : outs)
-        made.emitter.destinations.push_back(made.argument(out, {"T"}, true));
-      kernel = made.finish(outs);
-      inKernel.setInsertionPointToStart(made.entry);
+      for (auto [type, operand] : llvm::zip_equal(types, updated)) {
+        Value state = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : Value();
+        Value arg = inside.argument(type, state ? symbolsOf(inKernel, state) : SmallVector<StringRef>{"T"}, true);
+        inside.emitter.destinations.push_back(arg);
+        if (state)
+          inside.emitter.setArgument(state, arg);
+      }
+      inside.emitter.tied = updated;
+      kernel = inside.finish(types);
+      inKernel.setInsertionPointToStart(inside.entry);
       TileBuilder t(inKernel, dispatch.getLoc(), sizes);
-      part.body(made.emitter, t, beforeInside);
-      if (made.emitter.failed())
+      part.body(inside.emitter, t, before);
+      if (inside.emitter.failed())
         return failure();
       llvm::SmallDenseSet<unsigned> kept;
       for (auto [i, owner] : llvm::enumerate(owners))
-        if (!made.entry->getArgument(i).use_empty())
+        if (!inside.entry->getArgument(i).use_empty())
           kept.insert(owner);
       llvm::BitVector unused(kernel.getNumArguments());
       for (auto [i, owner] : llvm::enumerate(owners))
@@ -454,9 +480,20 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     SmallVector<Value> given;
     for (int64_t owner : used)
       given.push_back(operands[owner]);
-    SmallVector<int64_t> untied(outs.size(), -1);
-    auto launch = llm::LaunchOp::create(b, dispatch.getLoc(), outs, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr(untied));
-    return SmallVector<Value>(launch.getResults());
+    SmallVector<int64_t> places;
+    for (int64_t operand : updated) {
+      places.push_back(operand >= 0 ? int64_t(given.size()) : -1);
+      if (operand >= 0)
+        given.push_back(dispatch.getInputs()[operand]);
+    }
+    auto launch = llm::LaunchOp::create(b, dispatch.getLoc(), types, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr(places));
+    for (auto [out, value] : llvm::zip_equal(part.outs, launch.getResults())) {
+      if (out.result >= 0)
+        results[out.result] = value;
+      if (out.result < 0 || out.stands)
+        made.push_back({value, out.stands});
+    }
+    return success();
   }
 
   /// A kernel in the making.
@@ -502,19 +539,20 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     emitter.isStep = isStep;
     addInputs(made, root, passed, roles);
     SmallVector<Type> results;
-    auto destination = [&](Type type, ArrayRef<StringRef> dims) {
+    auto destination = [&](Type type, ArrayRef<StringRef> dims, int64_t tied) {
       results.push_back(type);
       emitter.destinations.push_back(made.argument(type, dims, true));
+      emitter.tied.push_back(tied);
     };
     for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
       Type type = dispatch.getResult(i).getType();
       if (isa<llm::SequencesType>(type)) {
         for (auto [width, symbol] : {std::pair(2, "T"), std::pair(4, "S")})
-          destination(RankedTensorType::get({ShapedType::kDynamic, width}, b.getI32Type()), {symbol});
+          destination(RankedTensorType::get({ShapedType::kDynamic, width}, b.getI32Type()), {symbol}, -1);
         continue;
       }
       Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
-      destination(type, symbolsOf(b, described));
+      destination(type, symbolsOf(b, described), operand);
       if (operand >= 0)
         emitter.setArgument(described, emitter.destinations.back());
     }

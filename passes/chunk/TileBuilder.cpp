@@ -231,9 +231,35 @@ Value TileBuilder::reduce(Value tile, Value init, bool maximum) {
   return op.getResult(0);
 }
 
+Value TileBuilder::timesVector(Value a, Value x, Value init) {
+  MLIRContext *context = b.getContext();
+  SmallVector<AffineMap> maps{pick(context, 2, {0, 1}), pick(context, 2, {1}), pick(context, 2, {0})};
+  SmallVector<utils::IteratorType> iterators{utils::IteratorType::parallel, utils::IteratorType::reduction};
+  return linalg::GenericOp::create(b, loc, TypeRange{init.getType()}, ValueRange{a, x}, ValueRange{init}, maps, iterators,
+                                   [&](OpBuilder &nested, Location l, ValueRange args) {
+                                     TileBuilder t = inside(nested, l);
+                                     linalg::YieldOp::create(nested, l, t.addf(args[2], t.mulf(t.toF32(args[0]), t.toF32(args[1]))));
+                                   })
+      .getResult(0);
+}
+
 Value TileBuilder::transpose(Value tile) {
   auto shape = shapeOf(tile);
   return map({shape[1], shape[0]}, {tile}, {{1, 0}}, [](TileBuilder &, ValueRange v) { return v[0]; });
+}
+
+Value TileBuilder::transposeInto(Value tile, Value into) {
+  MLIRContext *context = b.getContext();
+  SmallVector<AffineMap> maps{pick(context, 2, {0, 1}), pick(context, 2, {1, 0})};
+  SmallVector<utils::IteratorType> iterators(2, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(b, loc, TypeRange{into.getType()}, ValueRange{tile}, ValueRange{into}, maps, iterators,
+                                   [&](OpBuilder &nested, Location l, ValueRange args) {
+                                     Value v = inside(nested, l).toF32(args[0]);
+                                     if (v.getType() != elementOf(into))
+                                       v = arith::TruncFOp::create(nested, l, elementOf(into), v);
+                                     linalg::YieldOp::create(nested, l, v);
+                                   })
+      .getResult(0);
 }
 
 SmallVector<Value> TileBuilder::loop(Value from, Value to, int64_t step, ValueRange init, LoopBody body) {

@@ -18,17 +18,20 @@ public:
   mlir::Location loc;
   Tiles tiles; ///< what the target wants
 
-  /// The same builder for tiles of `count` rows (an index value).
-  TileBuilder withRows(Value count) const {
+  /// The same builder for tiles of `count` rows (an index value), a minimum with `most` where that is given.
+  TileBuilder withRows(Value count, int64_t most = 0) const {
     TileBuilder t = *this;
     t.rowCount = count;
+    t.rowLimit = most;
     return t;
   }
-  Value rows() const { return rowCount; } ///< what -1 stands for
+  Value rows() const { return rowCount; }       ///< what -1 stands for
+  int64_t mostRows() const { return rowLimit; } ///< what it cannot exceed; 0: not told
   /// The same builder inside a region.
   TileBuilder inside(mlir::OpBuilder &nested, mlir::Location l) const {
     TileBuilder t(nested, l, tiles);
     t.rowCount = rowCount;
+    t.rowLimit = rowLimit;
     return t;
   }
 
@@ -87,7 +90,10 @@ public:
   }
   /// sum or maximum over the last dimension, starting from `init` (a tile of the remaining shape).
   Value reduce(Value tile, Value init, bool maximum = false);
+  /// init[m] + sum_n a[m, n] x[n]
+  Value timesVector(Value a, Value x, Value init);
   Value transpose(Value tile); ///< [m, n] to [n, m]
+  Value transposeInto(Value tile, Value into); ///< the same written over `into`, going through the tile in its own order
   /// A tile [m, n] of iota along n plus `start` compared below: see users. Elements are index values as i32.
   Value
   mapWithColumn(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs,
@@ -110,6 +116,7 @@ public:
 
 private:
   Value rowCount; ///< what -1 stands for
+  int64_t rowLimit = 0;
   llvm::SmallVector<mlir::OpFoldResult> mixed(llvm::ArrayRef<Value> values);
   llvm::SmallVector<mlir::OpFoldResult> mixed(llvm::ArrayRef<int64_t> sizes, mlir::ValueRange dynamic);
 };

@@ -220,7 +220,52 @@ Value TileEmitter::gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at)
                });
 }
 
+/// x / (1 + e^-x)
+static Value silu(TileBuilder &t, Value x) {
+  Value e = t.exp(arith::NegFOp::create(t.b, t.loc, x));
+  return t.divf(x, t.addf(t.f32(1), e));
+}
+
+/// The convolution of the rows that there are, which begin with the sequence's first row in this call or W-1 rows later: the inputs with
+/// the W-1 before them, from the call or from the tail, are one tile of which every tap reads rows.
+Value TileEmitter::convRows(TileBuilder &t, llm::ShortConvOp op, const Tile &at) {
+  Value weight = argument(op.getWeight()), zero = t.index(0);
+  int64_t width = TileBuilder::shapeOf(weight)[2], kept = width - 1, n = at.columns;
+  Value x = tile(t, op.getX(), at);
+  Value all = t.empty({t.mostRows() + kept, n}, TileBuilder::elementOf(x));
+  if (kept) {
+    auto same = [](TileBuilder &, ValueRange v) { return v[0]; };
+    // Where there are no rows there need be none before them.
+    Value isLater = arith::AndIOp::create(t.b, t.loc, t.less(current.first, at.row), t.less(zero, t.rows()));
+    Value before = t.select(
+        isLater,
+        [&](TileBuilder &t) -> SmallVector<Value> {
+          return {t.map({tile(t, op.getX(), {t.sub(at.row, t.index(kept)), kept, at.column, n})}, same)};
+        },
+        [&](TileBuilder &t) -> SmallVector<Value> {
+          return {t.map({t.load(argument(op.getTail()), {current.slot, zero, at.column}, {1, kept, n}, {kept, n})}, same)};
+        })[0];
+    all = t.store(before, all, {zero, zero}, {kept, n});
+  }
+  all = t.store(x, all, {t.index(kept), zero}, {-1, n});
+  SmallVector<Value> inputs;
+  SmallVector<SmallVector<int64_t>> dims;
+  for (int64_t w = 0; w < width; ++w) {
+    inputs.push_back(t.load(all, {t.index(w), zero}, {-1, n}, {-1, n}));
+    inputs.push_back(t.load(weight, {zero, zero, t.index(w), at.column}, {1, 1, 1, n}, {n}));
+    dims.append({{0, 1}, {1}});
+  }
+  return t.map({-1, n}, inputs, dims, [&](TileBuilder &t, ValueRange v) {
+    Value sum = t.mulf(v[0], v[1]);
+    for (int64_t w = 1; w < width; ++w)
+      sum = t.addf(sum, t.mulf(v[2 * w], v[2 * w + 1]));
+    return silu(t, sum);
+  });
+}
+
 Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at) {
+  if (at.rows < 0 && t.mostRows() && current.first)
+    return convRows(t, op, at);
   if (at.rows != 1 || !current.first)
     return fail(t, op, at, "a convolution works row by row within a sequence");
   Value weight = argument(op.getWeight()); // [1, 1, W, N]: packed with the channels innermost
@@ -252,10 +297,7 @@ Value TileEmitter::convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at)
         {1, n}, {input, taps}, {{0, 1}, {0, 1}},
         [](TileBuilder &t, ValueRange v) { return t.addf(v[2], t.mulf(v[0], v[1])); }, sum);
   }
-  return t.map({sum}, [](TileBuilder &t, ValueRange v) {
-    Value e = t.exp(arith::NegFOp::create(t.b, t.loc, v[0]));
-    return t.divf(v[0], t.addf(t.f32(1), e));
-  });
+  return t.map({sum}, [](TileBuilder &t, ValueRange v) { return silu(t, v[0]); });
 }
 
 Value TileEmitter::product(TileBuilder &t, Value a, Value panels, Value panel, const Tile &at, int64_t column) {
@@ -343,7 +385,7 @@ void forAll(TileEmitter &e, TileBuilder &t, ArrayRef<Value> bounds,
         TileBuilder inner = t.inside(nested, l);
         ValueRange at = args.take_front(bounds.size()), destinations = args.drop_front(bounds.size());
         // What is updated in place is read from where it is written.
-        for (auto [i, operand] : llvm::enumerate(e.dispatch.getTied()))
+        for (auto [i, operand] : llvm::enumerate(e.tied))
           if (operand >= 0)
             e.setArgument(e.dispatch.getBody().getArgument(operand), destinations[i]);
         SmallVector<Piece> pieces = body(inner, at, destinations);

@@ -63,7 +63,8 @@ public:
   llm::DispatchOp dispatch;
   mlir::func::FuncOp kernel;
   mlir::Value where, rows;                     ///< the (last) sequence table; null if the dispatch has none
-  llvm::SmallVector<mlir::Value> destinations; ///< one per result, two for a table of sequences
+  llvm::SmallVector<mlir::Value> destinations; ///< one per result of the kernel
+  llvm::SmallVector<int64_t> tied;             ///< for each of them the operand of the dispatch that it updates, or -1
   SequenceValues current = {};                 ///< the workgroup's sequence, for convolutions
   mlir::Value expert;                          ///< the workgroup's expert, for expert linears
   mlir::Value gathered;                        ///< the rows of an expert linear's input in the order of `order`
@@ -80,6 +81,7 @@ private:
   mlir::Value rotaryTile(TileBuilder &t, llm::RotaryOp op, const Tile &at);
   mlir::Value gateTile(TileBuilder &t, llm::DecayGateOp op, const Tile &at);
   mlir::Value convTile(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
+  mlir::Value convRows(TileBuilder &t, llm::ShortConvOp op, const Tile &at);
   mlir::Value mapTile(TileBuilder &t, llm::MapOp op, const Tile &at);
   mlir::Value concatTile(TileBuilder &t, llm::ConcatOp op, const Tile &at);
   /// `column`: the first of the weights' columns that x meets.
@@ -156,6 +158,15 @@ void emitLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp o
 void emitJoinLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op, mlir::Value parts);
 void emitLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op);
 void emitDeltaRule(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
+/// The new tail of a convolution for columns `column` .. `column + n`: the last W-1 inputs of the sequence.
+mlir::Value newTail(TileEmitter &e, TileBuilder &t, llm::ShortConvOp conv, const SequenceValues &s, mlir::Value column, int64_t n);
+/// The rule of a prompt in three kernels (DeltaRuleTiles.cpp): factors of the chunks, the scan over them, and what the dispatch makes of its rows.
+bool canTileDeltaRule(llm::DispatchOp dispatch, llm::DeltaRuleOp op, const Tiles &tiles);
+llvm::SmallVector<mlir::Type> deltaFactorTypes(llm::DeltaRuleOp op, const Tiles &tiles);
+mlir::Type deltaOutputType(llm::DeltaRuleOp op);
+void emitDeltaFactors(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
+void emitDeltaScan(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::ValueRange factors);
+void emitDeltaFinish(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::Value rows);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op);
 void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op);

@@ -105,15 +105,15 @@ public:
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
+  absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const DeviceSteps &steps,
                                                          const std::vector<DeviceOutput> &,
                                                          const std::vector<Dims> &) override {
     auto program = std::make_unique<CpuProgram>();
     size_t pointers = 0;
-    for (const DeviceDispatch &dispatch : dispatches)
+    for (const DeviceDispatch &dispatch : steps.dispatches)
       pointers += dispatch.buffers.size();
     program->pointers.reserve(pointers); // tasks point into it
-    for (const DeviceDispatch &dispatch : dispatches) {
+    for (const DeviceDispatch &dispatch : steps.dispatches) {
       const std::string &kernel = artifact_.plan().kernels[dispatch.kernel].name;
       Task task;
       task.buffers = program->pointers.data() + program->pointers.size();
@@ -125,7 +125,7 @@ public:
     return std::unique_ptr<DeviceProgram>(std::move(program));
   }
 
-  absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) override {
+  absl::Status run(DeviceProgram &program, const Dims &dims, const int64_t *, Profile *profile) override {
     auto &ready = static_cast<CpuProgram &>(program);
     if (!profile) {
       pool_->run(ready.tasks.data(), ready.tasks.size(), dims.data());

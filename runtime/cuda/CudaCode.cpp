@@ -140,28 +140,39 @@ absl::Status CudaCode::loadModule() {
 }
 
 absl::Status CudaCode::findFunctions() {
-  const CudaDriver &driver = gpu_.api();
   for (const KernelLaunch &launch : object_->launches) {
-    void *function = nullptr;
-    if (Result r = driver.cuModuleGetFunction(&function, module_, launch.symbol.c_str())) {
-      if (r != kNotFound)
-        return gpu_.failed("kernel '" + launch.symbol + "' cannot be loaded", r);
-      return damagedArtifact(gpu_.artifact().path(),
-                             "code object '" + object_->level + "' lacks kernel '" + launch.symbol + "'");
-    }
-    functions_.push_back(function);
-    if (launch.sharedBytes <= kSharedWithoutAsking)
-      continue;
-    if (launch.sharedBytes > gpu_.sharedBytes())
-      return gpu_.unsupported("kernel '" + launch.symbol + "' needs " + std::to_string(launch.sharedBytes) +
-                              " bytes of shared memory, " + gpu_.name() + " has " +
-                              std::to_string(gpu_.sharedBytes()) +
-                              "; compile the model again with --arch for this GPU");
-    if (Result r = driver.cuFuncSetAttribute(function, kMaxDynamicSharedBytes,
-                                             static_cast<int>(launch.sharedBytes)))
-      return gpu_.failed("kernel '" + launch.symbol + "' cannot have its shared memory", r);
+    auto function = findFunction(launch);
+    if (!function.ok())
+      return function.status();
+    functions_.push_back(*function);
+  }
+  if (object_->merged && gpu_.hasCooperativeLaunch()) {
+    auto function = findFunction(*object_->merged);
+    if (!function.ok())
+      return function.status();
+    mergedFunction_ = *function;
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<void *> CudaCode::findFunction(const KernelLaunch &launch) const {
+  const CudaDriver &driver = gpu_.api();
+  void *function = nullptr;
+  if (Result r = driver.cuModuleGetFunction(&function, module_, launch.symbol.c_str())) {
+    if (r != kNotFound)
+      return gpu_.failed("kernel '" + launch.symbol + "' cannot be loaded", r);
+    return damagedArtifact(gpu_.artifact().path(),
+                           "code object '" + object_->level + "' lacks kernel '" + launch.symbol + "'");
+  }
+  if (launch.sharedBytes <= kSharedWithoutAsking)
+    return function;
+  if (launch.sharedBytes > gpu_.sharedBytes())
+    return gpu_.unsupported("kernel '" + launch.symbol + "' needs " + std::to_string(launch.sharedBytes) +
+                            " bytes of shared memory, " + gpu_.name() + " has " + std::to_string(gpu_.sharedBytes()) +
+                            "; compile the model again with --arch for this GPU");
+  if (Result r = driver.cuFuncSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(launch.sharedBytes)))
+    return gpu_.failed("kernel '" + launch.symbol + "' cannot have its shared memory", r);
+  return function;
 }
 
 } // namespace llmc::runtime

@@ -18,17 +18,22 @@ public:
   const std::string &level() const { return object_->level; }
   const KernelLaunch &launch(uint32_t kernel) const { return object_->launches[kernel]; }
   void *function(uint32_t kernel) const { return functions_[kernel]; }
+  /// The merged kernel, null if there is none that this GPU can launch.
+  const KernelLaunch *merged() const { return mergedFunction_ ? &*object_->merged : nullptr; }
+  void *mergedFunction() const { return mergedFunction_; }
 
 private:
   explicit CudaCode(const Gpu &gpu) : gpu_(gpu) {}
   absl::Status choose();
   absl::Status loadModule();
   absl::Status findFunctions();
+  absl::StatusOr<void *> findFunction(const KernelLaunch &launch) const;
 
   const Gpu &gpu_;
   const CodeObject *object_ = nullptr;
   void *module_ = nullptr;
   std::vector<void *> functions_; ///< by kernel
+  void *mergedFunction_ = nullptr;
 };
 
 } // namespace llmc::runtime

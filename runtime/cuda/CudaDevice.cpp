@@ -26,6 +26,8 @@ public:
     uint64_t scratchBytes = 0;
     for (uint32_t k = 0; k < artifact.plan().kernels.size(); ++k)
       scratchBytes = std::max(scratchBytes, code_->launch(k).scratchBytes);
+    if (code_->merged())
+      scratchBytes = std::max(scratchBytes, code_->merged()->scratchBytes);
     if (scratchBytes == 0)
       return absl::OkStatus();
     scratch_.blocks = gpu_->processors() * kScratchBlocksPerProcessor;
@@ -72,18 +74,25 @@ public:
     });
   }
 
-  absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const std::vector<DeviceDispatch> &dispatches,
+  /// The merged kernel tests a loop's condition itself.
+  bool runsWhole(const std::vector<DeviceDispatch> &dispatches) const override {
+    return code_->merged() && std::all_of(dispatches.begin(), dispatches.end(),
+                                          [&](const DeviceDispatch &d) { return code_->launch(d.kernel).merged >= 0; });
+  }
+  absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const DeviceSteps &steps,
                                                          const std::vector<DeviceOutput> &outputs,
                                                          const std::vector<Dims> &usualSizes) override {
     auto program =
-        std::make_unique<CudaProgram>(*gpu_, *code_, *memory_, scratch_, dispatches, outputs);
+        std::make_unique<CudaProgram>(*gpu_, *code_, *memory_, scratch_, steps, outputs);
+    if (absl::Status s = program->merge(); !s.ok())
+      return s;
     if (absl::Status s = program->record(usualSizes); !s.ok())
       return s;
     return std::unique_ptr<DeviceProgram>(std::move(program));
   }
 
-  absl::Status run(DeviceProgram &program, const Dims &dims, Profile *profile) override {
-    return static_cast<CudaProgram &>(program).run(dims, profile);
+  absl::Status run(DeviceProgram &program, const Dims &dims, const int64_t *rows, Profile *profile) override {
+    return static_cast<CudaProgram &>(program).run(dims, rows, profile);
   }
 
 private:

@@ -8,11 +8,10 @@ using namespace llmc::cuda;
 static constexpr uint32_t kMaxGrid = 0x7fffffff;
 
 CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory &memory,
-                         const Scratch &scratch, const std::vector<DeviceDispatch> &dispatches,
-                         const std::vector<DeviceOutput> &outputs)
-    : gpu_(gpu), memory_(memory), scratch_(scratch), outputs_(outputs) {
+                         const Scratch &scratch, const DeviceSteps &steps, const std::vector<DeviceOutput> &outputs)
+    : gpu_(gpu), code_(code), memory_(memory), scratch_(scratch), steps_(steps), outputs_(outputs) {
   size_t values = 0, parameters = 0, maps = 0;
-  for (const DeviceDispatch &dispatch : dispatches) {
+  for (const DeviceDispatch &dispatch : steps.dispatches) {
     values += dispatch.buffers.size();
     const size_t ownMaps = code.launch(dispatch.kernel).tensorMaps.size();
     parameters += dispatch.buffers.size() + dims_.size() + 2 + ownMaps;
@@ -22,16 +21,17 @@ CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory 
   values_.reserve(values);
   parameters_.reserve(parameters);
   maps_.reserve(maps);
-  calls_.reserve(dispatches.size());
-  for (const DeviceDispatch &dispatch : dispatches) {
+  calls_.reserve(steps.dispatches.size());
+  for (const DeviceDispatch &dispatch : steps.dispatches) {
     const KernelLaunch &launch = code.launch(dispatch.kernel);
-    calls_.push_back({&launch, code.function(dispatch.kernel), parameters_.size(), 0, maps_.size()});
+    calls_.push_back({&launch, code.function(dispatch.kernel), parameters_.size(), 0, maps_.size(), kNone});
     for (void *buffer : dispatch.buffers) {
       values_.push_back(buffer);
       parameters_.push_back(&values_.back());
     }
-    for (int64_t &dim : dims_)
-      parameters_.push_back(&dim);
+    parameters_.push_back(&rows_[dispatch.span]);
+    for (size_t d = 1; d < dims_.size(); ++d)
+      parameters_.push_back(&dims_[d]);
     parameters_.push_back(&scratch_.memory);
     parameters_.push_back(&calls_.back().workgroups);
     for (const TensorMap &map : launch.tensorMaps) {
@@ -46,6 +46,28 @@ CudaProgram::~CudaProgram() {
   gpu_.settle();
   for (Recording &recording : recordings_)
     gpu_.api().cuGraphExecDestroy(recording.exec);
+}
+
+absl::Status CudaProgram::merge() {
+  // What is merged are the kernels of one program. One that has a few of them by chance gains nothing.
+  auto isMerged = [](const Call &call) { return call.launch->merged >= 0; };
+  if (!code_.merged() || 2 * std::count_if(calls_.begin(), calls_.end(), isMerged) < int64_t(calls_.size()))
+    return absl::OkStatus();
+  for (size_t i = 0, end; i < calls_.size(); i = end) {
+    for (end = i; end < calls_.size() && isMerged(calls_[end]);)
+      ++end;
+    if (end - i < 2 && steps_.loops.empty()) { // a barrier saves nothing
+      end = std::max(end, i + 1);
+      continue;
+    }
+    auto table = StepTable::make(gpu_, code_, steps_, i, end - i, scratch_.blocks);
+    if (!table.ok())
+      return table.status();
+    for (size_t k = i; k < end; ++k)
+      calls_[k].merged = merged_.size();
+    merged_.push_back(std::move(*table));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CudaProgram::copyInputs() {
@@ -79,13 +101,17 @@ absl::Status CudaProgram::describe(const Call &call, const Dims &dims) {
 /// launched.
 absl::Status CudaProgram::launch(Call &call, const Dims &dims, bool &isAfterKernel) {
   const KernelLaunch &launch = *call.launch;
-  auto workgroups = evaluateGrid(launch.grid, dims);
+  Dims own = dims;
+  own[0] = rows_[steps_.dispatches[static_cast<size_t>(&call - calls_.data())].span];
+  if (own[0] == 0)
+    return absl::OkStatus();
+  auto workgroups = evaluateGrid(launch.grid, own);
   if (!workgroups)
     return damagedArtifact(gpu_.artifact().path(), "kernel '" + launch.symbol + "' has a grid without a value");
   call.workgroups = *workgroups;
   if (*workgroups == 0)
     return absl::OkStatus();
-  if (absl::Status s = describe(call, dims); !s.ok())
+  if (absl::Status s = describe(call, own); !s.ok())
     return s;
   uint32_t most = launch.scratchBytes ? scratch_.blocks : kMaxGrid;
   auto blocks = static_cast<unsigned>(std::min<int64_t>(*workgroups, most));
@@ -100,22 +126,86 @@ absl::Status CudaProgram::launch(Call &call, const Dims &dims, bool &isAfterKern
   return absl::OkStatus();
 }
 
-/// Gives all work to the stream. With a profile each kernel is waited for.
-absl::Status CudaProgram::give(const Dims &dims, Profile *profile) {
-  dims_ = dims;
+absl::Status CudaProgram::launchMerged(const StepTable &table) {
+  const KernelLaunch &launch = *code_.merged();
+  void *records = table.records(), *counter = table.counter();
+  int64_t steps = table.steps();
+  std::vector<void *> parameters = {&records, &steps};
+  for (int64_t &rows : rows_)
+    parameters.push_back(&rows);
+  for (size_t d = 1; d < dims_.size(); ++d)
+    parameters.push_back(&dims_[d]);
+  parameters.insert(parameters.end(), {&scratch_.memory, &counter});
+  if (Result r = gpu_.api().cuLaunchCooperativeKernel(code_.mergedFunction(), table.blocks(), 1, 1, launch.threads, 1, 1,
+                                                      launch.sharedBytes, gpu_.stream(), parameters.data()))
+    return gpu_.failed("kernel '" + launch.symbol + "' cannot be launched", r);
+  return absl::OkStatus();
+}
+
+/// Gives all work to the stream, from inputs on the host to outputs there.
+absl::Status CudaProgram::give(const Dims &dims) {
   if (absl::Status s = copyInputs(); !s.ok())
     return s;
   bool isAfterKernel = false;
   for (size_t i = 0; i < calls_.size(); ++i) {
-    int64_t begin = profile ? profile->now() : 0;
-    if (absl::Status s = launch(calls_[i], dims, isAfterKernel); !s.ok())
+    if (size_t merged = calls_[i].merged; merged != kNone) {
+      if (absl::Status s = launchMerged(*merged_[merged]); !s.ok())
+        return s;
+      isAfterKernel = true;
+      while (i + 1 < calls_.size() && calls_[i + 1].merged == merged)
+        ++i;
+    } else if (absl::Status s = launch(calls_[i], dims, isAfterKernel); !s.ok()) {
       return s;
-    if (!profile)
-      continue;
-    if (Result r = gpu_.api().cuStreamSynchronize(gpu_.stream()))
-      return gpu_.failed("kernel '" + calls_[i].launch->symbol + "' failed", r);
-    profile->add({name, kernels[i], dims[0], begin, profile->now()});
+    }
   }
+  return copyOutputs(dims);
+}
+
+/// Whether the loop's flags say so, as the host sees them.
+absl::StatusOr<bool> CudaProgram::goesOn(const DeviceLoop &loop, int64_t sequences) {
+  std::vector<int32_t> flags(static_cast<size_t>(sequences));
+  Result r = gpu_.api().cuMemcpyDtoHAsync(flags.data(), reinterpret_cast<DevicePointer>(loop.condition), flags.size() * sizeof(int32_t),
+                                          gpu_.stream());
+  if (!r)
+    r = gpu_.api().cuStreamSynchronize(gpu_.stream());
+  if (r)
+    return gpu_.failed("a loop's condition cannot be read", r);
+  return std::any_of(flags.begin(), flags.end(), [](int32_t flag) { return flag != 0; });
+}
+
+/// The same, each kernel launched by itself and waited for.
+absl::Status CudaProgram::giveTimed(const Dims &dims, Profile &profile) {
+  if (absl::Status s = copyInputs(); !s.ok())
+    return s;
+  bool isAfterKernel = false;
+  auto time = [&](size_t from, size_t to) {
+    for (size_t i = from; i < to; ++i) {
+      int64_t begin = profile.now();
+      if (absl::Status s = launch(calls_[i], dims, isAfterKernel); !s.ok())
+        return s;
+      if (Result r = gpu_.api().cuStreamSynchronize(gpu_.stream()))
+        return gpu_.failed("kernel '" + calls_[i].launch->symbol + "' failed", r);
+      profile.add({name, kernels[i], rows_[steps_.dispatches[i].span], begin, profile.now()});
+    }
+    return absl::OkStatus();
+  };
+  size_t next = 0;
+  for (const DeviceLoop &loop : steps_.loops) {
+    if (absl::Status s = time(next, loop.first); !s.ok())
+      return s;
+    next = loop.first + loop.count;
+    for (uint32_t trip = 0; trip < loop.atMost; ++trip) {
+      auto isOn = goesOn(loop, dims[1]);
+      if (!isOn.ok())
+        return isOn.status();
+      if (!*isOn)
+        break;
+      if (absl::Status s = time(loop.first, next); !s.ok())
+        return s;
+    }
+  }
+  if (absl::Status s = time(next, calls_.size()); !s.ok())
+    return s;
   return copyOutputs(dims);
 }
 
@@ -123,7 +213,7 @@ absl::Status CudaProgram::capture(const Dims &dims, Graph &graph) {
   graph = nullptr;
   if (Result r = gpu_.api().cuStreamBeginCapture(gpu_.stream(), kCaptureModeThreadLocal))
     return gpu_.failed("a recording cannot begin", r);
-  absl::Status given = give(dims, nullptr);
+  absl::Status given = give(dims);
   // Also after a failure: the stream is of no use before its capture has ended.
   Result r = gpu_.api().cuStreamEndCapture(gpu_.stream(), &graph);
   if (!given.ok() || r) {
@@ -145,6 +235,8 @@ absl::Status CudaProgram::instantiate(Graph graph, Recording &recording) {
 absl::Status CudaProgram::record(const std::vector<Dims> &sizes) {
   recordings_.reserve(sizes.size());
   for (const Dims &dims : sizes) {
+    dims_ = dims;
+    rows_[0] = dims[0];
     Graph graph;
     if (absl::Status s = capture(dims, graph); !s.ok())
       return s;
@@ -191,12 +283,14 @@ CudaProgram::Recording *CudaProgram::find(const Dims &dims) {
   return nullptr;
 }
 
-absl::Status CudaProgram::run(const Dims &dims, Profile *profile) {
+absl::Status CudaProgram::run(const Dims &dims, const int64_t *rows, Profile *profile) {
   if (Result r = gpu_.use())
     return gpu_.failed("the context cannot be used", r);
+  dims_ = dims;
+  std::copy_n(rows, kMaxSpans, rows_);
   Recording *recording = profile ? nullptr : find(dims);
   if (!recording) {
-    if (absl::Status s = give(dims, profile); !s.ok())
+    if (absl::Status s = profile ? giveTimed(dims, *profile) : give(dims); !s.ok())
       return s;
   } else {
     if (recording->now != dims)

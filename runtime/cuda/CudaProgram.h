@@ -1,7 +1,9 @@
-// A program on a CUDA device: its launches with parameters made in advance, and recordings of it.
+// A program on a CUDA device: its launches with parameters made in advance, and recordings of it. Where the code has a merged kernel,
+// dispatches that are in it and follow each other are one launch (StepTable.h).
 #pragma once
 #include "runtime/cuda/CudaCode.h"
 #include "runtime/cuda/CudaMemory.h"
+#include "runtime/cuda/StepTable.h"
 
 namespace llmc::runtime {
 
@@ -19,13 +21,15 @@ struct Scratch {
 class CudaProgram : public DeviceProgram {
 public:
   CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory &memory, const Scratch &scratch,
-              const std::vector<DeviceDispatch> &dispatches, const std::vector<DeviceOutput> &outputs);
+              const DeviceSteps &steps, const std::vector<DeviceOutput> &outputs);
   ~CudaProgram() override;
 
+  /// Makes what is launched at once, if most of the program is in the merged kernel.
+  absl::Status merge();
   /// Records the program at these sizes, smallest first.
   absl::Status record(const std::vector<Dims> &sizes);
   /// Does everything: from inputs on the host to outputs on the host.
-  absl::Status run(const Dims &dims, Profile *profile);
+  absl::Status run(const Dims &dims, const int64_t *rows, Profile *profile);
 
 private:
   struct Call {
@@ -33,7 +37,8 @@ private:
     void *function;
     size_t parameters; ///< first of its pointers
     int64_t workgroups;
-    size_t maps; ///< first of its tensor maps
+    size_t maps;   ///< first of its tensor maps
+    size_t merged; ///< the launch that it is in, of those in merged_; kNone: one of its own
   };
   /// A tensor map, and what it describes.
   struct Map {
@@ -42,15 +47,19 @@ private:
     ElementType type;
     void *address;
   };
+  static constexpr size_t kNone = SIZE_MAX;
   struct Recording {
     Dims most, now;
     cuda::GraphExec exec;
   };
 
-  absl::Status give(const Dims &dims, Profile *profile);
+  absl::Status give(const Dims &dims);
+  absl::Status giveTimed(const Dims &dims, Profile &profile);
+  absl::StatusOr<bool> goesOn(const DeviceLoop &loop, int64_t sequences);
   absl::Status copyInputs();
   absl::Status copyOutputs(const Dims &dims);
   absl::Status launch(Call &call, const Dims &dims, bool &isAfterKernel);
+  absl::Status launchMerged(const StepTable &table);
   absl::Status describe(const Call &call, const Dims &dims);
   absl::Status capture(const Dims &dims, cuda::Graph &graph);
   absl::Status instantiate(cuda::Graph graph, Recording &recording);
@@ -58,15 +67,19 @@ private:
   Recording *find(const Dims &dims);
 
   const Gpu &gpu_;
+  const CudaCode &code_;
   const CudaMemory &memory_;
   Scratch scratch_;
-  Dims dims_ = {};
+  DeviceSteps steps_;
+  Dims dims_ = {}; ///< parameters point to these
+  int64_t rows_[kMaxSpans] = {};
   std::vector<Call> calls_;
   std::vector<void *> values_;     ///< device addresses that parameters point to
   std::vector<Map> maps_;
   std::vector<void *> parameters_; ///< of all calls, as cuLaunchKernel takes them
   std::vector<DeviceOutput> outputs_;
   std::vector<Recording> recordings_;
+  std::vector<std::unique_ptr<StepTable>> merged_;
 };
 
 } // namespace llmc::runtime

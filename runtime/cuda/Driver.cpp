@@ -63,6 +63,8 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuStreamSynchronize, "cuStreamSynchronize");
   find(driver->cuLaunchKernel, "cuLaunchKernel");
   find(driver->cuLaunchKernelEx, "cuLaunchKernelEx");
+  find(driver->cuLaunchCooperativeKernel, "cuLaunchCooperativeKernel");
+  find(driver->cuOccupancyMaxActiveBlocksPerMultiprocessor, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
   find(driver->cuTensorMapEncodeTiled, "cuTensorMapEncodeTiled");
   find(driver->cuEventCreate, "cuEventCreate");
   find(driver->cuEventDestroy, "cuEventDestroy_v2");

@@ -45,6 +45,9 @@ struct CudaDriver {
   cuda::Result (*cuLaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                                  cuda::Stream, void **, void **);
   cuda::Result (*cuLaunchKernelEx)(const cuda::LaunchConfig *, void *, void **, void **);
+  cuda::Result (*cuLaunchCooperativeKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, cuda::Stream,
+                                            void **);
+  cuda::Result (*cuOccupancyMaxActiveBlocksPerMultiprocessor)(int *, void *, int, size_t);
   cuda::Result (*cuEventCreate)(cuda::Event *, unsigned);
   cuda::Result (*cuEventDestroy)(cuda::Event);
   cuda::Result (*cuEventRecord)(cuda::Event, cuda::Stream);

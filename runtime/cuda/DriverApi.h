@@ -26,7 +26,7 @@ inline constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotI
                         kStreamCaptureUnsupported = 900, kStreamCaptureInvalidated = 901,
                         kStreamCaptureUnmatched = 903, kGraphExecUpdateFailure = 910;
 // CUdevice_attribute
-inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76,
+inline constexpr int kMultiprocessorCount = 16, kL2CacheBytes = 38, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76,
                      kCooperativeLaunch = 95, kMaxSharedBytesOptIn = 97;
 // CUfunction_attribute
 inline constexpr int kMaxDynamicSharedBytes = 8;

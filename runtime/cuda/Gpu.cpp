@@ -22,18 +22,22 @@ absl::Status Gpu::open(const std::string &libcuda) {
     return failed("GPUs cannot be counted", r);
   if (count == 0)
     return unsupported("the CUDA driver " + driver_->path + " finds no GPU; compile the model for --target=cpu");
-  int major = 0, minor = 0, processors = 0, sharedBytes = 0;
+  int major = 0, minor = 0, processors = 0, sharedBytes = 0, cacheBytes = 0, cooperates = 0;
   char name[256] = "";
   for (Result r : {driver_->cuDeviceGet(&device_, 0), driver_->cuDeviceGetName(name, sizeof name, device_),
                    driver_->cuDeviceGetAttribute(&major, kComputeCapabilityMajor, device_),
                    driver_->cuDeviceGetAttribute(&minor, kComputeCapabilityMinor, device_),
                    driver_->cuDeviceGetAttribute(&processors, kMultiprocessorCount, device_),
+                   driver_->cuDeviceGetAttribute(&cacheBytes, kL2CacheBytes, device_),
+                   driver_->cuDeviceGetAttribute(&cooperates, kCooperativeLaunch, device_),
                    driver_->cuDeviceGetAttribute(&sharedBytes, kMaxSharedBytesOptIn, device_)})
     if (r)
       return failed("properties cannot be asked for", r);
   name_ = name;
   capability_ = major * 10 + minor;
   processors_ = static_cast<uint32_t>(std::max(processors, 1));
+  cacheBytes_ = static_cast<uint64_t>(std::max(cacheBytes, 0));
+  hasCooperativeLaunch_ = cooperates != 0;
   sharedBytes_ = static_cast<uint32_t>(std::max(sharedBytes, 0));
   Context context = nullptr;
   if (Result r = driver_->cuDevicePrimaryCtxRetain(&context, device_))

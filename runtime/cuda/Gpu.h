@@ -19,6 +19,8 @@ public:
   const std::string &name() const { return name_; }
   int capability() const { return capability_; } ///< 90 for sm_90
   uint32_t processors() const { return processors_; }
+  uint64_t cacheBytes() const { return cacheBytes_; } ///< of level 2
+  bool hasCooperativeLaunch() const { return hasCooperativeLaunch_; }
   uint32_t sharedBytes() const { return sharedBytes_; } ///< that a block may have
 
   /// Makes the calling thread's driver calls go to this GPU.
@@ -39,6 +41,8 @@ private:
   std::string name_;
   int device_ = 0, capability_ = 0;
   uint32_t processors_ = 1, sharedBytes_ = 0;
+  uint64_t cacheBytes_ = 0;
+  bool hasCooperativeLaunch_ = false;
   cuda::Context context_ = nullptr;
   cuda::Stream stream_ = nullptr;
 };

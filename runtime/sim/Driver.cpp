@@ -61,7 +61,14 @@ struct Parameters {
   }
 };
 
+/// Blocks of a multiprocessor at once, as occupancy would allow.
+uint64_t residentBlocks(const FunctionState &function, uint64_t threads, uint64_t dynamicShared) {
+  return std::min(kThreadsPerProcessor / threads, sharedPerProcessor() / (function.staticShared + dynamicShared + (1 << 10)));
+}
+
 Result runGrid(const Launch &launch) {
+  if (!device().runsKernels)
+    return kSuccess;
   std::string report = run(launch);
   if (report.empty())
     return kSuccess;
@@ -75,10 +82,8 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
                  blocks = uint64_t(config.gridX) * config.gridY * config.gridZ;
   if (blocks == 0 || threads == 0 || threads > 1024 || config.sharedBytes > function.maxDynamicShared)
     return kInvalidValue;
-  // Blocks that wait for each other must all be resident; how many are is what occupancy would allow.
-  const uint64_t used = function.staticShared + config.sharedBytes + (1 << 10);
-  const uint64_t resident = std::min<uint64_t>(kThreadsPerProcessor / threads, sharedPerProcessor() / used);
-  if (isCooperative && blocks > resident * kProcessors)
+  // Blocks that wait for each other must all be resident.
+  if (isCooperative && blocks > residentBlocks(function, threads, config.sharedBytes) * kProcessors)
     return kCooperativeLaunchTooLarge;
   Launch launch;
   launch.kernel = function.name;
@@ -90,6 +95,7 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
   launch.sharedBytes = function.staticShared + config.sharedBytes;
   launch.isCooperative = isCooperative;
   launch.isAllocated = [](uintptr_t address, uint64_t bytes) { return device().isAllocated(address, bytes); };
+  launch.prefetchedBytes = &device().prefetchedBytes;
   auto parameters = std::make_shared<Parameters>(function, given);
   launch.parameters = parameters->pointers.data();
   return submit(config.stream, {Work::Kind::kernel, [launch, parameters] { return runGrid(launch); }});
@@ -132,6 +138,9 @@ LLMC_EXPORT Result cuDeviceGetAttribute(int *value, int attribute, int) {
     return kSuccess;
   case kMultiprocessorCount:
     *value = kProcessors;
+    return kSuccess;
+  case kL2CacheBytes:
+    *value = 40 << 20;
     return kSuccess;
   case kCooperativeLaunch:
     *value = 1;
@@ -246,6 +255,14 @@ LLMC_EXPORT Result cuLaunchCooperativeKernel(void *handle, unsigned gridX, unsig
   LLMC_CALL(always);
   LaunchConfig config = {gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, nullptr, 0};
   return launch(*static_cast<FunctionState *>(handle), config, parameters, /*isCooperative=*/true);
+}
+
+LLMC_EXPORT Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *count, void *handle, int threads, size_t sharedBytes) {
+  LLMC_CALL(always);
+  if (threads <= 0)
+    return kInvalidValue;
+  *count = static_cast<int>(residentBlocks(*static_cast<FunctionState *>(handle), static_cast<uint64_t>(threads), sharedBytes));
+  return kSuccess;
 }
 
 /// As cuda.h declares it; `map` is 128 bytes at a multiple of 64.

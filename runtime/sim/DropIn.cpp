@@ -145,12 +145,14 @@ LLMC_EXPORT void llmcSimFailCall(int64_t count, int code) {
   device().callFailure = code;
   device().failedCall.clear();
 }
+LLMC_EXPORT void llmcSimRunKernels(int isOn) { device().runsKernels = isOn != 0; }
 LLMC_EXPORT const char *llmcSimFailedCall(void) { return device().failedCall.c_str(); }
 LLMC_EXPORT int64_t llmcSimCalls(const char *name) {
   auto found = device().callCounts.find(name);
   return found == device().callCounts.end() ? 0 : found->second;
 }
 LLMC_EXPORT int64_t llmcSimEarlyLaunches(void) { return device().earlyLaunches; }
+LLMC_EXPORT int64_t llmcSimPrefetchedBytes(void) { return device().prefetchedBytes; }
 LLMC_EXPORT const char *llmcSimLiveObjects(void) {
   static std::string text;
   text = liveObjects();

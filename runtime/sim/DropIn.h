@@ -65,9 +65,11 @@ struct DeviceState {
   std::map<void *, Object> objects; ///< all but memory and context
   std::map<std::string, int64_t> callCounts;
   int64_t earlyLaunches = 0; ///< with the attribute for programmatic dependent launch
+  int64_t prefetchedBytes = 0; ///< by kernels, into the L2 cache
   StreamState legacy; ///< the stream without a handle
   int contexts = 0;
   bool isInitialised = false;
+  bool runsKernels = true; ///< false: launches do nothing
   cuda::Result sticky = cuda::kSuccess;
   std::string report;
 

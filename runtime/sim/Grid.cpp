@@ -140,6 +140,10 @@ Functions makeFunctions() {
     Fiber &fiber = fiberOf(t, what);
     return fiber.block->accumulator(fiber, word);
   };
+  f.prefetch = [](Thread *t, const char *what, const void *address, uint32_t bytes) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->prefetch(fiber, asNumber(address), bytes);
+  };
   return f;
 }
 

@@ -133,6 +133,7 @@ public:
   void access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite, const Accessor &who);
   void atomic(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t order);
   void fence(Fiber &fiber, FenceKind kind);
+  void prefetch(Fiber &fiber, uintptr_t address, uint32_t bytes);
   /// Reports unless the address is a multiple of `alignment`.
   void expectAligned(Fiber &fiber, uintptr_t address, uint32_t alignment);
   void expectShared(Fiber &fiber, uintptr_t address, uint64_t bytes);
@@ -245,6 +246,7 @@ public:
     std::unique_ptr<Shadow> shadow;
   };
   void declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags);
+  void declareCommon(uintptr_t address, uint64_t bytes, uint32_t flags);
   const Buffer *find(const Block &block, uintptr_t address, uint64_t bytes);
   std::string describe(const Block &block, uintptr_t address) const;
   /// ", 8 bytes past the end of buffer 2", or "".

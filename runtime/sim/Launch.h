@@ -15,6 +15,7 @@ struct Launch {
   uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
   uint64_t sharedBytes = 0; ///< static and dynamic
   bool isCooperative = false;
+  int64_t *prefetchedBytes = nullptr; ///< counts, if given
   /// Whether all of a range of device memory is allocated.
   std::function<bool(uintptr_t address, uint64_t bytes)> isAllocated;
 };

@@ -1,10 +1,9 @@
 // Accesses to memory: bounds, alignment, races; atomics and fences. See Grid.h.
 #include "runtime/sim/Grid.h"
+#include <algorithm>
 #include <cstdio>
 
 namespace llmc::sim {
-
-static constexpr uint32_t kWritten = 1, kScratch = 2, kHasMore = 4;
 
 void Block::access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite, const Accessor &who) {
   Shadow *shadow = shadow_.get();
@@ -14,7 +13,7 @@ void Block::access(Fiber &fiber, uintptr_t address, uint64_t bytes, bool isWrite
       violation(fiber, std::string(isWrite ? "writes " : "reads ") + std::to_string(bytes) +
                            " bytes out of bounds at " + grid.describe(*this, address) +
                            grid.describeNearest(*this, address));
-    if (isWrite && !(buffer->flags & kWritten))
+    if (isWrite && !(buffer->flags & kBufferWritten))
       violation(fiber, "writes " + std::to_string(bytes) + " bytes of " + grid.describe(*this, address) +
                            ", which the kernel only reads");
     shadow = buffer->shadow.get();
@@ -107,37 +106,81 @@ void Block::fence(Fiber &fiber, FenceKind kind) {
   fiber.released = builder.finish();
 }
 
+/// What is fetched belongs to a step to come: it is not among the buffers that this one declares.
+void Block::prefetch(Fiber &fiber, uintptr_t address, uint32_t bytes) {
+  constexpr uint32_t kLine = 128, kGranule = 16; // of cp.async.bulk.prefetch: address and size
+  if (bytes)
+    expectAligned(fiber, address, kGranule);
+  if (bytes % kGranule)
+    violation(fiber, "prefetches " + std::to_string(bytes) + " bytes, not a multiple of 16");
+  if (!grid.launch.isAllocated(address, std::max(bytes, 1u)))
+    violation(fiber, "prefetches " + std::to_string(bytes ? bytes : kLine) + " bytes that are not all in device memory");
+  if (grid.launch.prefetchedBytes)
+    *grid.launch.prefetchedBytes += bytes ? bytes : kLine;
+}
+
 void Grid::declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags) {
-  uint32_t block = flags & kScratch ? fiber.block->number : 0;
+  uint32_t block = flags & kBufferScratch ? fiber.block->number : 0;
+  // Kernels that blocks run together may be steps of one launch: memory has been something else before. What goes on to an unknown end
+  // was declared whole by the step that wrote it.
+  const bool isCommon = launch.isCooperative && bytes && !(flags & (kBufferScratch | kBufferConstant));
   for (const Buffer &known : buffers_)
-    if (known.address == address && known.bytes == bytes && (known.flags | 1) == (flags | 1) &&
+    if (!isCommon && known.address == address && known.bytes == bytes && (known.flags | 1) == (flags | 1) &&
         known.block == block)
       return; // by another thread of the block
   if (bytes && !launch.isAllocated(address, bytes))
     fiber.block->violation(fiber, "is given a buffer of " + std::to_string(bytes) +
                                       " bytes that is not all in device memory");
+  if (isCommon)
+    return declareCommon(address, bytes, flags & ~kBufferOpen);
   Buffer buffer{address, bytes, flags, block, nullptr};
-  if (flags & kWritten)
-    buffer.shadow = std::make_unique<Shadow>(address, bytes, flags & kScratch, readers);
+  if (flags & kBufferWritten)
+    buffer.shadow = std::make_unique<Shadow>(address, bytes, flags & kBufferScratch, readers);
   buffers_.push_back(std::move(buffer));
+}
+
+/// Buffers that overlap become one, with what is known of their bytes.
+void Grid::declareCommon(uintptr_t address, uint64_t bytes, uint32_t flags) {
+  uintptr_t begin = address, end = address + bytes;
+  auto isMet = [&](const Buffer &b) {
+    return b.shadow && !(b.flags & kBufferScratch) && b.address < end && begin < b.address + b.bytes;
+  };
+  for (Buffer &b : buffers_)
+    if (isMet(b) && b.address <= address && end <= b.address + b.bytes) {
+      b.flags |= flags;
+      return;
+    }
+  for (const Buffer &b : buffers_)
+    if (isMet(b)) {
+      begin = std::min(begin, b.address);
+      end = std::max<uintptr_t>(end, b.address + b.bytes);
+      flags |= b.flags;
+    }
+  Buffer common{begin, end - begin, flags, 0, std::make_unique<Shadow>(begin, end - begin, /*isPrivate=*/false, readers)};
+  for (size_t i = buffers_.size(); i-- > 0;)
+    if (isMet(buffers_[i])) {
+      common.shadow->take(*buffers_[i].shadow);
+      buffers_.erase(buffers_.begin() + static_cast<ptrdiff_t>(i));
+    }
+  buffers_.push_back(std::move(common));
 }
 
 const Grid::Buffer *Grid::find(const Block &block, uintptr_t address, uint64_t bytes) {
   for (const Buffer &b : buffers_)
     if (address - b.address < b.bytes && bytes <= b.bytes - (address - b.address) &&
-        (!(b.flags & kScratch) || b.block == block.number))
+        (!(b.flags & kBufferScratch) || b.block == block.number))
       return &b;
-  for (const Buffer &b : buffers_) // its end is not known here: as far as its allocation goes
-    if ((b.flags & kHasMore) && address >= b.address && launch.isAllocated(b.address, address - b.address + bytes))
+  for (const Buffer &b : buffers_)
+    if ((b.flags & kBufferOpen) && address >= b.address && launch.isAllocated(b.address, address - b.address + bytes))
       return &b;
   // Kernels that declare nothing may use whatever is allocated.
-  static const Buffer anything{0, 0, kWritten, 0, nullptr};
+  static const Buffer anything{0, 0, kBufferWritten, 0, nullptr};
   return buffers_.empty() && launch.isAllocated(address, bytes) ? &anything : nullptr;
 }
 
 void Grid::dropScratch(const Block &block) {
   for (size_t i = buffers_.size(); i-- > 0;)
-    if ((buffers_[i].flags & kScratch) && buffers_[i].block == block.number)
+    if ((buffers_[i].flags & kBufferScratch) && buffers_[i].block == block.number)
       buffers_.erase(buffers_.begin() + static_cast<ptrdiff_t>(i));
 }
 
@@ -147,7 +190,7 @@ std::string Grid::describe(const Block &block, uintptr_t address) const {
     return "shared memory at offset " + std::to_string(address - shared);
   for (size_t i = 0; i < buffers_.size(); ++i)
     if (address - buffers_[i].address < buffers_[i].bytes)
-      return (buffers_[i].flags & kScratch ? "scratch" : "buffer " + std::to_string(i)) + " at offset " +
+      return (buffers_[i].flags & kBufferScratch ? "scratch" : "buffer " + std::to_string(i)) + " at offset " +
              std::to_string(address - buffers_[i].address) + " of " + std::to_string(buffers_[i].bytes);
   char text[32];
   snprintf(text, sizeof text, "address 0x%llx", static_cast<unsigned long long>(address));
@@ -167,7 +210,7 @@ std::string Grid::describeNearest(const Block &block, uintptr_t address) const {
   consider(reinterpret_cast<uintptr_t>(block.shared()), launch.sharedBytes, "shared memory");
   for (size_t i = 0; i < buffers_.size(); ++i)
     consider(buffers_[i].address, buffers_[i].bytes,
-             buffers_[i].flags & kScratch ? "scratch" : "buffer " + std::to_string(i));
+             buffers_[i].flags & kBufferScratch ? "scratch" : "buffer " + std::to_string(i));
   return best < 1 << 16 ? ", " + std::to_string(best) + " bytes past the end of " + nearest : "";
 }
 

@@ -112,6 +112,8 @@ Shadow::Shadow(uintptr_t base, uint64_t bytes, bool isPrivate, ReaderSets &reade
 
 Shadow::~Shadow() { free(cells_); }
 
+void Shadow::take(const Shadow &other) { std::copy_n(other.cells_, other.bytes_, cells_ + (other.base_ - base_)); }
+
 Finding Shadow::afterWrite(const Cell &cell, const Accessor &who, Hazard hazard) const {
   Actor writer = cell.writer & ~kAtomicBit;
   if (!writer)

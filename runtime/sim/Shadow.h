@@ -106,6 +106,8 @@ public:
   Finding write(uintptr_t address, uint64_t bytes, const Accessor &who);
   /// Forgets everything before `now`: nothing is written. For private buffers.
   void clear(Stamp now) { start_ = now; }
+  /// Takes over what `other`, which lies within, remembers.
+  void take(const Shadow &other);
 
 private:
   struct Cell {

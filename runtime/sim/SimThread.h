@@ -6,7 +6,7 @@
 
 namespace llmc::sim {
 
-inline constexpr int64_t kAbiVersion = 3;
+inline constexpr int64_t kAbiVersion = 4;
 
 struct Thread;
 
@@ -74,6 +74,10 @@ enum class CopyStep : uint32_t { commit, wait };
 inline constexpr uint32_t kAcquires = 1, kReleases = 2, kAtomicReads = 4, kAtomicWrites = 8,
                           kAtomicSpins = 16; ///< may fail and be tried again: is no progress
 
+/// What is declared of a buffer. Written: by this kernel. Scratch: only this block uses it, and finds nothing in it. Open: it goes on to an end
+/// that the kernel does not know. Constant: nobody writes it while the kernel runs, in whichever step.
+inline constexpr uint32_t kBufferWritten = 1, kBufferScratch = 2, kBufferOpen = 4, kBufferConstant = 8;
+
 /// Called by generated code. `what` names the instruction; of barriers and warp operations no two have the
 /// same address. The order of the members is that of `Function`.
 struct Functions {
@@ -82,8 +86,7 @@ struct Functions {
   /// Before an atomic access, which follows without another thread running in between.
   void (*atomic)(Thread *, const char *what, const void *address, uint64_t bytes, uint32_t order);
   void (*fence)(Thread *, const char *what, FenceKind kind);
-  /// Accesses outside of shared memory must lie in a declared buffer, once one is declared. flags: 1 written,
-  /// 2 scratch of this block, 4 there may be more bytes than these.
+  /// Accesses outside of shared memory must lie in a declared buffer, once one is declared. flags: kBuffer...
   void (*buffer)(Thread *, const void *address, uint64_t bytes, uint32_t flags);
   /// `threads` 0: all of the block. The result is that of the reduction, if it is one.
   uint32_t (*barrier)(Thread *, const char *what, uint32_t id, uint32_t threads, BarrierKind kind,
@@ -105,6 +108,8 @@ struct Functions {
   void (*wgmma)(Thread *, const char *what, const WgmmaShape *shape, uint64_t a, uint64_t b, uint32_t *sums);
   /// The value of a word that may be such a mark.
   uint32_t (*accumulator)(Thread *, const char *what, uint32_t word);
+  /// Into the L2 cache; `bytes` 0: the line at the address.
+  void (*prefetch)(Thread *, const char *what, const void *address, uint32_t bytes);
 };
 enum class Function : uint32_t {
   read,
@@ -122,7 +127,8 @@ enum class Function : uint32_t {
   bulkGroup,
   wgmmaGroup,
   wgmma,
-  accumulator
+  accumulator,
+  prefetch
 };
 
 /// The record that a simulated thread gets. Generated code reads the members by their offsets: keep the

@@ -1,7 +1,9 @@
 // llmc-compile-tiles FILE LEVEL [asm|elf]: a target alone, for tests of its output. Assembly of all kernels (PTX for sm_80 and sm_90a) goes to
-// the standard output, or the code object with `elf`; `assemble` runs ptxas on PTX, or says that there is none.
+// the standard output, or the code object with `elf`; `assemble` runs ptxas on PTX, or says that there is none. `merge` and `merge-assemble`:
+// with all kernels in one beside them; arguments with llm.constant are weights.
 #include "codegen/cpu/CpuTarget.h"
 #include "codegen/cuda/CudaTarget.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
@@ -19,7 +21,14 @@ static int compileForGpu(mlir::ModuleOp module, llvm::StringRef name, llvm::Stri
     return 1;
   }
   llmc::CudaOptions options;
-  bool isAssembling = mode == "assemble";
+  bool isAssembling = mode.ends_with("assemble");
+  if (mode.starts_with("merge"))
+    for (auto kernel : module.getOps<mlir::func::FuncOp>()) {
+      llmc::CudaOptions::Merged &uses = options.merged[kernel.getName().str()];
+      for (unsigned i = 0; i < kernel.getNumArguments(); ++i)
+        if (kernel.getArgAttr(i, "llm.constant"))
+          uses.constants.push_back(i);
+    }
   options.ptxas = isAssembling ? llmc::findPtxas("") : "none";
   if (options.ptxas.empty()) {
     llvm::outs() << "no ptxas on this machine: PTX is not assembled\n";
@@ -30,8 +39,13 @@ static int compileForGpu(mlir::ModuleOp module, llvm::StringRef name, llvm::Stri
     llvm::errs() << "error: " << llvm::toString(code.takeError()) << "\n";
     return 1;
   }
-  if (isAssembling)
-    llvm::outs() << "assembled for " << name << "\n";
+  if (isAssembling) {
+    llvm::outs() << "assembled for " << name;
+    if (code->merged)
+      llvm::outs() << ", the merged kernel with " << code->merged->registers << " registers and " << code->merged->spillBytes
+                   << " bytes spilled";
+    llvm::outs() << "\n";
+  }
   else
     llvm::outs() << code->bytes.data();
   return 0;

@@ -46,6 +46,9 @@ Bytes goodArtifact() {
     ArtifactContents contents = testModel();
     contents.plan.codeObjects.pop_back();
     contents.plan.codeObjects[0].launches.assign(4, {"k", 64, 0, 0, {{GridOp::symbol, 1}}});
+    contents.plan.codeObjects[0].merged = KernelLaunch{"all", 64, 0, 0, {{GridOp::constant, 1}}};
+    contents.plan.codeObjects[0].launches[1].merged = 0;
+    contents.plan.codeObjects[0].launches[3].whole = {0};
     absl::Status status = writeArtifact(folder.file("m"), contents);
     EXPECT_TRUE(status.ok()) << status;
     return readFile(folder.file("m"));
@@ -195,6 +198,15 @@ const BadFile kPlans[] = {
        auto *term =
            const_cast<fb::GridTerm *>(b.root()->code_objects()->Get(0)->launches()->Get(2)->grid()->Get(0));
        *term = fb::GridTerm(0, static_cast<fb::GridOp>(10));
+     }},
+    {"number in a merged kernel that it cannot have",
+     "m: code object 0 launch 1 has number 4 in a merged kernel; compile the model again",
+     [](Bytes &b) { set<int32_t>(b.root()->code_objects()->Get(0)->launches()->Get(1), fb::KernelLaunch::VT_MERGED, 4); }},
+    {"weight to prefetch that is no parameter",
+     "m: code object 0 launch 3 reads the weight of parameter 77, which is none; compile the model again",
+     [](Bytes &b) {
+       auto *whole = const_cast<flatbuffers::Vector<uint32_t> *>(b.root()->code_objects()->Get(0)->launches()->Get(3)->whole());
+       whole->Mutate(0, 77);
      }},
     {"blob over the plan", "m: blob 0 is at offset 64, expected 4096; compile the model again",
      [](Bytes &b) { b.blob(0) = fb::Blob(64, b.blob(0).bytes(), 0); }},

@@ -109,13 +109,14 @@ public:
       if (absl::Status s = fill(kernel, dispatch, p, base, offsets[p], (*sizes)[p]); !s.ok())
         return s;
     }
-    auto program = device_.prepare(std::vector<DeviceDispatch>(static_cast<size_t>(settings_.launches), launch), {}, {dims_});
+    auto program = device_.prepare({std::vector<DeviceDispatch>(static_cast<size_t>(settings_.launches), launch), {}, dims_}, {}, {dims_});
     if (!program.ok())
       return program.status();
     double best = 0;
     for (long i = 0; i <= settings_.repeats; ++i) { // the first one warms up
       double begin = seconds();
-      if (absl::Status s = device_.run(**program, dims_, nullptr); !s.ok())
+      const int64_t rows[kMaxSpans] = {dims_[0]};
+      if (absl::Status s = device_.run(**program, dims_, rows, nullptr); !s.ok())
         return s;
       double took = (seconds() - begin) / static_cast<double>(settings_.launches);
       if (i)

@@ -194,10 +194,11 @@ private:
       if (absl::Status s = device.write(memory, offsets[b], c.buffers[b].before.size(), c.buffers[b].before.data()); !s.ok())
         return s;
     }
-    auto program = device.prepare({dispatch}, {}, {});
+    auto program = device.prepare({{dispatch}, {}, *dims}, {}, {});
     if (!program.ok())
       return program.status();
-    if (absl::Status s = device.run(**program, *dims, nullptr); !s.ok())
+    const int64_t rows[kMaxSpans] = {(*dims)[0]};
+    if (absl::Status s = device.run(**program, *dims, rows, nullptr); !s.ok())
       return s;
     double worst = 0;
     for (size_t b = 0; b < c.buffers.size(); ++b) {

@@ -253,7 +253,32 @@ absl::Status lowerKernels(ModuleOp module, const CompileCommand &command, const 
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp tilePrograms, const CompileCommand &command,
+/// The kernels of `advance`, and which of their parameters are weights wherever it dispatches them.
+std::map<std::string, CudaOptions::Merged> kernelsOfAdvance(ModuleOp planned) {
+  std::map<std::string, CudaOptions::Merged> kernels;
+  SymbolTable symbols(planned);
+  auto advance = symbols.lookup<plan::ProgramOp>("advance");
+  if (!advance)
+    return kernels;
+  advance.walk([&](plan::DispatchOp dispatch) {
+    auto kernel = symbols.lookup<func::FuncOp>(dispatch.getKernel());
+    CudaOptions::Merged uses;
+    for (auto [i, name] : llvm::enumerate(dispatch.getBuffers().getAsValueRange<FlatSymbolRefAttr>()))
+      if (symbols.lookup<plan::BufferOp>(name).getKind() == "weight") {
+        uses.constants.push_back(i);
+        if (!kernel.getArgAttr(i, "llm.read_share"))
+          uses.whole.push_back(i);
+      }
+    auto [known, isNew] = kernels.try_emplace(kernel.getName().str(), uses);
+    if (!isNew) { // what is a weight once and an activation elsewhere is neither
+      llvm::erase_if(known->second.constants, [&](unsigned i) { return !llvm::is_contained(uses.constants, i); });
+      llvm::erase_if(known->second.whole, [&](unsigned i) { return !llvm::is_contained(uses.whole, i); });
+    }
+  });
+  return kernels;
+}
+
+absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp planned, ModuleOp tilePrograms, const CompileCommand &command,
                                                      const Targets &targets) {
   std::vector<TargetCode> code;
   if (command.target == "cuda") {
@@ -262,11 +287,14 @@ absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp tilePrograms, cons
     options.ptxas = command.ptxas;
     options.isSimulated = command.isSimulated;
     options.overlapsLaunches = command.overlapsLaunches;
+    if (command.isPersistent)
+      options.merged = kernelsOfAdvance(planned);
     for (const CudaArch &arch : targets.archs) {
       auto object = compileCudaKernels(tilePrograms, arch, options);
       if (!object)
         return absl::InternalError(llvm::toString(object.takeError()));
-      code.push_back({"cuda", object->arch, std::move(object->bytes), std::move(object->launches)});
+      code.push_back({"cuda", object->arch, std::move(object->bytes), std::move(object->launches),
+                      std::move(object->merged)});
     }
     return code;
   }
@@ -276,7 +304,7 @@ absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp tilePrograms, cons
     auto object = compileKernels(tilePrograms, level, options);
     if (!object)
       return absl::InternalError(llvm::toString(object.takeError()));
-    code.push_back({"cpu", object->target, std::move(object->elf), {}});
+    code.push_back({"cpu", object->target, std::move(object->elf), {}, {}});
   }
   return code;
 }
@@ -412,7 +440,7 @@ absl::Status compile(const CompileCommand &command) {
   if (imported->checkpoint)
     if (absl::Status s = checkWeights(*module, *imported->checkpoint, directory); !s.ok())
       return s;
-  auto code = generateCode(*tilePrograms, command, *targets);
+  auto code = generateCode(*module, *tilePrograms, command, *targets);
   if (!code.ok())
     return code.status();
 

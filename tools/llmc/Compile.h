@@ -19,6 +19,7 @@ struct CompileCommand {
   std::vector<std::string> archs = {"sm_90a"}; ///< of target cuda
   bool isSimulated = false;                    ///< target cuda: host code for the simulator
   bool overlapsLaunches = false;               ///< see CudaOptions
+  bool isPersistent = false;                   ///< target cuda: `advance` as one kernel too
   std::string ptxas;                           ///< see CudaOptions
   std::string emit;                            ///< a stage's name, or empty for an artifact
   std::string dumpDir;

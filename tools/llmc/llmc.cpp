@@ -17,7 +17,7 @@ namespace {
 const char *const kUsage =
     R"(usage:
   llmc compile DIR -o m.llmc [--cpu=native|x86-64-v3|x86-64-v4[,...]] [--dump-dir=D]
-  llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--overlap-launches] [--sim]
+  llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--overlap-launches] [--persistent] [--sim]
   llmc compile BASE --heads=DIR -o m.llmc                AutoDeco: heads beside their base
   llmc compile MODEL --autoencoder=DIR -o m.llmc         CALM: the autoencoder beside its language model
   llmc compile DIR -o m.llmc --target=cuda [--arch=sm_90a|sm_80[,...]] [--ptxas=PATH|none] [--sim]
@@ -104,6 +104,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
       command.isSimulated = true;
     } else if (arg == "--overlap-launches") {
       command.overlapsLaunches = true;
+    } else if (arg == "--persistent") {
+      command.isPersistent = true;
     } else if (arg == "--no-progress") {
       command.progress = false;
     } else if (arg.starts_with("-")) {
@@ -124,8 +126,8 @@ int compileMain(llvm::ArrayRef<char *> args) {
     return usageError("compile needs a directory or a .mlir file");
   if (command.target != "cpu" && command.target != "cuda")
     return usageError("--target=" + command.target + ": expects cpu or cuda");
-  if (command.target == "cpu" && (command.isSimulated || command.overlapsLaunches || !arch.empty() || !command.ptxas.empty()))
-    return usageError("--arch, --ptxas, --overlap-launches and --sim are for --target=cuda");
+  if (command.target == "cpu" && (command.isSimulated || command.overlapsLaunches || command.isPersistent || !arch.empty() || !command.ptxas.empty()))
+    return usageError("--arch, --ptxas, --overlap-launches, --persistent and --sim are for --target=cuda");
   if (command.target == "cuda" && !cpu.empty())
     return usageError("--cpu is for --target=cpu");
   if (!command.hasWeights && !command.weights.empty())

@@ -7,7 +7,7 @@
 namespace llmc::test {
 namespace {
 
-constexpr double kTolerance = 1e-5; // of float32 sums
+constexpr double kOfSums = 1e-5; // of float32 sums
 
 struct Logits {
   Logits(int rows, int depth, int columns) : columns(columns), x(rows * depth), weights(columns * depth), z(rows * columns) {
@@ -102,7 +102,7 @@ TEST_P(LogitKernels, PredictGreedily) {
     if (kind == 1) {
       EXPECT_TRUE(confidence[r] > 0 && confidence[r] < 1);
     } else {
-      EXPECT_NEAR(confidence[r], expected, kTolerance * std::max(1.0, std::abs(expected)));
+      EXPECT_NEAR(confidence[r], expected, kOfSums * std::max(1.0, std::abs(expected)));
     }
   }
 }
@@ -142,7 +142,7 @@ func.func @advance(%x: tensor<?x32xbf16>, %w: tensor<300x32xbf16>, %h: tensor<?x
       five += q[i];
     const double expected[] = {q[0], entropy, (squares - 1.0 / kColumns) / (kColumns - 1), five};
     for (int i = 0; i < 4; ++i)
-      EXPECT_NEAR(statistics[4 * r + i], expected[i], kTolerance * std::max(i == 2 ? 1.0 / kColumns : 1.0, expected[i])) << i;
+      EXPECT_NEAR(statistics[4 * r + i], expected[i], kOfSums * std::max(i == 2 ? 1.0 / kColumns : 1.0, expected[i])) << i;
   }
 }
 

@@ -45,18 +45,13 @@ void OpKernels::run(const std::string &kernel, runtime::Dims sizes, std::vector<
     arguments.push_back(scalar(dim));
   arguments.push_back(buffer(scratch));
   arguments.push_back(scalar(workgroups));
+  std::vector<cuda::TensorMapBytes> maps;
+  addTensorMaps(arguments, l, sizes, maps);
   LaunchShape shape;
   shape.blocks = unsigned(workgroups);
   shape.threads = l.threads;
   shape.sharedBytes = l.sharedBytes;
   EXPECT_EQ(launchKernel(code.bytes, l.symbol, shape, arguments), "") << kernel;
-}
-
-float wide(uint16_t v) {
-  uint32_t bits = uint32_t(v) << 16;
-  float result;
-  memcpy(&result, &bits, 4);
-  return result;
 }
 
 } // namespace llmc::test

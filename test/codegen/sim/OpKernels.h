@@ -1,11 +1,33 @@
-// Kernels as the compiler makes them for GPUs from `llm` ops, run in the simulator.
+// The kernels that the compiler makes of a dispatch of `llm` ops for GPUs, in the simulator.
 #pragma once
 #include "runtime/Plan.h"
 #include "test/codegen/sim/Simulation.h"
+#include <cmath>
 
 namespace llmc::test {
 
-/// The kernels of the one dispatch in `text`, compiled for the simulator. Failures are the test's.
+/// Tolerance of a kernel alone (the design's): bf16 operands and results, float32 sums.
+constexpr double kTolerance = 5e-3;
+
+inline float wide(uint16_t v) {
+  uint32_t bits = uint32_t(v) << 16;
+  float result;
+  memcpy(&result, &bits, 4);
+  return result;
+}
+
+/// Pseudo-random bf16 in [-1, 1).
+inline std::vector<uint16_t> values(size_t count, uint32_t seed) {
+  std::vector<uint16_t> result(count);
+  uint32_t state = seed * 2654435761u + 12345;
+  for (uint16_t &v : result) {
+    state = state * 1664525u + 1013904223u;
+    v = bf16Of(float(int32_t(state)) / 2147483648.0f);
+  }
+  return result;
+}
+
+/// The kernels of the one dispatch in `text`, compiled for the simulator.
 class OpKernels {
 public:
   OpKernels(const std::string &text, const char *arch);
@@ -15,6 +37,16 @@ private:
   CudaCode code;
 };
 
-float wide(uint16_t bf16);
+inline float wide(float v) { return v; }
+
+/// |made - expected| / |expected| over all elements.
+template <typename T> double relativeError(const std::vector<T> &made, const std::vector<double> &expected) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(wide(made[i]) - expected[i], 2);
+    norm += expected[i] * expected[i];
+  }
+  return std::sqrt(difference / norm);
+}
 
 } // namespace llmc::test

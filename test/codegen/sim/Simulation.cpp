@@ -7,6 +7,7 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
+#include "runtime/cuda/CudaCode.h"
 #include <cstring>
 #include <dlfcn.h>
 #include <fstream>
@@ -110,6 +111,19 @@ std::string launchKernel(const std::vector<char> &code, const std::string &kerne
     }
   EXPECT_EQ(d.cuModuleUnload(module), cuda::kSuccess);
   return report;
+}
+
+void addTensorMaps(std::vector<Argument> &arguments, const runtime::KernelLaunch &launch, const runtime::Dims &sizes,
+                   std::vector<cuda::TensorMapBytes> &maps) {
+  maps.resize(launch.tensorMaps.size());
+  for (cuda::TensorMapBytes &map : maps)
+    arguments.push_back(scalar(map));
+  arguments[0].prepare = [&launch, &sizes, &maps](const cuda::DevicePointer *devices) {
+    for (size_t i = 0; i < maps.size(); ++i)
+      EXPECT_EQ(runtime::encodeTensorMap(simulatedDriver(), launch.tensorMaps[i], runtime::ElementType::bf16,
+                                         reinterpret_cast<void *>(devices[launch.tensorMaps[i].parameter]), sizes, maps[i]),
+                cuda::kSuccess);
+  };
 }
 
 std::string readKernel(const std::string &file, const std::string &variant,

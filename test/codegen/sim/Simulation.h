@@ -47,6 +47,10 @@ struct LaunchShape {
 std::string launchKernel(const std::vector<char> &code, const std::string &kernel, const LaunchShape &shape,
                          const std::vector<Argument> &arguments);
 
+/// Adds tensor maps, of bf16 arguments at these sizes, that a launch takes behind `arguments`. `maps` is their place.
+void addTensorMaps(std::vector<Argument> &arguments, const runtime::KernelLaunch &launch, const runtime::Dims &sizes,
+                   std::vector<cuda::TensorMapBytes> &maps);
+
 /// The text of Inputs/<file>.mlir. A line that ends in `// not: NAME` is left out of variant NAME, one that
 /// begins with `//NAME:` is only in it: mistakes are planted so. @X@ becomes the value of X,
 /// which `// define X = ...` at the start of a line gives where `values` does not.

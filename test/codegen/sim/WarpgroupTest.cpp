@@ -5,7 +5,6 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
-#include "runtime/cuda/CudaCode.h"
 #include "test/codegen/sim/Simulation.h"
 
 namespace llmc::test {
@@ -120,20 +119,13 @@ private:
       return "not on warpgroups";
     }
     std::vector<char> scratch(1);
-    std::vector<cuda::TensorMapBytes> maps(l.tensorMaps.size());
+    std::vector<cuda::TensorMapBytes> maps;
     std::vector<Argument> arguments{buffer(x), buffer(w), buffer(y)};
     for (int64_t &dim : sizes)
       arguments.push_back(scalar(dim));
     arguments.push_back(buffer(scratch));
     arguments.push_back(scalar(workgroups));
-    for (cuda::TensorMapBytes &map : maps)
-      arguments.push_back(scalar(map));
-    arguments[0].prepare = [&](const cuda::DevicePointer *devices) {
-      for (size_t i = 0; i < maps.size(); ++i)
-        EXPECT_EQ(runtime::encodeTensorMap(simulatedDriver(), l.tensorMaps[i], runtime::ElementType::bf16,
-                                           reinterpret_cast<void *>(devices[l.tensorMaps[i].parameter]), sizes, maps[i]),
-                  cuda::kSuccess);
-    };
+    addTensorMaps(arguments, l, sizes, maps);
     LaunchShape shape;
     shape.blocks = blocks;
     shape.threads = l.threads;

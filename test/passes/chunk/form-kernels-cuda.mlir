@@ -99,3 +99,62 @@ func.func @advance(%q: tensor<?x128xbf16>, %c: tensor<?x?x96xbf16>, %up: tensor<
   }
   return %y : tensor<?x64xbf16>
 }
+
+// -----
+
+// The delta rule over a prompt: factors of the chunks, which read the convolution's tail; the scan, which updates it and the state; the rows'
+// last ops. A chunk of a sequence that has none there has no rows.
+// CHECK-LABEL: func.func @ingest
+// CHECK: %[[F:.*]]:6 = llm.launch @rule_factors(%arg0, %{{.*}}, %arg3, %arg4, %arg5, %arg6, %arg8, %arg2)
+// CHECK: %[[S:.*]]:3 = llm.launch @rule(%arg0, %arg8, %[[F]]#0, %[[F]]#1, %[[F]]#2, %[[F]]#3, %[[F]]#4, %[[F]]#5, %arg2, %arg7) {tied = array<i64: -1, 8, 9>}
+// CHECK: %[[O:.*]] = llm.launch @rule_finish(%[[S]]#0)
+// CHECK: return %[[S]]#1, %[[S]]#2, %[[O]]
+// CHECK-LABEL: func.func private @rule_factors(
+// CHECK-SAME: tensor<?x3x64xbf16> {llm.dims = ["SLOTS"]}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}, %{{.*}}) in (%{{.*}}, 2, %{{.*}})
+// CHECK: %[[SOME:.*]] = arith.maxsi
+// CHECK: arith.minsi %[[SOME]], %c32
+// CHECK-COUNT-12: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<32x32xbf16>, tensor<32x32xbf16>) outs(%{{.*}} : tensor<32x32xf32>)
+// CHECK-LABEL: func.func private @rule(
+// CHECK: scf.for %{{.*}} = %c0 to %{{.*}} step %c32 iter_args(%{{.*}}, %{{.*}}) -> (tensor<?x32xf32>, tensor<32x32xf32>)
+// CHECK-LABEL: func.func private @rule_finish(
+func.func @ingest(%a0: tensor<?x64xbf16>, %a1: tensor<64x4xbf16>, %a2: tensor<?x3x64xbf16>, %a3: tensor<?x64xbf16>, %a4: tensor<?x64xbf16>, %a5: tensor<?x64xf32>, %a6: tensor<?x2xf32>, %a7: tensor<?x2x32x32xf32>, %a8: !llm.sequences) -> (tensor<?x3x64xbf16>, tensor<?x2x32x32xf32>, tensor<?x64xbf16>) {
+  %y:3 = llm.dispatch(%a0, %a1, %a2, %a3, %a4, %a5, %a6, %a7, %a8) {kernel = "rule", tied = array<i64: 2, 7, -1>} : (tensor<?x64xbf16>, tensor<64x4xbf16>, tensor<?x3x64xbf16>, tensor<?x64xbf16>, tensor<?x64xbf16>, tensor<?x64xf32>, tensor<?x2xf32>, tensor<?x2x32x32xf32>, !llm.sequences)
+      -> (tensor<?x3x64xbf16>, tensor<?x2x32x32xf32>, tensor<?x64xbf16>) {
+  ^bb0(%b0: tensor<?x64xbf16>, %b1: tensor<64x4xbf16>, %b2: tensor<?x3x64xbf16>, %b3: tensor<?x64xbf16>, %b4: tensor<?x64xbf16>, %b5: tensor<?x64xf32>, %b6: tensor<?x2xf32>, %b7: tensor<?x2x32x32xf32>, %b8: !llm.sequences):
+    %q, %t = llm.short_conv %b0, %b1, %b2, %b8 : (tensor<?x64xbf16>, tensor<64x4xbf16>, tensor<?x3x64xbf16>, !llm.sequences) -> (tensor<?x64xbf16>, tensor<?x3x64xbf16>)
+    %o, %s = llm.delta_rule %q, %b3, %b4, %b5, %b6, %b7, %b8 : (tensor<?x64xbf16>, tensor<?x64xbf16>, tensor<?x64xbf16>, tensor<?x64xf32>, tensor<?x2xf32>, tensor<?x2x32x32xf32>, !llm.sequences) -> (tensor<?x64xbf16>, tensor<?x2x32x32xf32>)
+    llm.yield %t, %s, %o : tensor<?x3x64xbf16>, tensor<?x2x32x32xf32>, tensor<?x64xbf16>
+  }
+  return %y#0, %y#1, %y#2 : tensor<?x3x64xbf16>, tensor<?x2x32x32xf32>, tensor<?x64xbf16>
+}
+
+// -----
+
+// Over a prompt, 64 rows of a head a workgroup: its queries on the latents, 96 columns at a time, are a tile of its own, and what the rows have
+// summed takes their place before it is lifted. A tile without rows does nothing. The form is for other targets.
+// CHECK-LABEL: func.func private @latent(
+// CHECK-SAME: tensor<?x64xbf16> {llm.dims = ["T"], llm.written}
+// CHECK: scf.forall (%{{.*}}, %{{.*}}, %[[B:.*]]) in (%{{.*}}, 2, %{{.*}})
+// CHECK: arith.muli %[[B]], %c64
+// CHECK: %[[ROWS:.*]] = arith.minsi %{{.*}}, %c64
+// CHECK: %[[SOME:.*]] = arith.cmpi sgt, %[[ROWS]], %c0
+// CHECK: scf.if %[[SOME]]
+// CHECK: %[[Q:.*]] = scf.for %{{.*}} = %c0 to %c192 step %c96 iter_args({{.*}}) -> (tensor<64x224xbf16>)
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<?x32xbf16>, tensor<32x96xbf16>) outs(%{{.*}} : tensor<?x96xf32>)
+// CHECK: scf.for %[[J:.*]] = %c0 to %{{.*}} step %c1 iter_args({{.*}}) -> (tensor<64xf32>, tensor<64xf32>, tensor<64x192xf32>)
+// CHECK: %[[KEYS:.*]] = tensor.extract_slice %{{.*}} [1, 32, 224] [1, 1, 1]
+// CHECK-NOT: linalg.transpose
+// CHECK: linalg.generic {{.*}}affine_map<(d0, d1, d2) -> (d1, d2)>{{.*}} ins(%[[Q]], %[[KEYS]] : tensor<64x224xbf16>, tensor<32x224xbf16>)
+// CHECK: tensor.insert_slice %{{.*}} into %[[Q]][0, 0] [%[[ROWS]], 192]
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<64x192xbf16>, tensor<192x32xbf16>) outs(%{{.*}} : tensor<64x32xf32>)
+func.func @score(%q: tensor<?x128xbf16>, %c: tensor<?x?x224xbf16>, %up: tensor<128x192xbf16>, %s: !llm.sequences) -> tensor<?x64xbf16> {
+  %y = llm.dispatch(%q, %c, %up, %s) {kernel = "latent", tied = array<i64: -1>}
+      : (tensor<?x128xbf16>, tensor<?x?x224xbf16>, tensor<128x192xbf16>, !llm.sequences) -> tensor<?x64xbf16> {
+  ^bb0(%a: tensor<?x128xbf16>, %b: tensor<?x?x224xbf16>, %d: tensor<128x192xbf16>, %e: !llm.sequences):
+    %o = llm.latent_attention %a, %b, %d, %e {heads = 2 : i64, nope = 32 : i64, rope = 32 : i64, scale = 0.5 : f64, form = "expanded"}
+        : (tensor<?x128xbf16>, tensor<?x?x224xbf16>, tensor<128x192xbf16>, !llm.sequences) -> tensor<?x64xbf16>
+    llm.yield %o : tensor<?x64xbf16>
+  }
+  return %y : tensor<?x64xbf16>
+}
