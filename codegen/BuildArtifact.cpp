@@ -251,7 +251,7 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
       for (auto dispatch : loop.getBody().front().getOps<plan::DispatchOp>())
         add(dispatch);
       program.loops.push_back({first, (uint32_t)program.steps.size() - first, buffers.lookup(loop.getCondition()),
-                               (uint32_t)loop.getAtMost()});
+                               (uint32_t)loop.getAtMost(), (uint32_t)loop.getRows().value_or(0)});
     }
     if (op.getSpans())
       for (auto [i, ends] : llvm::enumerate(op.getSpans()->getAsRange<ArrayAttr>())) {

@@ -145,7 +145,7 @@ private:
     auto stepList = b_.CreateVector(steps);
     std::vector<fb::Loop> loops;
     for (const Loop &loop : program.loops)
-      loops.emplace_back(loop.first, loop.count, loop.condition, loop.atMost);
+      loops.emplace_back(loop.first, loop.count, loop.condition, loop.atMost, loop.rows);
     std::vector<flatbuffers::Offset<fb::Span>> spans;
     for (const Span &span : program.spans) {
       auto from = buildTerms(span.from), to = buildTerms(span.to);

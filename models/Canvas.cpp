@@ -72,12 +72,14 @@ CanvasDecoding fillSubblocks(int64_t mask, int64_t block) {
   canvas.shift = 1;
   canvas.block = block;
   canvas.isAnchored = true;
+  canvas.narrowsSteps = true;
   double k = block;
   canvas.settings = {
       {"block", 0, k, k, k}, // the checkpoint's
       {"sub-block", 7, std::min(8.0, k), 1, k, true, {}, "small_block_size"},
       {"remask", 2, 0, 0, 3, true, kConfidences},
       {"threshold", 3, 0.9, 0, 1, false, {}, "threshold"},
+      {"cache", 5, 0, 0, 1, true, {"none", "block"}},
   };
   return canvas;
 }

@@ -13,7 +13,8 @@ CanvasDecoding fillByTime(int64_t mask, int64_t context);
 CanvasDecoding fillKeptBlocks(int64_t mask, int64_t block, double threshold);
 /// The same, and tokens that are filled may still change: LLaDA2.1. By default (an `editing` threshold of 1) none does, as in 2.0.
 CanvasDecoding fillAndEditBlocks(int64_t mask, int64_t block, double threshold);
-/// Kept blocks filled part after part, of which row i predicts position i + 1: Fast-dLLM v2.
+/// Kept blocks filled part after part, of which row i predicts position i + 1: Fast-dLLM v2, with its block cache (`cache`), which is off by
+/// default, as published.
 CanvasDecoding fillSubblocks(int64_t mask, int64_t block);
 
 } // namespace llmc

@@ -83,9 +83,8 @@ void attention(LayerBuilder &l, const Decoder &c, int64_t window) {
   Value values = l.state("values", {any, any, kv}, {"SLOTS", "CTX"});
   values = llm::AppendOp::create(b, l.loc, values.getType(), v, values, l.sequences, IntegerAttr());
   l.setState("values", values);
-  bool isCausal = !c.canvas, hasBlocks = c.canvas && c.canvas->block;
-  Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), q, keys, values, l.sequences,
-                                     isCausal || hasBlocks ? Value() : l.bounds, b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
+  bool hasBlocks = c.canvas && c.canvas->block;
+  Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), q, keys, values, l.seen, l.sequences, b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
                                      b.getF64FloatAttr(1.0 / std::sqrt((double)c.headWidth)),
                                      window ? b.getI64IntegerAttr(window) : IntegerAttr(),
                                      hasBlocks ? b.getI64IntegerAttr(*c.canvas->block) : IntegerAttr());
@@ -126,8 +125,8 @@ absl::StatusOr<BuiltModel> buildDecoder(MLIRContext &context, const Decoder &c, 
                                         const std::string &family) {
   ModelBuilder builder(&context, weightType);
   builder.setWidths(c.hidden, c.headWidth);
-  if (c.canvas && !c.canvas->block)
-    builder.seeWholeCanvas();
+  if (c.canvas && (!c.canvas->block || c.canvas->narrowsSteps))
+    builder.seeBeyondRows();
   for (int64_t i = 0; i < c.layers; ++i) {
     auto [before, after] = StringRef(c.names.layer).split("{}");
     std::string prefix = (before + Twine(i) + after).str();

@@ -97,7 +97,7 @@ void attention(LayerBuilder &l, const Config &c) {
   Value values = l.state("values", {any, any, kv}, {"SLOTS", "CTX"});
   values = llm::AppendOp::create(b, l.loc, values.getType(), v, values, l.sequences, IntegerAttr());
   l.setState("values", values);
-  Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), rotate(q, c.heads), keys, values, l.sequences, Value(),
+  Value o = llm::AttentionOp::create(b, l.loc, l.rows(n), rotate(q, c.heads), keys, values, /*seen=*/Value(), l.sequences,
                                      b.getI64IntegerAttr(c.heads), b.getI64IntegerAttr(c.kvHeads),
                                      b.getF64FloatAttr(1.0 / std::sqrt((double)c.width)), IntegerAttr(),
                                      b.getI64IntegerAttr(kBlock));

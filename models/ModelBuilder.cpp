@@ -204,8 +204,8 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix,
   layerBuilder.sequences = block->addArgument(llm::SequencesType::get(builder.getContext()), loc);
   if (sharedColumns)
     layerBuilder.shared = block->addArgument(layerBuilder.rows(sharedColumns), loc);
-  if (isTwoWay)
-    layerBuilder.bounds = block->addArgument(ProgramBuilder::numbers(builder), loc);
+  if (seesBeyondRows)
+    layerBuilder.seen = block->addArgument(layerBuilder.sequences.getType(), loc);
   unsigned fixed = block->getNumArguments();
   body(layerBuilder);
 
@@ -215,7 +215,7 @@ void ModelBuilder::layer(StringRef kind, int64_t index, std::string prefix,
   function.setType(builder.getFunctionType(block->getArgumentTypes(), ValueRange(results).getTypes()));
 
   // Weights and states arrive in the order of the calls; the call sites follow the same lists, so arguments
-  // are put in the order: x, sequences, shared, bounds, then weights and states as they were asked for.
+  // are put in the order: x, sequences, shared, seen, then weights and states as they were asked for.
   SmallVector<Attribute> order;
   for (BlockArgument arg : block->getArguments().drop_front(fixed))
     order.push_back(builder.getBoolAttr(

@@ -90,8 +90,8 @@ public:
   mlir::Value sequences; ///< !llm.sequences
   /// The value that the model shares among layers under this name (a rotary table); null if there is none.
   mlir::Value shared;
-  /// Where the canvas of each sequence ends, for models that see all of it; else null (see llm.attention).
-  mlir::Value bounds;
+  /// The table up to whose rows attention sees, where those of `sequences` may be fewer; else null (see llm.attention).
+  mlir::Value seen;
 
   /// `usual`: the type in which checkpoints store it, if that is another than of most tensors.
   mlir::Value weight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape,
@@ -144,6 +144,8 @@ struct CanvasDecoding {
   std::optional<int64_t> block = {};
   /// A block's first token is predicted by the row before it, with a forward of that row alone.
   bool isAnchored = false;
+  /// A step after the first computes those rows of the block only that llm.next_rows names; the others' keys and values stay.
+  bool narrowsSteps = false;
   /// Blocks are as long as the setting `block` says; else the block is all that is to be filled.
   bool isSemiAutoregressive = true;
   /// Has the setting `guidance`: another forward, which does not see the prompt.
@@ -236,7 +238,7 @@ private:
   std::set<std::string> knownTensors;
   int64_t hidden = 0;
   int64_t sharedColumns = 0;
-  bool isTwoWay = false;
+  bool seesBeyondRows = false;
 
 public:
   /// Width of the residual stream and of the shared value (0 = none); set before the first layer.
@@ -244,8 +246,8 @@ public:
     hidden = hiddenColumns;
     sharedColumns = sharedWidth;
   }
-  /// Layers get `bounds`; set before the first layer.
-  void seeWholeCanvas() { isTwoWay = true; }
+  /// Layers get `seen`; set before the first layer.
+  void seeBeyondRows() { seesBeyondRows = true; }
 };
 
 } // namespace llmc

@@ -40,7 +40,7 @@ Value ProgramBuilder::regroup(Value x, int64_t columns, Value from, Value into) 
 Value ProgramBuilder::forwardPatches(Value tokens, Value tokenRows, Value patchRows) {
   Value rows = llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table());
   Value joined = regroup(rows, ends.patch->patch * ends.hidden, tokenRows, patchRows);
-  return normalized(forwardLayers(ends.patch->compress(b, weights(), joined), patchRows, {}));
+  return normalized(forwardLayers(ends.patch->compress(b, weights(), joined), patchRows));
 }
 
 Value ProgramBuilder::tokensOf(Value latents, Value latentRows, Value tokenRows) {

@@ -80,11 +80,11 @@ void ProgramBuilder::giveStates() {
 
 Value ProgramBuilder::table() { return model.weightOp(b, "", {ends.embedding, {facts.vocab, ends.hidden}}); }
 
-Value ProgramBuilder::forward(Value tokens, Value sequences, Value bounds) {
-  return forwardLayers(llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table()), sequences, bounds);
+Value ProgramBuilder::forward(Value tokens, Value sequences, Value seen) {
+  return forwardLayers(llm::EmbedOp::create(builder, loc, b.rows(ends.hidden), tokens, table()), sequences, seen);
 }
 
-Value ProgramBuilder::forwardLayers(Value x, Value sequences, Value bounds) {
+Value ProgramBuilder::forwardLayers(Value x, Value sequences, Value seen) {
   Value shared = ends.shared ? ends.shared(b, sequences) : Value();
   MutableArrayRef<Value> next(states);
   for (const ModelBuilder::Layer &layer : model.layers) {
@@ -92,8 +92,8 @@ Value ProgramBuilder::forwardLayers(Value x, Value sequences, Value bounds) {
     SmallVector<Value> operands{x, sequences};
     if (shared)
       operands.push_back(shared);
-    if (bounds)
-      operands.push_back(bounds);
+    if (model.seesBeyondRows)
+      operands.push_back(seen ? seen : sequences);
     size_t nextWeight = 0, nextState = 0;
     for (Attribute isState : cast<ArrayAttr>(kind.function->getAttr("llm.state_args")))
       operands.push_back(cast<BoolAttr>(isState).getValue()
@@ -123,7 +123,7 @@ void ProgramBuilder::buildTokenByToken() {
   Value in = tokens(advance ? "S" : "T"), seqs = sequences("sequences");
   Value sampled = advance ? sampling() : Value(), drawn = advance ? draws() : Value();
   declareStates();
-  Value hidden = forward(in, seqs, {});
+  Value hidden = forward(in, seqs);
   if (name != "ingest") {
     Value row = logits(normalized(hidden));
     if (advance)
@@ -146,7 +146,6 @@ void ProgramBuilder::buildOnCanvas() {
   // is given, masks included.
   bool keeps = ends.canvas->block.has_value(), score = name == "score";
   Value in = tokens("T"), seqs = sequences("sequences");
-  Value end = score && !keeps ? bounds() : Value();
   if (!score) {
     DictionaryAttr attrs = named("llm.state", "canvas", {"SLOTS", "CTX"});
     Value canvas = argument(canvasType(builder), attrs);
@@ -155,7 +154,7 @@ void ProgramBuilder::buildOnCanvas() {
   if (!score && !keeps)
     return;
   declareStates();
-  Value hidden = forward(in, seqs, end);
+  Value hidden = forward(in, seqs);
   if (score)
     give(logits(normalized(hidden)), named("llm.output", "logits", {}));
   giveStates();
@@ -167,7 +166,7 @@ Value ProgramBuilder::blockStates(const Canvas &canvas, Value seqs, const Canvas
   auto ids = RankedTensorType::get({kAny}, builder.getI32Type());
   Value tokens = llm::ReadCanvasOp::create(builder, loc, ids, canvas.tokens, seqs, seesPrompt ? Value() : in.bounds,
                                            seesPrompt ? IntegerAttr() : builder.getI64IntegerAttr(how.mask));
-  Value hidden = forward(tokens, seqs, how.block ? Value() : in.bounds);
+  Value hidden = forward(tokens, seqs, in.seen);
   return normalized(llm::SelectRowsOp::create(builder, loc, hidden.getType(), hidden, seqs, in.block,
                                               builder.getI64IntegerAttr(how.shift)));
 }
@@ -219,6 +218,44 @@ static Spans spansOf(const CanvasDecoding &how) {
           {"0", "end guidance 1 min mul"}};
 }
 
+llm::NextRowsOp ProgramBuilder::nextRows(const Canvas &canvas, Value later, const CanvasInputs &in) {
+  return llm::NextRowsOp::create(builder, loc, later.getType(), RankedTensorType::get({kAny, 1}, builder.getI32Type()), canvas.tokens, later,
+                                 in.block, in.bounds, in.settings, canvas.progress, builder.getI64IntegerAttr(ends.canvas->mask));
+}
+
+/// Steps after the first one, as long as a sequence has masks. Where steps are narrowed, the loop carries the rows of the next one.
+ProgramBuilder::Canvas ProgramBuilder::denoiseInSteps(Canvas canvas, Value later, const CanvasInputs &in) {
+  bool narrows = ends.canvas->narrowsSteps;
+  auto carry = [&](const Canvas &canvas) {
+    SmallVector<Value> carried{canvas.more, canvas.tokens, canvas.progress};
+    if (narrows) {
+      llm::NextRowsOp next = nextRows(canvas, later, in);
+      carried = {next.getCounts(), canvas.tokens, canvas.progress, next.getRows()};
+    }
+    carried.append(states.begin(), states.end());
+    return carried;
+  };
+  SmallVector<Value> begin = carry(canvas);
+  size_t fixed = begin.size() - states.size();
+  auto loop = scf::WhileOp::create(
+      builder, loc, ValueRange(begin).getTypes(), begin,
+      [&](OpBuilder &, Location, ValueRange args) {
+        Value goesOn = llm::AnyOp::create(builder, loc, builder.getI1Type(), args[0]);
+        scf::ConditionOp::create(builder, loc, goesOn, args);
+      },
+      [&](OpBuilder &, Location, ValueRange args) {
+        states.assign(args.begin() + fixed, args.end());
+        CanvasInputs step = in;
+        if (narrows)
+          step.block = args[3];
+        scf::YieldOp::create(builder, loc, carry(denoise({args[1], args[2], {}}, narrows ? args[3] : later, step)));
+      });
+  // Every step of a block with masks commits one, or is one of `steps` that commit none yet; a few more may edit what was committed.
+  loop->setAttr("llm.at_most", builder.getI64IntegerAttr(2 * facts.context + kMostPolishing));
+  states.assign(loop.getResults().begin() + fixed, loop.getResults().end());
+  return {loop.getResult(1), loop.getResult(2), {}};
+}
+
 void ProgramBuilder::advanceOnCanvas() {
   //   open_block ─► denoise (first rows) ─► while any(more): denoise (later rows) ─► [the finished block once more, whose keys
   //   and values are kept] ─► emit_block
@@ -228,6 +265,7 @@ void ProgramBuilder::advanceOnCanvas() {
   Value first = rows("sequences", spans.first), later = rows("later", spans.later);
   CanvasInputs in;
   in.block = rows("block", spans.block);
+  in.seen = how.block ? in.block : first; // a first forward's rows reach to the end of what is seen, later ones' need not
   if (how.isGuided)
     in.unprompted = rows("extra", spans.unprompted);
   in.bounds = bounds();
@@ -241,30 +279,11 @@ void ProgramBuilder::advanceOnCanvas() {
   auto opened = llm::OpenBlockOp::create(builder, loc, before.getType(), numbers(builder), before,
                                          how.block ? in.block : first, in.block, in.bounds, builder.getI64IntegerAttr(how.mask));
   Canvas canvas = denoise({opened.getUpdated(), opened.getProgress(), {}}, first, in);
-
-  SmallVector<Value> carried{canvas.more, canvas.tokens, canvas.progress};
-  carried.append(states.begin(), states.end());
-  auto loop = scf::WhileOp::create(
-      builder, loc, ValueRange(carried).getTypes(), carried,
-      [&](OpBuilder &, Location, ValueRange args) {
-        Value goesOn = llm::AnyOp::create(builder, loc, builder.getI1Type(), args[0]);
-        scf::ConditionOp::create(builder, loc, goesOn, args);
-      },
-      [&](OpBuilder &, Location, ValueRange args) {
-        states.assign(args.begin() + 3, args.end());
-        Canvas next = denoise({args[1], args[2], {}}, later, in);
-        SmallVector<Value> passed{next.more, next.tokens, next.progress};
-        passed.append(states.begin(), states.end());
-        scf::YieldOp::create(builder, loc, passed);
-      });
-  // Every step of a block with masks commits one, or is one of `steps` that commit none yet; a few more may edit what was committed.
-  loop->setAttr("llm.at_most", builder.getI64IntegerAttr(2 * facts.context + kMostPolishing));
-  canvas = {loop.getResult(1), loop.getResult(2), {}};
-  states.assign(loop.getResults().begin() + 3, loop.getResults().end());
+  canvas = denoiseInSteps(canvas, later, in);
   if (how.block) {
     auto ids = RankedTensorType::get({kAny}, builder.getI32Type());
     Value final = llm::ReadCanvasOp::create(builder, loc, ids, canvas.tokens, later, Value(), IntegerAttr());
-    forward(final, later, {});
+    forward(final, later);
   }
   give(llm::EmitBlockOp::create(builder, loc, canvasType(builder), canvas.tokens, in.block, in.bounds, canvas.progress),
        named("llm.output", "next", {"S", "CTX"}));

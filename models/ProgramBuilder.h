@@ -41,10 +41,10 @@ private:
   void declareStates();
   void giveStates();
   Value table();
-  /// The hidden states after all layers; replaces `states`.
-  Value forward(Value tokens, Value sequences, Value bounds);
+  /// The hidden states after all layers; replaces `states`. `seen`: see LayerBuilder; null: the rows of `sequences`.
+  Value forward(Value tokens, Value sequences, Value seen = {});
   Value normalized(Value hidden);
-  Value forwardLayers(Value x, Value sequences, Value bounds);
+  Value forwardLayers(Value x, Value sequences, Value seen = {});
   Value logits(Value normalized);
 
   // On a canvas: one forward and what it commits.
@@ -52,10 +52,11 @@ private:
     Value tokens, progress, more;
   };
   struct CanvasInputs {
-    Value block, bounds, settings, sampling, draws;
+    Value block, seen, bounds, settings, sampling, draws;
     Value unprompted = {}; ///< rows of guidance's forward; null without guidance
   };
   Value blockStates(const Canvas &canvas, Value sequences, const CanvasInputs &in, bool seesPrompt);
+  llm::NextRowsOp nextRows(const Canvas &canvas, Value later, const CanvasInputs &in);
   // By the patch.
   Value regroup(Value x, int64_t columns, Value from, Value into);
   /// Hidden states of the patches of these tokens.
@@ -65,6 +66,7 @@ private:
   PatchDecoding::Weights weights();
 
   Canvas denoise(const Canvas &canvas, Value sequences, const CanvasInputs &in);
+  Canvas denoiseInSteps(Canvas canvas, Value later, const CanvasInputs &in);
 
   ModelBuilder &model;
   const ModelBuilder::Ends &ends;

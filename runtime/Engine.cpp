@@ -220,7 +220,9 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   std::vector<DeviceDispatch> all;
   for (const Step &step : steps)
     all.push_back(withAddresses(std::get<Dispatch>(step)));
-  const bool isWhole = ready.isWhole = device_->runsWhole(all);
+  // Rows that a loop's condition counts are told to the device trip by trip.
+  const bool countsRows = std::any_of(program->loops.begin(), program->loops.end(), [](const Loop &loop) { return loop.rows > 0; });
+  const bool isWhole = ready.isWhole = !countsRows && device_->runsWhole(all);
   if (isWhole)
     cuts.clear();
   std::map<size_t, size_t> segmentAt; // by first step
@@ -259,34 +261,51 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
   segmentAt[steps.size()] = ready.segments.size();
   for (const Loop &loop : program->loops) {
     const size_t first = segmentAt.at(loop.first), end = segmentAt.at(loop.first + loop.count);
-    ready.loops.push_back({first, end - first, reinterpret_cast<const int32_t *>(outputs_[loop.condition].host), loop.atMost});
+    ready.loops.push_back({first, end - first, reinterpret_cast<const int32_t *>(outputs_[loop.condition].host), loop.atMost, loop.rows});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::runSegments(const ReadyProgram &program, size_t first, size_t end, const int64_t *rows) {
+  for (size_t i = first; i < end; ++i) {
+    dims_[0] = rows[program.segments[i].span];
+    if (dims_[0] == 0 && !program.isWhole)
+      continue;
+    if (absl::Status s = device_->run(*program.segments[i].code, dims_, rows, profile_.get()); !s.ok())
+      return s;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::runLoop(const ReadyProgram &program, const ReadyProgram::Loop &loop, const int64_t *rows, int64_t sequences) {
+  int64_t now[kMaxSpans];
+  std::copy(rows, rows + kMaxSpans, now);
+  const int32_t *begin = loop.condition, *end = begin + sequences;
+  for (uint32_t trip = 0; trip < loop.atMost && std::any_of(begin, end, [](int32_t flag) { return flag != 0; }); ++trip) {
+    if (loop.rows) {
+      int64_t &count = now[loop.rows] = 0;
+      for (const int32_t *each = begin; each < end; ++each)
+        if (*each < 0 || (count += *each) > rows[loop.rows])
+          return absl::InternalError("the artifact's program '" + program.program->name +
+                                     "' asks for more rows in a trip than its call has; compile the model again");
+    }
+    if (absl::Status s = runSegments(program, loop.first, loop.first + loop.count, now); !s.ok())
+      return s;
   }
   return absl::OkStatus();
 }
 
 absl::Status Engine::run(const ReadyProgram &program, const int64_t *rows, int64_t sequences) {
   dims_[1] = sequences;
-  auto segments = [&](size_t first, size_t end) {
-    for (size_t i = first; i < end; ++i) {
-      dims_[0] = rows[program.segments[i].span];
-      if (dims_[0] == 0 && !program.isWhole)
-        continue;
-      if (absl::Status s = device_->run(*program.segments[i].code, dims_, rows, profile_.get()); !s.ok())
-        return s;
-    }
-    return absl::OkStatus();
-  };
   size_t next = 0;
   for (const ReadyProgram::Loop &loop : program.loops) {
-    if (absl::Status s = segments(next, loop.first); !s.ok())
+    if (absl::Status s = runSegments(program, next, loop.first, rows); !s.ok())
       return s;
-    auto goesOn = [&] { return std::any_of(loop.condition, loop.condition + sequences, [](int32_t flag) { return flag != 0; }); };
-    for (uint32_t trip = 0; trip < loop.atMost && goesOn(); ++trip)
-      if (absl::Status s = segments(loop.first, loop.first + loop.count); !s.ok())
-        return s;
+    if (absl::Status s = runLoop(program, loop, rows, sequences); !s.ok())
+      return s;
     next = loop.first + loop.count;
   }
-  return segments(next, program.segments.size());
+  return runSegments(program, next, program.segments.size(), rows);
 }
 
 DeviceDispatch Engine::withAddresses(const Dispatch &dispatch) const {

@@ -46,6 +46,7 @@ struct ReadyProgram {
     size_t first = 0, count = 0;
     const int32_t *condition = nullptr; ///< [S], as the host sees it
     uint32_t atMost = 0;
+    unsigned rows = 0; ///< span whose rows the condition counts, or 0
   };
   bool isPresent = false;
   bool isWhole = false; ///< one segment, whatever the spans and loops: the device knows them
@@ -125,6 +126,8 @@ private:
   InputLayout layOutInputs() const;
   void setInputs(const InputLayout &layout, uint8_t *host);
   absl::Status resolveProgram(const char *name, ReadyProgram &ready);
+  absl::Status runSegments(const ReadyProgram &program, size_t first, size_t end, const int64_t *rows);
+  absl::Status runLoop(const ReadyProgram &program, const ReadyProgram::Loop &loop, const int64_t *rows, int64_t sequences);
   absl::Status full(const absl::Status &status, const std::string &what, uint64_t bytes) const;
   DeviceDispatch withAddresses(const Dispatch &dispatch) const;
 

@@ -165,9 +165,10 @@ struct Dispatch {
 using Step = std::variant<Dispatch>;
 
 /// Steps `first` .. `first + count` run again while an element of the call's part of `condition` (a transient, i32 [S, 1]) is not 0, tested
-/// before each of at most `atMost` trips.
+/// before each of at most `atMost` trips. With `rows` above 0 the elements are how many rows each sequence has in the next trip in the span of
+/// that number, whose table these steps make themselves; together no more than the call has there.
 struct Loop {
-  uint32_t first = 0, count = 0, condition = 0, atMost = 0;
+  uint32_t first = 0, count = 0, condition = 0, atMost = 0, rows = 0;
 };
 
 /// What spans are computed from, for each sequence: tokens known when the call begins, where generation ends and where it began,

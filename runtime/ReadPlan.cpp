@@ -184,7 +184,7 @@ struct PlanReader {
     }
     if (isAligned(p->loops()))
       for (const fb::Loop *loop : *p->loops())
-        r.loops.push_back({loop->first(), loop->count(), loop->condition(), loop->at_most()});
+        r.loops.push_back({loop->first(), loop->count(), loop->condition(), loop->at_most(), loop->rows()});
     if (isReadable(p->spans()))
       for (const fb::Span *span : *p->spans())
         r.spans.push_back({terms(span->from()), terms(span->to()), span->max_rows()});

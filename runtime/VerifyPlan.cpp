@@ -416,6 +416,8 @@ private:
       end = uint64_t(loop.first) + loop.count;
       if (loop.atMost == 0)
         return fail(what + " has no trips");
+      if (loop.rows && loop.rows >= program.spans.size())
+        return fail(what + " counts the rows of span " + number(loop.rows) + " of " + number(program.spans.size()));
       if (loop.condition >= plan_.buffers.size())
         return fail(what + " names buffer " + number(loop.condition) + " of " + number(plan_.buffers.size()));
       const Buffer &b = plan_.buffers[loop.condition];

@@ -73,6 +73,12 @@ LogicalResult UnmaskOp::verify() {
   return hasSettings(*this, getSettings());
 }
 
+LogicalResult NextRowsOp::verify() {
+  if (rank(getCounts()) != 2 || columns(getCounts()) != 1)
+    return emitOpError("expects counts [S, 1], got ") << getCounts().getType();
+  return hasSettings(*this, getSettings());
+}
+
 LogicalResult EmitBlockOp::verify() {
   if (rank(getNext()) != 2)
     return emitOpError("expects next [S, W], got ") << getNext().getType();

@@ -114,9 +114,29 @@ def Llm_UnmaskOp : Llm_Op<"unmask", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Llm_NextRowsOp : Llm_Op<"next_rows", [Pure]> {
+  let summary = "the rows that the next step of a block computes anew";
+  let description = [{
+    For each sequence none if its block, the rows of `block`, has no mask (a position that holds `mask` and is not below `known`), or if progress notes logits that were not
+    finite. Else its rows of `most`; but with the setting cache above 0 only the part that the first mask is in, `extra` positions counted from where the block begins, as far as
+    it reaches. All of `most` then still come while the part's first position is a mask, and before a step has computed them: in the first step of a block that begins at
+    known > 0 (see `llm.unmask`) none has. What else the part attends to are the keys and values that were computed last.
+    `counts [S, 1]` is how many rows each sequence has in `rows`. A loop of the plan may carry both: it goes on while one of the counts is not 0.
+  }];
+  let arguments = (ins Llm_Canvas:$canvas, Llm_SequencesType:$most, Llm_SequencesType:$block, Llm_Bounds:$bounds, Llm_Rows:$settings, Llm_Bounds:$progress,
+                       Llm_NonNegative:$mask);
+  let results = (outs Llm_SequencesType:$rows, Llm_Ids:$counts);
+  let assemblyFormat = [{
+    $canvas `,` $most `,` $block `,` $bounds `,` $settings `,` $progress attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
 def Llm_AnyOp : Llm_Op<"any", [Pure]> {
   let summary = "whether any sequence goes on";
-  let description = [{True if an element of `more` (see `llm.unmask`) is not 0: the condition of an `scf.while` that becomes a loop of the plan.}];
+  let description = [{
+    True if an element of `more` (see `llm.unmask`, `llm.next_rows`) is not 0: the condition of an `scf.while` that becomes a loop of the plan.
+  }];
   let arguments = (ins Llm_Ids:$more);
   let results = (outs I1:$result);
   let assemblyFormat = "$more attr-dict `:` type($more)";

@@ -46,8 +46,8 @@ inline int64_t columns(mlir::Value v) { return llvm::cast<mlir::RankedTensorType
 /// Whether the op is one of those that decode on a canvas or by the patch (CanvasOps.td, PatchOps.td): tables of sequences are all that they
 /// know about rows.
 inline bool isCanvasOp(mlir::Operation *op) {
-  return llvm::isa<WriteCanvasOp, ReadCanvasOp, OpenBlockOp, SelectRowsOp, GuideOp, PredictOp, UnmaskOp, EmitBlockOp, RegroupRowsOp, NoiseOp, OpenDrawsOp,
-                   AcceptPatchOp>(op);
+  return llvm::isa<WriteCanvasOp, ReadCanvasOp, OpenBlockOp, SelectRowsOp, GuideOp, PredictOp, UnmaskOp, NextRowsOp, EmitBlockOp, RegroupRowsOp, NoiseOp,
+                   OpenDrawsOp, AcceptPatchOp>(op);
 }
 
 /// Number of elements of a statically shaped tensor (a weight whose exact rank does not matter).

@@ -34,8 +34,8 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("expects keys [B, CTX/32, ") << kv * d << ", 32], got " << getKeys().getType();
   if (columns(getValues()) % kv != 0 || columns(getResult()) != columns(getValues()) / kv * heads)
     return emitOpError("expects values and result of matching head width");
-  if (!!getWindow() + !!getBlock() + !!getBounds() > 1)
-    return emitOpError("expects at most one of window, block and bounds");
+  if (getWindow() && (getBlock() || getSeen()))
+    return emitOpError("expects a window alone, without block and seen");
   return success();
 }
 

@@ -23,14 +23,14 @@ def Llm_AttentionOp : Llm_Op<"attention", [Pure]> {
   let description = [{
     `q [T, heads * d]`; `keys [B, CTX/32, kv_heads * d, 32]` (see `llm.append` with `key_block = 32`), `values [B, CTX, kv_heads * dv]`, both already
     holding this call's rows. Query head h uses key head `h / (heads / kv_heads)`. `o = softmax(scale * q k^T) v` over positions <= its own; with
-    `window = w` over the last w of those; with `block = b` over those of its own block of b positions and the blocks before it, as far as the sequence's rows reach; with
-    `bounds` (see `llm.unmask`) over all positions before the sequence's end. `scale` is usually d^-0.5.
+    `window = w` over the last w of those; with `seen` over all positions as far as the sequence's rows in that table reach; with `block = b` over those of its own block of b
+    positions and the blocks before it, as far as its rows in `seen` reach, or without `seen` those in `sequences`. `scale` is usually d^-0.5.
   }];
-  let arguments = (ins Llm_Rows:$q, Llm_State:$keys, Llm_State:$values, Llm_SequencesType:$sequences, Optional<Llm_Bounds>:$bounds,
+  let arguments = (ins Llm_Rows:$q, Llm_State:$keys, Llm_State:$values, Optional<Llm_SequencesType>:$seen, Llm_SequencesType:$sequences,
                        Llm_Positive:$heads, Llm_Positive:$kv_heads, F64Attr:$scale, OptionalAttr<Llm_Positive>:$window,
                        OptionalAttr<Llm_Positive>:$block);
   let results = (outs Llm_Rows:$result);
-  let assemblyFormat = "$q `,` $keys `,` $values `,` $sequences (`bounds` $bounds^)? attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "$q `,` $keys `,` $values `,` $sequences (`seen` $seen^)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 

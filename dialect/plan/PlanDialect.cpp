@@ -100,6 +100,9 @@ LogicalResult ProgramOp::verify() {
     op.emitOpError("expects one of ") << spans << " spans, got " << op.getSpan();
     return WalkResult::interrupt();
   });
+  for (auto loop : getBody().front().getOps<LoopOp>())
+    if (loop.getRows() && (int64_t)*loop.getRows() >= spans)
+      return loop.emitOpError("expects rows of one of ") << spans << " spans, got " << *loop.getRows();
   return failure(found.wasInterrupted());
 }
 

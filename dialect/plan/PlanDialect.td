@@ -57,11 +57,12 @@ def Plan_DispatchOp : Plan_Op<"dispatch", [DeclareOpInterfaceMethods<SymbolUserO
 def Plan_LoopOp : Plan_Op<"loop", [NoTerminator, SingleBlock, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs its dispatches again and again while a buffer says so";
   let description = [{
-    Before each trip: goes on if an element of the call's part of `condition`, i32, is not 0. At most `at_most` trips.
+    Before each trip: goes on if an element of the call's part of `condition`, i32, is not 0. At most `at_most` trips. With `rows`, the elements are how many rows each
+    sequence has in the next trip in the table of that number, which the program makes itself: at most as many as the call's table of that number has.
   }];
-  let arguments = (ins FlatSymbolRefAttr:$condition, ConfinedAttr<I64Attr, [IntPositive]>:$at_most);
+  let arguments = (ins FlatSymbolRefAttr:$condition, ConfinedAttr<I64Attr, [IntPositive]>:$at_most, OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$rows);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "`while` $condition `at_most` $at_most attr-dict-with-keyword $body";
+  let assemblyFormat = "`while` $condition `at_most` $at_most (`rows` $rows^)? attr-dict-with-keyword $body";
   let hasVerifier = 1;
 }
 

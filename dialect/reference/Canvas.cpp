@@ -1,4 +1,5 @@
-// Decoding on a canvas: what llm.write_canvas, read_canvas, open_block, select_rows, guide, predict, unmask and emit_block mean.
+// Decoding on a canvas: what llm.write_canvas, read_canvas, open_block, select_rows, guide, predict, unmask, next_rows and emit_block
+// mean.
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/reference/Handlers.h"
 #include "dialect/reference/Sampling.h"
@@ -19,11 +20,12 @@ Bounds boundsOf(const Tensor &t, int64_t s) { return {t.intAt(s, 0), t.intAt(s, 
 
 /// Columns of `settings`.
 struct Settings {
-  int64_t block, steps, remask;
+  int64_t block, steps, remask, cache;
   double threshold, factor, guidance, extra;
 };
 Settings settingsOf(const Tensor &t, int64_t s) {
-  return {(int64_t)t.at(s, 0), (int64_t)t.at(s, 1), (int64_t)t.at(s, 2), t.at(s, 3), t.at(s, 4), t.at(s, 6), t.at(s, 7)};
+  return {(int64_t)t.at(s, 0), (int64_t)t.at(s, 1), (int64_t)t.at(s, 2), (int64_t)t.at(s, 5), t.at(s, 3), t.at(s, 4),
+          t.at(s, 6), t.at(s, 7)};
 }
 
 /// Columns of `progress`.
@@ -323,6 +325,58 @@ LogicalResult evaluateUnmask(Context &c) {
   return c.give(std::move(more));
 }
 
+/// Rows of a sequence that the next step computes: see llm.next_rows. `most` without rows if the block has no mask.
+Sequence nextRows(const Sequence &most, const Sequence &block, ArrayRef<int64_t> masked, const Settings &set, int64_t known, int64_t steps) {
+  Sequence rows = most;
+  if (masked.empty()) {
+    rows.length = 0;
+    return rows;
+  }
+  bool isAnchored = known == block.past && known > 0;
+  Range part = reach("subblock", masked, set, known, block, /*step=*/1);
+  if (set.cache > 0 && masked.front() != part.from && steps > isAnchored) {
+    rows.past = block.past + part.from;
+    rows.length = std::min(part.to, block.length) - part.from;
+  }
+  return rows;
+}
+
+LogicalResult evaluateNextRows(Context &c) {
+  auto op = cast<llm::NextRowsOp>(c.op);
+  const Tensor &canvas = c.in(0), &progress = c.in(5);
+  auto most = sequencesOf(c, c.operands[1], c.operands[1].where().dim(0), canvas.dim(0), canvas.dim(1));
+  auto block = sequencesOf(c, c.operands[2], c.operands[2].where().dim(0), canvas.dim(0), canvas.dim(1));
+  if (failed(most) || failed(block))
+    return failure();
+  int64_t count = block->size(), total = 0;
+  std::vector<Sequence> next;
+  for (int64_t s = 0; s < count; ++s) {
+    const Sequence &each = (*block)[s];
+    int64_t known = boundsOf(c.in(3), s).known;
+    std::vector<int64_t> masked;
+    for (int64_t i = 0; i < each.length && !progress.intAt(s, kNotFinite); ++i)
+      if (each.past + i >= known && canvas.intAt(each.slot, each.past + i) == (int64_t)op.getMask())
+        masked.push_back(i);
+    next.push_back(nextRows((*most)[s], each, masked, settingsOf(c.in(4), s), known, progress.intAt(s, kSteps)));
+    total += next.back().length;
+  }
+  Tensor where(Element::I32, {total, 2}), rows(Element::I32, {count, 4}), counts(Element::I32, {count, 1});
+  int64_t first = 0;
+  for (auto [s, each] : llvm::enumerate(next)) {
+    const int64_t row[] = {each.slot, first, each.length, each.past};
+    for (int64_t column = 0; column < 4; ++column)
+      rows.intAt(s, column) = row[column];
+    counts.integer(s) = each.length;
+    for (int64_t i = 0; i < each.length; ++i, ++first) {
+      where.intAt(first, 0) = s;
+      where.intAt(first, 1) = each.past + i;
+    }
+  }
+  if (failed(c.give(Value::sequences(std::move(where), std::move(rows)))))
+    return failure();
+  return c.give(std::move(counts));
+}
+
 LogicalResult evaluateAny(Context &c) {
   return c.give(integerCell(llvm::any_of(c.in(0).cells, [](Cell x) { return x.integer != 0; })));
 }
@@ -353,6 +407,7 @@ void addCanvas(Handlers &t) {
   t["llm.guide"] = evaluateGuide;
   t["llm.predict"] = evaluatePredict;
   t["llm.unmask"] = evaluateUnmask;
+  t["llm.next_rows"] = evaluateNextRows;
   t["llm.any"] = evaluateAny;
   t["llm.emit_block"] = evaluateEmit;
 }

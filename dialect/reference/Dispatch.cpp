@@ -77,17 +77,21 @@ static LogicalResult evaluateLaunch(Context &c) {
       arguments.push_back(std::move(v));
     }
   }
+  // A table is two arguments and two results of the kernel.
+  SmallVector<int64_t> destinations;
+  for (auto [result, operand] : llvm::zip_equal(op.getResults(), tied))
+    destinations.append(isa<llm::SequencesType>(result.getType()) ? 2 : 1, operand);
   unsigned inputs = arguments.size();
-  if (kernel.getNumArguments() != inputs + tied.size())
-    return c.error() << "kernel '" << op.getKernel() << "' has " << kernel.getNumArguments() << " arguments, " << inputs + tied.size()
-                     << " are given";
+  if (kernel.getNumArguments() != inputs + destinations.size())
+    return c.error() << "kernel '" << op.getKernel() << "' has " << kernel.getNumArguments() << " arguments, "
+                     << inputs + destinations.size() << " are given";
   for (unsigned i = 0; i < inputs; ++i)
     if (arguments[i].isTensor() && isa<RankedTensorType>(kernel.getArgumentTypes()[i]))
       learn(kernel, i, arguments[i].tensor(), symbols);
-  for (auto [i, operand] : llvm::enumerate(tied))
+  for (auto [i, operand] : llvm::enumerate(destinations))
     if (operand >= 0)
       learn(kernel, inputs + i, c.in(operand), symbols);
-  for (auto [i, operand] : llvm::enumerate(tied)) {
+  for (auto [i, operand] : llvm::enumerate(destinations)) {
     if (operand >= 0) {
       arguments.push_back(std::move(c.operands[operand]));
       continue;
@@ -100,8 +104,20 @@ static LogicalResult evaluateLaunch(Context &c) {
   auto results = c.launch(kernel, arguments);
   if (failed(results))
     return failure();
-  for (Value &v : *results)
-    c.results.push_back(std::move(v));
+  auto next = results->begin();
+  for (OpResult result : op.getResults())
+    if (isa<llm::SequencesType>(result.getType())) {
+      Tensor where = std::move(next[0].writable()), rows = next[1].tensor();
+      int64_t count = 0; // the kernel's destination may have more rows than the table
+      for (int64_t s = 0; s < rows.dim(0); ++s)
+        count += rows.intAt(s, 2);
+      where.cells.resize(2 * count);
+      where.shape[0] = count;
+      c.results.push_back(Value::sequences(std::move(where), std::move(rows)));
+      next += 2;
+    } else {
+      c.results.push_back(std::move(*next++));
+    }
   return success();
 }
 

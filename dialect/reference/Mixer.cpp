@@ -49,18 +49,13 @@ struct Visible {
   int64_t begin, end;
 };
 
-static FailureOr<Visible> visible(Context &c, llm::AttentionOp op, size_t sequence, const Sequence &s, int64_t position,
-                                  int64_t context) {
+/// Those that a row at `position` does, the rows that it may see reaching to `reach`.
+static Visible visible(llm::AttentionOp op, int64_t position, int64_t reach) {
   if (auto window = op.getWindow())
-    return Visible{std::max<int64_t>(0, position + 1 - (int64_t)*window), position + 1};
+    return {std::max<int64_t>(0, position + 1 - (int64_t)*window), position + 1};
   if (auto block = op.getBlock())
-    return Visible{0, std::min<int64_t>((position / *block + 1) * *block, s.past + s.length)};
-  if (!op.getBounds())
-    return Visible{0, position + 1};
-  int64_t end = c.in(4).intAt(sequence, 1);
-  if (end < s.past + s.length || end > context)
-    return c.error() << "sequence " << sequence << " ends at " << end << ", outside of its rows and the cache";
-  return Visible{0, end};
+    return {0, std::min<int64_t>((position / *block + 1) * *block, reach)};
+  return {0, op.getSeen() ? reach : position + 1};
 }
 
 /// exp(scores - max) / sum, in place.
@@ -79,16 +74,18 @@ static LogicalResult evaluateAttention(Context &c) {
   const Tensor &q = c.in(0), &keys = c.in(1), &values = c.in(2);
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), d = q.dim(1) / heads, dv = values.dim(2) / kvHeads, context = values.dim(1);
   double scale = c.number(op.getScale());
-  auto sequences = sequencesOf(c, c.operands[3], q.dim(0), values.dim(0), std::min(context, keys.dim(1) * 32));
-  if (failed(sequences))
+  const Value &own = c.operands.back(), &wider = op.getSeen() ? c.operands[3] : own;
+  int64_t most = std::min(context, keys.dim(1) * 32);
+  auto sequences = sequencesOf(c, own, q.dim(0), values.dim(0), most), seen = sequencesOf(c, wider, wider.where().dim(0), values.dim(0), most);
+  if (failed(sequences) || failed(seen))
     return failure();
   Tensor y(Element::F32, {q.dim(0), heads * dv});
   for (auto [number, s] : llvm::enumerate(*sequences))
     for (int64_t i = 0; i < s.length; ++i) {
-      auto range = visible(c, op, number, s, s.past + i, context);
-      if (failed(range))
-        return failure();
-      auto [begin, end] = *range;
+      int64_t reach = (*seen)[number].past + (*seen)[number].length;
+      if (reach < s.past + s.length)
+        return c.error() << "sequence " << number << " is seen up to " << reach << ", and has rows up to " << s.past + s.length;
+      auto [begin, end] = visible(op, s.past + i, reach);
       for (int64_t h = 0; h < heads; ++h) {
         int64_t row = s.first + i, kv = h / (heads / kvHeads);
         std::vector<double> p;

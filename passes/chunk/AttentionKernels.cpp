@@ -427,7 +427,7 @@ void emitJoinLatentSegments(TileEmitter &e, TileBuilder &t, llm::LatentAttention
 }
 
 void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
-  bool isTwoWay = op.getBlock() || op.getBounds();
+  bool isTwoWay = op.getBlock() || op.getSeen();
   if (t.tiles.attentionRows && !e.isStep && !isTwoWay)
     return emitTiledAttention(e, t, op);
   // One workgroup per sequence and key head; its query heads share the keys and values that the workgroup
@@ -439,10 +439,10 @@ void emitAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
          [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            SequenceValues seq = e.sequence(t, at[0]);
            Mask mask{op.getWindow(), op.getBlock()};
-           if (op.getBlock())
-             mask.end = t.add(seq.past, seq.length);
-           else if (op.getBounds())
-             mask.end = t.toIndex(t.extract(e.argument(op.getBounds()), {at[0], t.index(1)}));
+           if (isTwoWay) {
+             SequenceValues seen = op.getSeen() ? e.sequence(t, e.table(op.getSeen()).rows, at[0]) : seq;
+             mask.end = t.add(seen.past, seen.length);
+           }
            Value column = t.mul(at[1], group * dv);
            Value share =
                t.load(destinations[0], {seq.first, column}, {-1, group * dv}, {-1, group * dv}, {seq.length});

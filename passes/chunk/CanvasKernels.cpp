@@ -299,6 +299,63 @@ void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op) {
   });
 }
 
+namespace {
+
+/// Positions `from .. from + count` of a sequence.
+struct Chosen {
+  Value slot, from, count;
+};
+
+/// See llm.next_rows.
+Chosen chosenRows(TileEmitter &e, TileBuilder &t, llm::NextRowsOp op, Value s) {
+  I32 i{t};
+  SequenceValues most = e.sequence(t, e.table(op.getMost()).rows, s), rows = e.sequence(t, e.table(op.getBlock()).rows, s);
+  Value known = t.toIndex(at(t, e.argument(op.getBounds()), s, 0)), zero = t.index(0);
+  Value canvas = e.argument(op.getCanvas()), progress = e.argument(op.getProgress()), settings = e.argument(op.getSettings());
+  Value first = t.loop(zero, rows.length, 1, rows.length, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+    I32 i{t};
+    Value position = t.add(rows.past, k);
+    Value isMask = i.both(i.is(Less::eq, t.extract(canvas, {rows.slot, position}), t.i32(op.getMask())), i.is(Less::sge, position, known));
+    return {choose(t, isMask, t.min(c[0], k), c[0])};
+  })[0];
+  Value size = t.max(toIndexOfReal(t, at(t, settings, s, 7)), t.index(1));
+  Value part = t.mul(arith::DivUIOp::create(t.b, t.loc, first, size), size);
+  Value isAnchored = i.both(i.is(Less::eq, known, rows.past), t.less(zero, known));
+  Value isComputed = t.less(choose(t, isAnchored, t.index(1), zero), t.toIndex(at(t, progress, s, 0)));
+  Value isCached = compare(t, arith::CmpFPredicate::OGT, at(t, settings, s, 5), t.f32(0));
+  Value narrows = i.both(isCached, i.both(isComputed, i.is(Less::ne, first, part)));
+  Value isOver = i.either(i.is(Less::eq, first, rows.length), i.is(Less::ne, at(t, progress, s, 2), t.i32(0)));
+  narrows = i.both(narrows, i.no(isOver));
+  Value count = choose(t, narrows, t.sub(t.min(t.add(part, size), rows.length), part), most.length);
+  return {rows.slot, choose(t, narrows, t.add(rows.past, part), most.past), choose(t, isOver, zero, count)};
+}
+
+} // namespace
+
+void emitNextRows(TileEmitter &e, TileBuilder &t, llm::NextRowsOp op) {
+  // Every sequence counts the rows of those before it: what it reads is little, and what joins them would be another kernel.
+  forAll(e, t, {e.sequences(t)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
+    I32 i{t};
+    Value s = at[0], zero = t.index(0);
+    Value start = t.loop(zero, s, 1, zero, [&](TileBuilder &t, Value before, ValueRange c) -> SmallVector<Value> {
+      return {t.add(c[0], chosenRows(e, t, op, before).count)};
+    })[0];
+    Chosen chosen = chosenRows(e, t, op, s);
+    Value share = t.load(destinations[0], {start, zero}, {-1, 2}, {-1, 2}, {chosen.count});
+    Value where = t.loop(zero, chosen.count, 1, share, [&](TileBuilder &t, Value k, ValueRange c) -> SmallVector<Value> {
+      I32 i{t};
+      Value named = t.insert(i.of(s), c[0], {k, t.index(0)});
+      return {t.insert(i.of(t.add(chosen.from, k)), named, {k, t.index(1)})};
+    })[0];
+    Value row = t.empty({1, 4}, t.b.getI32Type());
+    const Value numbers[] = {chosen.slot, start, chosen.count, chosen.from};
+    for (auto [column, number] : llvm::enumerate(numbers))
+      row = t.insert(i.of(number), row, {zero, t.index(column)});
+    Value count = t.insert(i.of(chosen.count), t.empty({1, 1}, t.b.getI32Type()), {zero, zero});
+    return {{where, 0, {start, zero}, {-1, 2}, {chosen.count}}, {row, 1, {s, zero}, {1, 4}}, {count, 2, {s, zero}, {1, 1}}};
+  });
+}
+
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op) {
   Value canvas = e.argument(op.getCanvas()), bounds = e.argument(op.getBounds()), progress = e.argument(op.getProgress());
   forAll(e, t, {e.sequences(t)}, [&](TileBuilder &t, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {

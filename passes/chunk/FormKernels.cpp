@@ -90,8 +90,6 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
   SmallVector<StringRef> canvasSymbols(Operation *op, Value v) {
     auto type = cast<RankedTensorType>(v.getType());
-    if (auto attention = dyn_cast<llm::AttentionOp>(op); attention && attention.getBounds() == v)
-      return {"S"};
     if (!llm::isCanvasOp(op))
       return {};
     if (auto emit = dyn_cast<llm::EmitBlockOp>(op); emit && emit.getNext() == v)
@@ -108,6 +106,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     if (auto guide = dyn_cast<llm::GuideOp>(op); guide && guide.getSettings() == v)
       return {"S"};
     if (auto unmask = dyn_cast<llm::UnmaskOp>(op); unmask && unmask.getSettings() == v)
+      return {"S"};
+    if (auto next = dyn_cast<llm::NextRowsOp>(op); next && next.getSettings() == v)
       return {"S"};
     return {};
   }
@@ -150,6 +150,10 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return llvm::any_of(v.getUsers(), [&](Operation *user) {
       if (auto select = dyn_cast<llm::SelectRowsOp>(user))
         return v == select.getX() || v == select.getFrom();
+      if (auto attention = dyn_cast<llm::AttentionOp>(user))
+        return v == attention.getSeen();
+      if (auto next = dyn_cast<llm::NextRowsOp>(user))
+        return v == next.getMost();
       auto regroup = dyn_cast<llm::RegroupRowsOp>(user);
       return regroup && (v == regroup.getX() || v == regroup.getFrom());
     });
@@ -406,7 +410,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
     if (!isStep || segments <= 1)
       return {};
-    if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getBounds())
+    if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getSeen())
       return {{"", {{segmentsType(op, segments)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
               {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before.back()); }}};
     if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
@@ -533,16 +537,26 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     Kernel made(*this, dispatch, "");
     TileEmitter &emitter = made.emitter;
     emitter.isStep = isStep;
-    emitter.tied.assign(dispatch.getTied().begin(), dispatch.getTied().end());
     addInputs(made, root, passed, roles);
+    SmallVector<Type> results;
+    auto destination = [&](Type type, ArrayRef<StringRef> dims, int64_t tied) {
+      results.push_back(type);
+      emitter.destinations.push_back(made.argument(type, dims, true));
+      emitter.tied.push_back(tied);
+    };
     for (auto [i, operand] : llvm::enumerate(dispatch.getTied())) {
+      Type type = dispatch.getResult(i).getType();
+      if (isa<llm::SequencesType>(type)) {
+        for (auto [width, symbol] : {std::pair(2, "T"), std::pair(4, "S")})
+          destination(RankedTensorType::get({ShapedType::kDynamic, width}, b.getI32Type()), {symbol}, -1);
+        continue;
+      }
       Value described = operand >= 0 ? Value(dispatch.getBody().getArgument(operand)) : yielded(dispatch, i);
-      Value arg = made.argument(dispatch.getResult(i).getType(), symbolsOf(b, described), true);
-      emitter.destinations.push_back(arg);
+      destination(type, symbolsOf(b, described), operand);
       if (operand >= 0)
-        emitter.setArgument(described, arg);
+        emitter.setArgument(described, emitter.destinations.back());
     }
-    kernel = made.finish(SmallVector<Type>(dispatch.getResultTypes()));
+    kernel = made.finish(results);
     b.setInsertionPointToStart(made.entry);
     TileBuilder t(b, dispatch.getLoc(), sizes);
     llvm::TypeSwitch<Operation *>(root)
@@ -564,6 +578,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         .Case([&](llm::SelectRowsOp op) { emitSelectRows(emitter, t, op); })
         .Case([&](llm::GuideOp op) { emitGuide(emitter, t, op); })
         .Case([&](llm::UnmaskOp op) { emitUnmask(emitter, t, op); })
+        .Case([&](llm::NextRowsOp op) { emitNextRows(emitter, t, op); })
         .Case([&](llm::EmitBlockOp op) { emitEmitBlock(emitter, t, op); })
         .Case([&](llm::RegroupRowsOp op) { emitRegroupRows(emitter, t, op); })
         .Case([&](llm::NoiseOp op) { emitNoise(emitter, t, op); })

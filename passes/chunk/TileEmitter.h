@@ -175,6 +175,7 @@ void emitOpenBlock(TileEmitter &e, TileBuilder &t, llm::OpenBlockOp op);
 void emitSelectRows(TileEmitter &e, TileBuilder &t, llm::SelectRowsOp op);
 void emitGuide(TileEmitter &e, TileBuilder &t, llm::GuideOp op);
 void emitUnmask(TileEmitter &e, TileBuilder &t, llm::UnmaskOp op);
+void emitNextRows(TileEmitter &e, TileBuilder &t, llm::NextRowsOp op);
 void emitEmitBlock(TileEmitter &e, TileBuilder &t, llm::EmitBlockOp op);
 void emitRegroupRows(TileEmitter &e, TileBuilder &t, llm::RegroupRowsOp op);
 void emitNoise(TileEmitter &e, TileBuilder &t, llm::NoiseOp op);

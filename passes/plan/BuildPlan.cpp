@@ -103,7 +103,7 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
   }
 
   /// Buffers that a launch must write a result to: outputs, and what a loop carries.
-  using Fixed = llvm::DenseMap<Value, StringAttr>;
+  using Fixed = llvm::DenseMap<Value, SmallVector<StringAttr, 2>>;
 
   /// The table whose rows a launch works on: that of its last sequences, else of its operands' rows.
   FailureOr<int64_t> spanOf(llm::LaunchOp op, Places &places) {
@@ -122,12 +122,18 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     return table.value_or(rows.value_or(0));
   }
 
+  /// A table that a launch makes has rows of the first one that it reads.
+  static std::optional<int64_t> narrowedSpan(llm::LaunchOp op, Places &places) {
+    auto table = llvm::find_if(op.getInputs(), [](Value v) { return isa<llm::SequencesType>(v.getType()); });
+    return table == op.getInputs().end() ? std::nullopt : places[*table].span;
+  }
+
   LogicalResult launch(llm::LaunchOp op, Places &places, OpBuilder &steps, const Fixed &fixed) {
     auto kernel = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(op, op.getKernelAttr());
     if (!kernel)
       return op.emitOpError("names a kernel that does not exist: ") << op.getKernel();
     // A sequence table is two arguments, a tied operand its result's.
-    size_t wanted = op.getNumResults();
+    size_t wanted = llvm::count_if(op.getResultTypes(), llvm::IsaPred<llm::SequencesType>) + op.getNumResults();
     for (auto [i, operand] : llvm::enumerate(op.getInputs()))
       if (!llvm::is_contained(op.getTied(), (int64_t)i))
         wanted += isa<llm::SequencesType>(operand.getType()) ? 2 : 1;
@@ -150,17 +156,19 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     int64_t span = *found;
     for (auto [result, tied] : llvm::zip(op.getResults(), op.getTied())) {
       Place place;
-      place.span = span;
+      bool isTable = isa<llm::SequencesType>(result.getType());
+      place.span = isTable ? narrowedSpan(op, places) : span;
       if (tied >= 0) {
         place = places[op.getInputs()[tied]];
       } else if (auto buffer = fixed.find(result); buffer != fixed.end()) {
-        place.buffers = {buffer->second};
+        place.buffers = buffer->second;
       } else {
-        auto dims = kernel.getArgAttrOfType<ArrayAttr>(buffers.size(), "llm.dims");
-        place.buffers = {
-            declare(program + "." + std::to_string(transients++), "transient", result.getType(), dims)};
+        for (unsigned i = buffers.size(), end = i + (isTable ? 2 : 1); i < end; ++i)
+          place.buffers.push_back(declare(program + "." + std::to_string(transients++), "transient", kernel.getArgumentTypes()[i],
+                                          kernel.getArgAttrOfType<ArrayAttr>(i, "llm.dims")));
       }
-      add(place.buffers.front());
+      for (StringAttr name : place.buffers)
+        add(name);
       places[result] = place;
     }
     plan::DispatchOp::create(steps, op.getLoc(), op.getKernelAttr(), steps.getArrayAttr(buffers),
@@ -168,8 +176,24 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     return success();
   }
 
+  /// What tells the rows of the tables that a loop carries: its condition, if the launch that makes a table makes that too.
+  FailureOr<IntegerAttr> countedRows(scf::WhileOp op, unsigned tested, Places &places) {
+    IntegerAttr rows;
+    Operation *yield = op.getAfterBody()->getTerminator();
+    for (auto [k, init] : llvm::enumerate(op.getInits())) {
+      if (!isa<llm::SequencesType>(init.getType()))
+        continue;
+      bool areTold = !rows && init.getDefiningOp() && init.getDefiningOp() == op.getInits()[tested].getDefiningOp() &&
+                     yield->getOperand(k).getDefiningOp() == yield->getOperand(tested).getDefiningOp();
+      if (!areTold || places[init].span.value_or(0) == 0)
+        return op.emitOpError("expects carried table ") << k << " to be the only one, made together with the condition, which counts its rows";
+      rows = top->getI64IntegerAttr(*places[init].span);
+    }
+    return rows;
+  }
+
   /// scf.while whose condition is llm.any of what it carries. Everything carried stays in its buffer: a state is updated in place, and
-  /// what a launch of the body makes anew is written over the value of the trip before, which nothing else in the body reads.
+  /// what a launch of the body makes anew is written over the value of the trip before, which nothing reads from there on.
   LogicalResult loop(scf::WhileOp op, Places &places, OpBuilder &steps) {
     auto condition = op.getConditionOp();
     auto any = condition.getCondition().getDefiningOp<llm::AnyOp>();
@@ -185,14 +209,17 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
     auto atMost = op->getAttrOfType<IntegerAttr>("llm.at_most");
     if (!atMost)
       return op.emitOpError("expects llm.at_most, the largest number of trips");
+    FailureOr<IntegerAttr> rows = countedRows(op, *tested, places);
+    if (failed(rows))
+      return failure();
     // The body's arguments and the results are those carried values that are passed on.
-    SmallVector<bool> isRead(before.getNumArguments());
+    SmallVector<SmallVector<Value, 1>> carried(before.getNumArguments());
     for (auto [i, v] : llvm::enumerate(condition.getArgs())) {
       unsigned k = *carriedNumber(v);
       Place begin = places[op.getInits()[k]]; // a copy: the table may move when it grows
       places[after.getArgument(i)] = begin;
       places[op.getResult(i)] = begin;
-      isRead[k] = isRead[k] || !after.getArgument(i).use_empty();
+      carried[k].push_back(after.getArgument(i));
     }
     Fixed made;
     Operation *yield = after.getTerminator();
@@ -200,13 +227,14 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       auto maker = value.getDefiningOp<llm::LaunchOp>();
       if (!maker || maker.getTied()[cast<OpResult>(value).getResultNumber()] >= 0)
         continue;
-      if (isRead[k])
+      auto isReadBefore = [&](Operation *user) { return after.findAncestorOpInBlock(*user)->isBeforeInBlock(maker); };
+      if (!llvm::all_of(carried[k], [&](Value v) { return llvm::all_of(v.getUsers(), isReadBefore); }))
         return op.emitOpError("expects carried value ")
-               << k << ", which is made anew in each trip, to be read by the condition only";
-      made[value] = places[op.getInits()[k]].buffers.front();
+               << k << ", which is made anew in each trip, to be read by the condition and by what comes before that only";
+      made[value] = places[op.getInits()[k]].buffers;
     }
-    auto planned = plan::LoopOp::create(
-        steps, op.getLoc(), FlatSymbolRefAttr::get(places[op.getInits()[*tested]].buffers.front()), atMost);
+    auto planned = plan::LoopOp::create(steps, op.getLoc(), FlatSymbolRefAttr::get(places[op.getInits()[*tested]].buffers.front()), atMost,
+                                        *rows);
     OpBuilder inner(&getContext());
     inner.setInsertionPointToStart(&planned.getBody().emplaceBlock());
     if (failed(follow(after, places, inner, made)))
@@ -300,7 +328,7 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
       }
     }
     // What is returned as an output is written there by the kernel that makes it.
-    llvm::DenseMap<Value, StringAttr> outputOf;
+    Fixed outputOf;
     for (auto [i, value] : llvm::enumerate(function.front().getTerminator()->getOperands()))
       if (auto name = function.getResultAttrOfType<StringAttr>(i, "llm.output")) {
         auto maker = value.getDefiningOp<llm::LaunchOp>();
@@ -312,8 +340,8 @@ struct BuildPlan : impl::BuildPlanBase<BuildPlan> {
         auto dims = function.getResultAttrOfType<ArrayAttr>(i, "llm.dims");
         if (!dims)
           dims = top->getStrArrayAttr({program == "advance" ? "S" : "T"});
-        outputOf[value] = declare(program + "." + name.str(), "output", value.getType(), dims);
-        outputs.push_back(ref(outputOf[value]));
+        outputOf[value] = {declare(program + "." + name.str(), "output", value.getType(), dims)};
+        outputs.push_back(ref(outputOf[value].front()));
       }
     OpBuilder b(&getContext());
     b.setInsertionPointToEnd(getOperation().getBody());

@@ -51,3 +51,28 @@ func.func @attends_to_the_past_and_itself(%q: tensor<?x4xf32> {llm.value = dense
   %w = llm.attention %q, %keys, %values, %s {heads = 2 : i64, kv_heads = 1 : i64, scale = 0.5 : f64, window = 2 : i64} : (tensor<?x4xf32>, tensor<?x?x2x32xf32>, tensor<?x?x2xf32>, !llm.sequences) -> tensor<?x4xf32>
   return %o, %w : tensor<?x4xf32>, tensor<?x4xf32>
 }
+
+// Scores are log 1, log 2, log 4, ... by position, values 1 at the row's own position, so that a row's result is its key's share of those that it sees. The one row
+// is at position 1; the sequence's rows in the wider table reach to position 3: all of them with `seen` alone, those of its block of 2 with `block`, with a block of 4 as far as the
+// wider table's rows reach, or its own.
+// CHECK-LABEL: @attends_as_far_as_another_table_reaches
+// CHECK: llm.attention %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} seen %{{.*}} {heads
+func.func @attends_as_far_as_another_table_reaches(%one: tensor<?x1xf32> {llm.value = dense<[[1.0]]> : tensor<1x1xf64>},
+    %k: tensor<?x1xf32> {llm.value = dense<[[0.0], [0.6931471805599453], [1.3862943611198906], [2.0794415416798357]]> : tensor<4x1xf64>},
+    %v: tensor<?x1xf32> {llm.value = dense<[[0.0], [1.0], [0.0], [0.0]]> : tensor<4x1xf64>},
+    %s: !llm.sequences {llm.rows = dense<[[0, 0, 1, 1]]> : tensor<1x4xi32>}, %whole: !llm.sequences {llm.rows = dense<[[0, 0, 4, 0]]> : tensor<1x4xi32>},
+    %some: !llm.sequences {llm.rows = dense<[[0, 0, 3, 0]]> : tensor<1x4xi32>}) -> (tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x1xf32>)
+    attributes {llm.expect = [dense<[[0.13333333333333333]]> : tensor<1x1xf64>, dense<[[0.6666666666666666]]> : tensor<1x1xf64>,
+                              dense<[[0.2857142857142857]]> : tensor<1x1xf64>, dense<[[0.6666666666666666]]> : tensor<1x1xf64>]} {
+  %ke = tensor.empty() : tensor<1x1x1x32xf32>
+  %kc = tensor.cast %ke : tensor<1x1x1x32xf32> to tensor<?x?x1x32xf32>
+  %ve = tensor.empty() : tensor<1x32x1xf32>
+  %vc = tensor.cast %ve : tensor<1x32x1xf32> to tensor<?x?x1xf32>
+  %keys = llm.append %k into %kc, %whole {key_block = 32 : i64} : (tensor<?x1xf32>, tensor<?x?x1x32xf32>, !llm.sequences) -> tensor<?x?x1x32xf32>
+  %values = llm.append %v into %vc, %whole : (tensor<?x1xf32>, tensor<?x?x1xf32>, !llm.sequences) -> tensor<?x?x1xf32>
+  %all = llm.attention %one, %keys, %values, %s seen %whole {heads = 1 : i64, kv_heads = 1 : i64, scale = 1.0 : f64} : (tensor<?x1xf32>, tensor<?x?x1x32xf32>, tensor<?x?x1xf32>, !llm.sequences, !llm.sequences) -> tensor<?x1xf32>
+  %two = llm.attention %one, %keys, %values, %s seen %whole {heads = 1 : i64, kv_heads = 1 : i64, scale = 1.0 : f64, block = 2 : i64} : (tensor<?x1xf32>, tensor<?x?x1x32xf32>, tensor<?x?x1xf32>, !llm.sequences, !llm.sequences) -> tensor<?x1xf32>
+  %four = llm.attention %one, %keys, %values, %s seen %some {heads = 1 : i64, kv_heads = 1 : i64, scale = 1.0 : f64, block = 4 : i64} : (tensor<?x1xf32>, tensor<?x?x1x32xf32>, tensor<?x?x1xf32>, !llm.sequences, !llm.sequences) -> tensor<?x1xf32>
+  %own = llm.attention %one, %keys, %values, %s {heads = 1 : i64, kv_heads = 1 : i64, scale = 1.0 : f64, block = 4 : i64} : (tensor<?x1xf32>, tensor<?x?x1x32xf32>, tensor<?x?x1xf32>, !llm.sequences) -> tensor<?x1xf32>
+  return %all, %two, %four, %own : tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x1xf32>, tensor<?x1xf32>
+}

@@ -595,3 +595,19 @@ func.func @statistics_of_another_width(%z: tensor<?x9xf32>, %t: tensor<?x1xf32>)
   %y = llm.logit_statistics %z, %t : (tensor<?x9xf32>, tensor<?x1xf32>) -> tensor<?x5xf32>
   return
 }
+
+// -----
+
+func.func @attention_of_a_window_as_far_as_another_table(%q: tensor<?x8xf32>, %k: tensor<?x?x4x32xf32>, %v: tensor<?x?x4xf32>, %s: !llm.sequences) {
+  // expected-error@+1 {{expects a window alone, without block and seen}}
+  %o = llm.attention %q, %k, %v, %s seen %s {heads = 4 : i64, kv_heads = 2 : i64, scale = 1.0 : f64, window = 3 : i64} : (tensor<?x8xf32>, tensor<?x?x4x32xf32>, tensor<?x?x4xf32>, !llm.sequences, !llm.sequences) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @next_rows_with_wide_counts(%canvas: tensor<?x?xi32>, %s: !llm.sequences, %b: tensor<?x4xi32>, %settings: tensor<?x8xf32>) {
+  // expected-error@+1 {{expects counts [S, 1], got 'tensor<?x2xi32>'}}
+  %r, %n = llm.next_rows %canvas, %s, %s, %b, %settings, %b {mask = 9 : i64} : (tensor<?x?xi32>, !llm.sequences, !llm.sequences, tensor<?x4xi32>, tensor<?x8xf32>, tensor<?x4xi32>) -> (!llm.sequences, tensor<?x2xi32>)
+  return
+}

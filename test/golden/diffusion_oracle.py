@@ -377,9 +377,10 @@ def fill_kept_blocks(
     return canvas[start : start + count].tolist(), min([margins.least, *model.margins]), model.forwards
 
 
-def fill_subblocks(config, weights, prompt, count, sub_block=8, remask="low-confidence", threshold=0.9):
+def fill_subblocks(config, weights, prompt, count, sub_block=8, remask="low-confidence", threshold=0.9, cache="none"):
     """Fast-dLLM v2's loop: predictions are read from the row before; a block's first token from the forward that kept what is
-    before it; then part after part of the block is filled, each forward being of the whole block."""
+    before it; then part after part of the block is filled, each forward being of the whole block. With the cache "block" a
+    forward is of the part alone, once the block was computed and the part's first token is known."""
     mask, size, model, margins = mask_of(config), block_of(config), Model(config, weights), Margins()
     start = len(prompt)
     first, last_row = start // size * size, None
@@ -391,12 +392,18 @@ def fill_subblocks(config, weights, prompt, count, sub_block=8, remask="low-conf
         if len(canvas) == first and last_row is not None:
             canvas = np.append(canvas, predict(last_row, mask, remask, margins)[0])
         canvas = np.concatenate([canvas, np.full(last - len(canvas), mask)])
+        is_computed = False
         for begin in range(first, last, sub_block):
-            while np.any(canvas[begin : begin + sub_block] == mask):
-                rows = model.forward(canvas[first:last], at, lambda p: last)
+            end = min(begin + sub_block, last)
+            while np.any(canvas[begin:end] == mask):
+                computed = at
+                if cache == "block" and is_computed and canvas[begin] != mask:
+                    computed = np.arange(begin, end)
+                rows = model.forward(canvas[computed], computed, lambda p: last)
+                is_computed = True
                 rows = np.concatenate([rows[:1], rows[:-1]])
-                masked = np.array([p for p in range(begin, min(begin + sub_block, last)) if canvas[p] == mask])
-                tokens, confidence = predict(rows[masked - first], mask, remask, margins)
+                masked = np.array([p for p in range(begin, end) if canvas[p] == mask])
+                tokens, confidence = predict(rows[masked - computed[0]], mask, remask, margins)
                 for c in confidence:
                     margins.note(c - threshold)
                 commit(canvas, masked, tokens, confidence, max(1, int(np.sum(confidence > threshold))), margins)

@@ -182,8 +182,6 @@ BLOCK_BY_BLOCK = [
     {"block": 8, "steps": 24, "factor": 1.0},
     {"block": 24, "steps": 24, "cache": "prefix", "factor": 2.0},
 ]
-# Of the 20 more of families whose loop knows guidance, one case each.
-GUIDED_CASES = ("llada-a", "llada-moe-a", "difflm-a")
 GUIDED = [
     {"block": 8, "steps": 24, "guidance": 0.5},
     {"block": 24, "steps": 7, "guidance": 2},
@@ -225,6 +223,11 @@ SUBBLOCKS = [
     {"sub-block": 16, "threshold": 0.35},
     {"sub-block": 8, "threshold": 0.3, "remask": "margin"},
 ]
+
+
+CACHED_SUBBLOCKS = [loop | {"cache": "block"} for loop in SUBBLOCKS]
+# 20 generations more, of one case for each family whose loop knows these settings.
+MORE = {"llada-a": GUIDED, "llada-moe-a": GUIDED, "difflm-a": GUIDED, "fastdllm-a": CACHED_SUBBLOCKS}
 
 
 def loops_of(case: str, config: dict) -> tuple:
@@ -271,9 +274,9 @@ def make_diffusion(case: str) -> str:
     write_golden(directory, tokens, golden)
     settings, fill = loops_of(case, config)
     generations, said = generate(config, weights, settings, fill, rng, generation)
-    if case in GUIDED_CASES:
-        guided, more = generate(config, weights, GUIDED, fill, rng, {})
-        generations, said = generations + guided, f"{said}; guided: {more}"
+    if case in MORE:
+        others, more = generate(config, weights, MORE[case], fill, rng, {})
+        generations, said = generations + others, f"{said}; more: {more}"
     write_generations(directory, generations)
     return f"logits std {golden.std():.2f}; {said}"
 

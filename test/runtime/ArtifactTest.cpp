@@ -414,6 +414,12 @@ const BadPlan kBadPlans[] = {
      [](Plan &p) { p.buffers[0].type = ElementType::f32; }},
     {"program 'score' asks for an arena of 70368744177664 bytes",
      [](Plan &p) { p.programs[2].arenaBytes = 1ull << 46; }},
+    {"program 'ingest' loop 0 has steps 1 to 3, expected some of the program's 2 that no loop has before it",
+     [](Plan &p) { p.programs[0].loops = {{1, 2, 0, 3}}; }},
+    {"program 'ingest' loop 0 has no trips", [](Plan &p) { p.programs[0].loops = {{0, 1, 0, 0}}; }},
+    {"program 'ingest' loop 0 counts the rows of span 1 of 0", [](Plan &p) { p.programs[0].loops = {{0, 1, 0, 3, 1}}; }},
+    {"program 'ingest' loop 0 has as condition buffer 'tokens', expected a transient of i32 [S, 1]",
+     [](Plan &p) { p.programs[0].loops = {{0, 1, 0, 3}}; }},
     {"program 'ingest' step 0 (kernel 'remember') names buffer 4294967295 of 13",
      [](Plan &p) { dispatch(p, 0, 0).buffers[4] = ~0u; }},
     {"program 'ingest' step 0 (kernel 'remember') parameter 1 gets buffer 'tokens' of i32 [T], expected i32 "

@@ -127,6 +127,19 @@ plan.program @loops_on_reals inputs [] outputs [] {
 // -----
 
 plan.buffer "transient" @t : tensor<?xi32> dims ["S"]
+func.func private @k(%x: tensor<?xi32>) attributes {llm.kernel} {
+  return
+}
+plan.program @counts_rows_of_no_span inputs [] outputs [] spans [["0", "end"], ["known", "end"]] {
+  // expected-error@+1 {{expects rows of one of 2 spans, got 2}}
+  plan.loop while @t at_most 3 rows 2 {
+    plan.dispatch @k [@t]
+  }
+}
+
+// -----
+
+plan.buffer "transient" @t : tensor<?xi32> dims ["S"]
 plan.program @loops_over_nothing inputs [] outputs [] {
   // expected-error@+1 {{expects dispatches}}
   plan.loop while @t at_most 3 {
