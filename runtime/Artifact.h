@@ -20,7 +20,7 @@ inline constexpr uint64_t kPageBytes = 4096;
 /// Alignment of weights inside a blob, of transients in the arena and of everything that kernels see.
 inline constexpr uint64_t kBufferAlignment = 64;
 inline constexpr char kMagic[8] = {'L', 'L', 'M', 'C', '\0', '\r', '\n', '\x1a'};
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 
 /// First 64 bytes of a file, little endian. `headerChecksum` is XXH3-64 of the bytes before it,
 /// `planChecksum` of the plan.

@@ -145,7 +145,7 @@ TEST(HostileArtifact, other_files_versions_and_tails) {
   version[8] = 7;
   EXPECT_EQ(
       message(version),
-      "m.llmc: has artifact format version 7, this runtime reads version 1; compile the model again or use "
+      "m.llmc: has artifact format version 7, this runtime reads version 2; compile the model again or use "
       "the runtime of its compiler");
   EXPECT_EQ(message(bytes + "xyz"), "m.llmc: has 3 bytes after its end at " + std::to_string(bytes.size()) +
                                         "; compile the model again");

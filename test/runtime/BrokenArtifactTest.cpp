@@ -89,9 +89,9 @@ const BadFile kHeaders[] = {
      "DIR -o m.llmc`",
      [](Bytes &b) { b.data.erase(5, 1); }},
     {"later version",
-     "m: has artifact format version 2, this runtime reads version 1; compile the model again or use the "
+     "m: has artifact format version 3, this runtime reads version 2; compile the model again or use the "
      "runtime of its compiler",
-     [](Bytes &b) { b.header().version = 2; }},
+     [](Bytes &b) { b.header().version = 3; }},
     {"header checksum",
      "m: header checksum is 0x0000000000000001, its bytes give HEADER_SUM; compile the model again",
      [](Bytes &b) { b.header().headerChecksum = 1; }},
@@ -138,30 +138,30 @@ const BadFile kHeaders[] = {
 
 const BadFile kPlans[] = {
     {"no plan",
-     "m: plan of 0 bytes is not a well-formed FlatBuffer of artifact version 1; compile the model again",
+     "m: plan of 0 bytes is not a well-formed FlatBuffer of artifact version 2; compile the model again",
      [](Bytes &b) { b.header().planBytes = 0; }},
     {"other FlatBuffer",
-     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 1; compile the model "
+     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 2; compile the model "
      "again",
      [](Bytes &b) { b.plan()[4] = 'X'; }},
     {"root outside",
-     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 1; compile the model "
+     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 2; compile the model "
      "again",
      [](Bytes &b) { memset(b.plan(), 0xff, 4); }},
     {"no metadata",
-     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 1; compile the model "
+     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 2; compile the model "
      "again",
      [](Bytes &b) { drop(b.root(), fb::Plan::VT_METADATA); }},
     {"no list of blobs",
-     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 1; compile the model "
+     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 2; compile the model "
      "again",
      [](Bytes &b) { drop(b.root(), fb::Plan::VT_BLOBS); }},
     {"a buffer without a name",
-     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 1; compile the model "
+     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 2; compile the model "
      "again",
      [](Bytes &b) { drop(b.root()->buffers()->Get(3), fb::Buffer::VT_NAME); }},
     {"a program that contains itself",
-     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 1; compile the model "
+     "m: plan of PLAN_BYTES bytes is not a well-formed FlatBuffer of artifact version 2; compile the model "
      "again",
      [](Bytes &b) {
        // The offset of the first program points at the list that holds it.
