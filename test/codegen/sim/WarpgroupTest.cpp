@@ -140,7 +140,7 @@ private:
 };
 
 TEST(WarpgroupProducts, AreTheHostsAtAwkwardSizes) {
-  for (Shape s : {Shape{1, 8, 8}, {129, 72, 72}, {200, 64, 128}, {16, 328, 40}, {128, 400, 256}, {3, 24, 32, 3}, {70, 64, 96, 1, 200, 72}}) {
+  for (Shape s : {Shape{1, 8, 8}, {129, 72, 72}, {200, 64, 128}, {16, 328, 40}, {128, 400, 256}, {200, 72, 256, 2}, {1, 136, 160}, {129, 40, 224}, {3, 24, 32, 3}, {70, 64, 96, 1, 200, 72}}) {
     Product p(s);
     EXPECT_EQ(p.run(1), "") << s.rows << " " << s.k << " " << s.columns;
     EXPECT_TRUE(p.isRight()) << s.rows << " rows, " << s.k << " k, " << s.columns << " columns";
