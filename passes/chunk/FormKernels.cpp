@@ -76,6 +76,7 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.promptPanels = 4;
   tiles.widePanels = 8;
   tiles.wideColumns = 4096;
+  tiles.rowsTogether = 16; // of the workgroups that 132 SMs run at a time: 16 tiles of rows and 8 twice as wide of columns are the fewest bytes
   tiles.stepRows = 16;
   tiles.stepPanels = 2;
   tiles.attentionRows = 64;

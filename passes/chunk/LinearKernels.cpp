@@ -135,7 +135,7 @@ static Value storeColumns(TileEmitter &e, TileBuilder &t, Value out, Value row, 
 ///        columns: `per` panels a workgroup
 ///  rows  ┌─────┬─────┬─────┐
 ///  M     │ 0,0 │ 1,0 │     │   a tile: input [M, K] times panels [per, K, 32], then the epilogue on [M, 32 per];
-///  M     │ 0,1 │ 1,1 │     │   neighbouring workgroups take rows below each other, so that they read the same weights
+///  M     │ 0,1 │ 1,1 │     │   neighbouring workgroups take rows below each other, so that they read the same weights (Tiles::rowsTogether)
 ///  rest  │     │     │     │   the last rows: as many as there are
 ///        └─────┴─────┴─────┘
 static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
@@ -144,6 +144,8 @@ static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   int64_t rows = e.isStep ? t.tiles.stepRows : t.tiles.promptRows;
   int64_t per = panelsPerTile(panels, wantedPanels(e, t.tiles, op, out));
   Value tokens = t.dim(e.destinations[0], 0);
+  if (t.tiles.rowsTogether && !e.isStep)
+    e.kernel->setAttr("llm.rows_together", t.b.getI64IntegerAttr(t.tiles.rowsTogether));
   forAll(e, t, {t.index(llvm::divideCeil(panels, per)), t.ceilDiv(tokens, rows)},
          [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            Value row = outer.mul(at[1], rows), first = outer.mul(at[0], per), base = outer.mul(first, 32);

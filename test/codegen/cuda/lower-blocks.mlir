@@ -39,3 +39,30 @@ func.func @walks_over_workgroups(%o: memref<?x64xf32> {llm.written, llm.dims = [
   }
   return
 }
+
+// -----
+
+// Bands of four rows' tiles by all columns; the last has those that are left.
+// CHECK-LABEL: func.func @takes_rows_together(
+// CHECK: scf.for %[[W:.*]] = %{{.*}} to %{{.*}} step
+// CHECK: %[[COLUMNS:.*]] = arith.ceildivui
+// CHECK: %[[ROWS:.*]] = arith.ceildivui
+// CHECK: %[[BAND:.*]] = arith.muli %{{.*}}, %[[COLUMNS]]
+// CHECK: %[[NUMBER:.*]] = arith.divui %[[W]], %[[BAND]]
+// CHECK: %[[FIRST:.*]] = arith.muli %[[NUMBER]], %
+// CHECK: %[[LEFT:.*]] = arith.subi %[[ROWS]], %[[FIRST]]
+// CHECK: %[[HAVE:.*]] = arith.minui %[[LEFT]], %
+// CHECK: %[[WITHIN:.*]] = arith.remui %[[W]], %[[BAND]]
+// CHECK: %[[C:.*]] = arith.divui %[[WITHIN]], %[[HAVE]]
+// CHECK: %[[R:.*]] = arith.remui %[[WITHIN]], %[[HAVE]]
+// CHECK: arith.addi %[[FIRST]], %[[R]]
+// CHECK: arith.muli %[[C]], %
+func.func @takes_rows_together(%o: memref<?x64xf32> {llm.written, llm.dims = ["T"]}) attributes {llm.kernel, llm.rows_together = 4 : i64} {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %o, %c0 : memref<?x64xf32>
+  %value = arith.constant 1.0 : f32
+  scf.forall (%c, %r) in (64, %n) {
+    memref.store %value, %o[%r, %c] : memref<?x64xf32>
+  }
+  return
+}

@@ -1,5 +1,5 @@
-// Linears over a prompt as the chunk pass shares them out among workgroups, on both architectures: wide tiles, and the narrower one at the end of
-// the columns. Numbers are exact, so results are the host's to the bit.
+// Linears over a prompt as the chunk pass shares them out among workgroups, on both architectures: wide tiles, the narrower one at the end of
+// the columns, and rows enough for a second group of tiles. Numbers are exact, so results are the host's to the bit.
 #include "test/codegen/sim/OpKernels.h"
 
 namespace llmc::test {
@@ -54,6 +54,9 @@ TEST_P(PromptLinears, OfManyColumnsAreTheHosts) {
   expectTheHosts({129, 24, 4104}, GetParam());
   expectTheHosts({200, 136, 4160}, GetParam());
 }
+
+// 18 tiles of rows by three of columns: 16 and 2 are taken together.
+TEST_P(PromptLinears, OfManyRowsAreTheHosts) { expectTheHosts({2180, 16, 264}, GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, PromptLinears, testing::Values("sm_80", "sm_90a"));
 

@@ -26,6 +26,7 @@ func.func @score(%x: tensor<?x64xbf16>, %w: tensor<256x64xbf16>) -> tensor<?x256
 // Many columns: eight panels a tile where one product of stored rows makes them. The two of a gated linear have four each, rows that the
 // kernel makes meet four.
 // CHECK-LABEL: func.func private @many
+// CHECK-SAME: llm.rows_together = 16 : i64
 // CHECK: scf.forall (%{{.*}}, %{{.*}}) in (16, %{{.*}})
 // CHECK:   tensor.extract_slice %arg1[0, %{{.*}}, 0, 0] [1, 8, 64, 32]
 // CHECK:   linalg.generic {{.*}}tensor<8x64x32xbf16>) outs(%{{.*}} : tensor<?x256xf32>)
