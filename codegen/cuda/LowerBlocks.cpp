@@ -163,9 +163,20 @@ private:
       grid.push(GridOp::sub);
       grid.append(*step);
       grid.push(GridOp::ceilDiv);
+      if (i + 1 == forall.getRank() && blocksOfCluster() > 1) { // each has a workgroup
+        grid.push(GridOp::constant, blocksOfCluster());
+        grid.push(GridOp::ceilDiv);
+        grid.push(GridOp::constant, blocksOfCluster());
+        grid.push(GridOp::mul);
+      }
       grid.push(GridOp::mul);
     }
     return success();
+  }
+
+  int64_t blocksOfCluster() {
+    auto blocks = kernel->getAttrOfType<IntegerAttr>("llm.cluster");
+    return blocks ? blocks.getInt() : 1;
   }
 
   Value i64(int64_t value) {
@@ -348,6 +359,11 @@ private:
     if (forall)
       emitWorkgroups(mapping);
     b.setInsertionPointToEnd(&function.getBody().front());
+    if (blocksOfCluster() > 1) { // others may still write into this block's shared memory
+      NVVM::ClusterArriveOp::create(b, loc, b.getUnitAttr());
+      NVVM::ClusterWaitOp::create(b, loc, b.getUnitAttr());
+      function->setAttr("llm.cluster", kernel->getAttr("llm.cluster"));
+    }
     func::ReturnOp::create(b, loc);
     return success();
   }
@@ -393,6 +409,10 @@ private:
       Value span = arith::SubIOp::create(b, loc, value(forall.getMixedUpperBound()[i]), lower(i));
       counts.push_back(arith::CeilDivUIOp::create(b, loc, span, stride(i)));
     }
+    if (blocksOfCluster() > 1) {
+      Value blocks = constant(blocksOfCluster());
+      counts.back() = arith::MulIOp::create(b, loc, arith::CeilDivUIOp::create(b, loc, counts.back(), blocks), blocks);
+    }
     for (auto [i, position] : llvm::enumerate(positions(loop.getInductionVar(), counts))) {
       position = arith::MulIOp::create(b, loc, position, stride(i));
       mapping.map(forall.getInductionVar(i), arith::AddIOp::create(b, loc, position, lower(i)).getResult());
@@ -433,6 +453,9 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
         function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
         function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(),
                           b.getDenseI32ArrayAttr({int32_t(threads.getInt())}));
+        // The driver launches clusters of what the kernel says; the grid program gives a multiple of it.
+        if (auto blocks = function->getAttrOfType<IntegerAttr>("llm.cluster"))
+          function->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(), b.getDenseI32ArrayAttr({int32_t(blocks.getInt()), 1, 1}));
         // Tensor maps are used where the launch put them, not from a copy.
         for (unsigned i = 0; i < function.getNumArguments(); ++i)
           if (function.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()))

@@ -144,12 +144,16 @@ static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   int64_t rows = e.isStep ? t.tiles.stepRows : t.tiles.promptRows;
   int64_t per = panelsPerTile(panels, wantedPanels(e, t.tiles, op, out));
   Value tokens = t.dim(e.destinations[0], 0);
-  if (t.tiles.rowsTogether && !e.isStep)
-    e.kernel->setAttr("llm.rows_together", t.b.getI64IntegerAttr(t.tiles.rowsTogether));
+  const int64_t together = e.isStep ? 0 : t.tiles.rowsTogether;
+  if (together)
+    e.kernel->setAttr("llm.rows_together", t.b.getI64IntegerAttr(together));
   forAll(e, t, {t.index(llvm::divideCeil(panels, per)), t.ceilDiv(tokens, rows)},
          [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            Value row = outer.mul(at[1], rows), first = outer.mul(at[0], per), base = outer.mul(first, 32);
-           Value valid = outer.min(outer.sub(tokens, row), outer.index(rows));
+           Value rest = outer.sub(tokens, row);
+           if (together) // of the rows beyond the last a tile has none
+             rest = arith::MaxSIOp::create(outer.b, outer.loc, rest, outer.index(0));
+           Value valid = outer.min(rest, outer.index(rows));
            Value width = n % (32 * per) ? outer.min(outer.sub(outer.index(n), base), outer.index(32 * per))
                                         : outer.index(32 * per);
            TileBuilder t = outer.withRows(valid);

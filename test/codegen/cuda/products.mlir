@@ -151,6 +151,7 @@ func.func @streamed(%x: tensor<?x4096xbf16> {llm.dims = ["T"]}, %w: tensor<1x32x
 }
 
 // 128 x 256 of the same: twice the accumulators, in registers still, and half as many bytes of a for each product. A warpgroup has 64 x 256.
+// Two blocks with tiles of the same columns are a cluster: each fetches half of b for both, and a slot is empty when all warps of both say so.
 // SM80: .visible .entry wide(
 // SM80: .maxntid 256
 // SM80-NOT: .local
@@ -158,14 +159,25 @@ func.func @streamed(%x: tensor<?x4096xbf16> {llm.dims = ["T"]}, %w: tensor<1x32x
 // SM80: ret;
 // SM90: .visible .entry wide(
 // SM90: .maxntid 288
+// SM90: .reqnctapercluster 2
 // SM90-NOT: .local
-// SM90-COUNT-8: mbarrier.init.shared.b64
+// SM90: mov.b32 [[COUNT:%r[0-9]+]], 16;
+// SM90: mbarrier.init.shared.b64 {{.*}}, [[COUNT]];
+// SM90: fence.mbarrier_init.release.cluster;
+// SM90: barrier.cluster.arrive.aligned;
+// SM90: barrier.cluster.wait.aligned;
 // SM90-NOT: {{ld|st}}.shared
 // SM90-COUNT-4: wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16
+// SM90: mapa.shared::cluster
+// SM90: mbarrier.arrive.release.cluster.shared::cluster.b64
+// SM90: cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [
+// SM90: cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster
 // SM90-NOT: {{ld|st}}.shared
+// SM90: barrier.cluster.arrive.aligned;
+// SM90: barrier.cluster.wait.aligned;
 // SM90: ret;
 func.func @wide(%x: tensor<?x4096xbf16> {llm.dims = ["T"]}, %w: tensor<1x256x4096x32xbf16>, %r: tensor<?x8192xbf16> {llm.dims = ["T"]},
-                 %o: tensor<?x8192xbf16> {llm.dims = ["T"], llm.written}) -> tensor<?x8192xbf16> attributes {llm.kernel} {
+                 %o: tensor<?x8192xbf16> {llm.dims = ["T"], llm.written}) -> tensor<?x8192xbf16> attributes {llm.kernel, llm.rows_together = 16 : i64} {
   %c0 = arith.constant 0 : index
   %c8 = arith.constant 8 : index
   %c128 = arith.constant 128 : index
@@ -175,7 +187,8 @@ func.func @wide(%x: tensor<?x4096xbf16> {llm.dims = ["T"]}, %w: tensor<1x256x409
   %blocks = arith.ceildivui %t, %c128 : index
   %done = scf.forall (%c, %b) in (32, %blocks) shared_outs(%oo = %o) -> (tensor<?x8192xbf16>) {
     %row = arith.muli %b, %c128 : index
-    %rest = arith.subi %t, %row : index
+    %below = arith.subi %t, %row : index
+    %rest = arith.maxsi %below, %c0 : index
     %rows = arith.minsi %rest, %c128 : index
     %column = arith.muli %c, %c256 : index
     %panel = arith.muli %c, %c8 : index

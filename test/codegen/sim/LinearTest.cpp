@@ -48,11 +48,12 @@ void expectTheHosts(const Linear &s, const char *arch) {
     ASSERT_EQ(made[i], expected[i]) << "row " << i / s.columns << ", column " << i % s.columns;
 }
 
-// 256 columns a tile and 8 in the last; 160 a tile.
+// 256 columns a tile and 8 in the last; 160 a tile. One to three tiles of rows: on sm_90a two at a time are a cluster's.
 TEST_P(PromptLinears, OfManyColumnsAreTheHosts) {
   expectTheHosts({1, 72, 4104}, GetParam());
   expectTheHosts({129, 24, 4104}, GetParam());
   expectTheHosts({200, 136, 4160}, GetParam());
+  expectTheHosts({300, 16, 4352}, GetParam());
 }
 
 // 18 tiles of rows by three of columns: 16 and 2 are taken together.

@@ -2,13 +2,15 @@
 // RUN: not llmc-opt %s --form-kernels=target=tpu --split-input-file 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: form-kernels: unknown target 'tpu': expects cpu or cuda
 
-// Rows are shared out among workgroups, 128 at a time, four panels of columns each; the last rows are a dynamic slice of the tile.
+// Rows are shared out among workgroups, 128 at a time, four panels of columns each; the last rows are a dynamic slice of the tile,
+// of which a tile beyond them has none.
 // CHECK-LABEL: func.func private @wide
 // CHECK: %[[T:.*]] = tensor.dim %arg2
 // CHECK: scf.forall (%[[C:.*]], %[[B:.*]]) in (2, %{{.*}})
 // CHECK:   %[[ROW:.*]] = arith.muli %[[B]], %c128
 // CHECK:   %[[REST:.*]] = arith.subi %[[T]], %[[ROW]]
-// CHECK:   %[[ROWS:.*]] = arith.minsi %[[REST]], %c128
+// CHECK:   %[[SOME:.*]] = arith.maxsi %[[REST]], %c0
+// CHECK:   %[[ROWS:.*]] = arith.minsi %[[SOME]], %c128
 // CHECK:   %[[A:.*]] = tensor.extract_slice %arg0[%[[ROW]], 0] [%[[ROWS]], 64]
 // CHECK:   %[[W:.*]] = tensor.extract_slice %arg1[0, %{{.*}}, 0, 0] [1, 4, 64, 32]
 // CHECK:   linalg.generic {{.*}}affine_map<(d0, d1, d2) -> (d1 floordiv 32, d2, d1 mod 32)>{{.*}} ins(%[[A]], %[[W]] : tensor<?x64xbf16>, tensor<4x64x32xbf16>) outs(%{{.*}} : tensor<?x128xf32>)
