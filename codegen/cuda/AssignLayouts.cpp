@@ -348,7 +348,18 @@ private:
     for (const Product &p : tiled)
       layouts.registers[scratchOf(p.out)] = {onWarpgroups(p), false};
     layouts.ring = WarpgroupRing::of(tiled);
+    layouts.ring->blocks = blocksOfCluster();
     layouts.threads = (tiled[0].rows / 16 + 1) * kWarp;
+  }
+
+  /// Neighbouring workgroups have b in common where the kernel says that its grid is columns by rows. That pays where b is most of what is read.
+  int64_t blocksOfCluster() {
+    constexpr int64_t kColumns = 128, kBlocks = 2; // two blocks: an odd number of tiles of rows costs one more
+    auto together = kernel->getAttrOfType<IntegerAttr>("llm.rows_together");
+    auto grid = kernel.getBody().front().getOps<scf::ForallOp>();
+    bool isByRows = together && together.getInt() % kBlocks == 0 && !grid.empty() && (*grid.begin()).getRank() == 2;
+    bool isWide = llvm::any_of(tiled, [&](const Product &p) { return p.columns > kColumns; });
+    return isByRows && isWide ? kBlocks : 1;
   }
 
   void seed() {

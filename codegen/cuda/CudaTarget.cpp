@@ -33,7 +33,7 @@ namespace {
 /// The level of simulated code: what LowerBlocks and the simulator's kernels may take for granted (fused
 /// multiply-add is an instruction).
 CpuLevel simulatorLevel(StringRef name) { return {name.str(), "x86-64-v3", "", 256}; }
-constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".parameters", ".abi"};
+constexpr StringRef kSimulatorExports[] = {"", ".static_shared", ".cluster", ".parameters", ".abi"};
 
 /// The merged kernel's name in the code object.
 constexpr StringRef kMergedKernel = "llmc_steps";

@@ -5,7 +5,8 @@
 //
 // a0, ... are dense and row-major, a written one overlaps no other. `scratch` holds gridDim.x * scratchBytes
 // bytes of this launch's own; `workgroups` is the value of the launch's grid program. Any gridDim.x up to
-// `workgroups` is right: blocks walk over the workgroups. Tensor maps (128 bytes at a multiple of 64, by value) are those that the launch lists.
+// `workgroups` is right, of a kernel of clusters (two blocks: its code says so, and `workgroups` is even) any even one: blocks walk over
+// the workgroups. Tensor maps (128 bytes at a multiple of 64, by value) are those that the launch lists.
 #pragma once
 #include "mlir/IR/BuiltinOps.h"
 #include "runtime/Plan.h"

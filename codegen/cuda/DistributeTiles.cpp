@@ -297,6 +297,8 @@ struct DistributeTiles : impl::DistributeTilesBase<DistributeTiles> {
           distribution.distribute(cast<memref::StoreOp>(op));
       }
       distribution.finish();
+      if (layouts.ring && layouts.ring->blocks > 1)
+        kernel->setAttr("llm.cluster", IntegerAttr::get(IntegerType::get(&getContext(), 64), layouts.ring->blocks));
     }
   }
 };

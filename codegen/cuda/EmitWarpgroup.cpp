@@ -5,6 +5,8 @@
 //       wait: its slot is empty                    wait: its slot is full
 //       expect its bytes; copy a, copy b           4 wgmma of 16 k; all but these have ended: tile i - 1's slot is empty
 //
+// In a cluster the blocks' producers fetch b for each other, so a slot is empty when the consumers of all blocks say so.
+//
 // Slots and phases go on from one product of a kernel to the next, and from one workgroup to the next, so no barrier lies between them.
 #include "codegen/cuda/TensorCore.h"
 #include "codegen/cuda/TensorMaps.h"
@@ -37,7 +39,9 @@ public:
       : t(t), f(f), ring(ring), a(*GlobalBox::of(p.a, 1)), b(*GlobalBox::of(p.b, 2)), sums(storage.registersOf(p.out)),
         tiles(llvm::divideCeil(p.k, kTile)), panels(llvm::divideCeil(p.columns, 32)), place(storage.ring()) {
     mapA = tensorMapOf(t, a, {f.rows(), kTile}, Swizzle::bytes128);
-    mapB = tensorMapOf(t, b, {panels, kTile, 32}, Swizzle::bytes64);
+    // A block of a cluster fetches its share of the panels; those that cannot be shared out evenly, the first fetches.
+    share = panels % ring.blocks ? panels : panels / ring.blocks;
+    mapB = tensorMapOf(t, b, {share, kTile, 32}, Swizzle::bytes64);
   }
 
   void emit() {
@@ -87,13 +91,23 @@ private:
         // The first turns find the phase "before the first" ended.
         wait(empty(turn.slot), arith::XOrIOp::create(t.b, t.loc, turn.parity, t.i32(1)));
         Value barrier = full(turn.slot), k = t.mul(i, kTile), at = t.mul(turn.slot, ring.stageBytes), zero = t.index(0);
+        Value toB = t.add(at, bytesA());
         NVVM::MBarrierArriveExpectTxOp::create(t.b, t.loc, Type(), barrier, t.i32(bytesA() + bytesB()), NVVM::MemScopeKind::CTA,
                                                /*relaxed=*/false, Value());
         copyBox(t, mapA, a, {zero, k}, t.pointer(place.memory, {at}, Space::shared), barrier);
-        copyBox(t, mapB, b, {zero, k, zero}, t.pointer(place.memory, {t.add(at, bytesA())}, Space::shared), barrier);
+        if (ring.blocks == 1)
+          return copyBox(t, mapB, b, {zero, k, zero}, t.pointer(place.memory, {toB}, Space::shared), barrier);
+        Value mine = t.mul(rank(), share), isMine = t.less(mine, t.index(panels));
+        t.where(share < panels ? Value() : isMine, [&] {
+          Value to = t.add(toB, t.mul(mine, kTile * kPanelRowBytes));
+          copyBox(t, mapB, b, {mine, k, zero}, t.pointer(place.memory, {to}, Space::shared), barrier, ring.blocks);
+        });
       });
     });
   }
+
+  /// The block's number in its cluster.
+  Value rank() { return t.rem(t.toIndex(NVVM::BlockIdXOp::create(t.b, t.loc, t.b.getI32Type())), ring.blocks); }
 
   void consume() {
     Value warpgroup = t.div(warp, 4);
@@ -118,10 +132,17 @@ private:
       memref::StoreOp::create(t.b, t.loc, LLVM::ExtractValueOp::create(t.b, t.loc, loop.getResult(0), i), sums, t.index(i));
   }
 
-  /// One warp tells that it reads tile i no more.
+  /// One warp tells that it reads tile i no more: the own block, or, a lane for each, all blocks of the cluster.
   void release(Value i) {
     Turn turn = turnOf(i);
-    onLane0([&] { NVVM::MBarrierArriveOp::create(t.b, t.loc, Type(), empty(turn.slot), Value()); });
+    if (ring.blocks == 1)
+      return onLane0([&] { NVVM::MBarrierArriveOp::create(t.b, t.loc, Type(), empty(turn.slot), Value()); });
+    t.where(t.less(t.lane, t.index(ring.blocks)), [&] {
+      Value block = arith::IndexCastUIOp::create(t.b, t.loc, t.b.getI32Type(), t.lane);
+      Type inCluster = LLVM::LLVMPointerType::get(t.b.getContext(), kClusterSpace);
+      Value there = NVVM::MapaOp::create(t.b, t.loc, inCluster, empty(turn.slot), block);
+      NVVM::MBarrierArriveOp::create(t.b, t.loc, Type(), there, Value(), NVVM::MemScopeKind::CLUSTER);
+    });
   }
 
   Value multiplyTile(const Turn &turn, Value descriptorA, Value descriptorB, Value all) {
@@ -168,7 +189,7 @@ private:
   const WarpgroupRing &ring;
   GlobalBox a, b;
   Value sums;
-  int64_t tiles, panels;
+  int64_t tiles, panels, share;
   BlockStorage::Ring place;
   Value mapA, mapB, first, warp;
 };
@@ -211,13 +232,18 @@ BlockStorage::Ring BlockStorage::ring() {
   t.b.setInsertionPointAfter(t.lane.getDefiningOp());
   memref::StoreOp::create(t.b, t.loc, t.index(0), made.position, t.index(0));
   t.where(arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, t.thread, t.i32(0)), [&] {
-    int64_t consumers = t.threads / kWarp - 1;
+    int64_t consumers = (t.threads / kWarp - 1) * ring.blocks;
     for (int64_t i = 0; i < 2 * ring.stages; ++i)
       NVVM::MBarrierInitOp::create(t.b, t.loc, t.pointer(made.barriers, {t.index(8 * i)}, Space::shared),
                                    t.i32(i < ring.stages ? 1 : consumers), Value());
     NVVM::FenceMbarrierInitOp::create(t.b, t.loc);
   });
-  t.barrier();
+  if (ring.blocks > 1) {
+    NVVM::ClusterArriveOp::create(t.b, t.loc, t.b.getUnitAttr());
+    NVVM::ClusterWaitOp::create(t.b, t.loc, t.b.getUnitAttr());
+  } else {
+    t.barrier();
+  }
   theRing = made;
   return made;
 }

@@ -50,12 +50,24 @@
 //                8 rows: 1024 bytes, 16-byte chunk c of row r             8 k: 512 bytes, chunk c of row k is in place
 //                is in place c ^ r % 8                                    c ^ (k / 2) % 4
 //
-//       b is what lies in the weights' panels, chunks aside: a box of 4 panels is one copy of 16 KiB. In a wgmma's descriptor its stride is
+//       b is what lies in the weights' panels, chunks aside: a box of 8 panels is one copy of 32 KiB. In a wgmma's descriptor its stride is
 //       512 bytes, from 8 k to the next, and its leading offset a panel's 64 * 64, from 32 columns to the next. (Copies without tensor maps
 //       leave chunks where they are; wgmma reads that only where 8 columns of 8 k are contiguous, which they are not in panels.)
 //
 //       full[slot]   counts the bytes of the copies; who waits for it may multiply
 //       empty[slot]  counts the warps that have waited for the wgmma that read it; the producer waits for it before the next copies
+//
+//    Where tiles are wider than 128 columns and the grid is columns by rows (llm.rows_together), two blocks with tiles one below the other are a
+//    cluster: b is the same for both. Each producer fetches half of a slot's panels for both blocks (multicast), and a for its own:
+//
+//       block 0   a0 [128][64]   b, first half  ──► both        of each k a block reads 128 + 128 values for 128 x 256 products,
+//       block 1   a1 [128][64]   b, second half ──► both        not 128 + 256
+//
+//       full[slot]   is the block's own: it counts a and both halves, by whomever they were fetched
+//       empty[slot]  counts the warps of both blocks: what a producer writes is read in both
+//
+//    Rows are then made up to an even number of tiles; the last may have none. A block neither begins before both have their barriers nor ends
+//    before both have read.
 //
 //    What lies outside of the argument (k beyond K, rows beyond T) arrives as zeros; rows of the tile that are other rows of the argument
 //    are computed and not stored.
@@ -124,6 +136,7 @@ struct WarpgroupRing {
   static constexpr int64_t kMaxColumns = 256;  ///< of one wgmma
   static constexpr int64_t kAlignment = 1024;  ///< where the pattern of the widest swizzle repeats
   int64_t stages = 0, stageBytes = 0;
+  int64_t blocks = 1; ///< of a cluster that fetch b together
   static WarpgroupRing of(llvm::ArrayRef<Product> products);
 };
 

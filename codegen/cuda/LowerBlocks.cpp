@@ -163,9 +163,20 @@ private:
       grid.push(GridOp::sub);
       grid.append(*step);
       grid.push(GridOp::ceilDiv);
+      if (i + 1 == forall.getRank() && blocksOfCluster() > 1) { // each has a workgroup
+        grid.push(GridOp::constant, blocksOfCluster());
+        grid.push(GridOp::ceilDiv);
+        grid.push(GridOp::constant, blocksOfCluster());
+        grid.push(GridOp::mul);
+      }
       grid.push(GridOp::mul);
     }
     return success();
+  }
+
+  int64_t blocksOfCluster() {
+    auto blocks = kernel->getAttrOfType<IntegerAttr>("llm.cluster");
+    return blocks ? blocks.getInt() : 1;
   }
 
   Value i64(int64_t value) {
@@ -348,8 +359,37 @@ private:
     if (forall)
       emitWorkgroups(mapping);
     b.setInsertionPointToEnd(&function.getBody().front());
+    if (blocksOfCluster() > 1) { // others may still write into this block's shared memory
+      NVVM::ClusterArriveOp::create(b, loc, b.getUnitAttr());
+      NVVM::ClusterWaitOp::create(b, loc, b.getUnitAttr());
+      function->setAttr("llm.cluster", kernel->getAttr("llm.cluster"));
+    }
     func::ReturnOp::create(b, loc);
     return success();
+  }
+
+  /// Where workgroup `number` is in the forall, of which dimension i has counts[i] steps: the last varies fastest. Where the kernel takes G
+  /// of its rows together, they are cut in bands of G, and a band is walked like a forall of its own:
+  ///
+  ///     columns        G = 2: workgroups that run at the same time read G rows' tiles and a few columns', where they would
+  ///   r  0 2 4         read all rows' tiles for one or two columns; the L2 cache brings either to all of them
+  ///   o  1 3 5
+  ///   w  6 7 8         the last band has the rows that are left
+  SmallVector<Value> positions(Value number, ArrayRef<Value> counts) {
+    auto div = [&](Value x, Value y) -> Value { return arith::DivUIOp::create(b, loc, x, y); };
+    auto rem = [&](Value x, Value y) -> Value { return arith::RemUIOp::create(b, loc, x, y); };
+    auto together = kernel->getAttrOfType<IntegerAttr>("llm.rows_together");
+    if (together && counts.size() == 2) {
+      Value most = constant(together.getInt()), columns = counts[0], rows = counts[1];
+      Value band = arith::MulIOp::create(b, loc, most, columns), first = arith::MulIOp::create(b, loc, div(number, band), most);
+      Value have = arith::MinUIOp::create(b, loc, arith::SubIOp::create(b, loc, rows, first), most), within = rem(number, band);
+      return {div(within, have), arith::AddIOp::create(b, loc, first, rem(within, have)).getResult()};
+    }
+    SmallVector<Value> result(counts.size());
+    for (size_t i = counts.size(); i-- > 1; number = div(number, counts[i]))
+      result[i] = rem(number, counts[i]);
+    result[0] = number;
+    return result;
   }
 
   void emitWorkgroups(IRMapping &mapping) {
@@ -362,18 +402,20 @@ private:
       auto known = getConstantIntValue(bound);
       return known ? constant(*known) : mapping.lookup(cast<Value>(bound));
     };
-    Value rest = loop.getInductionVar();
-    for (int i = forall.getRank() - 1; i >= 0; --i) {
-      Value lower = value(forall.getMixedLowerBound()[i]), stride = value(forall.getMixedStep()[i]);
-      Value position = rest;
-      if (i) {
-        Value span = arith::SubIOp::create(b, loc, value(forall.getMixedUpperBound()[i]), lower);
-        Value count = arith::CeilDivUIOp::create(b, loc, span, stride);
-        position = arith::RemUIOp::create(b, loc, rest, count);
-        rest = arith::DivUIOp::create(b, loc, rest, count);
-      }
-      position = arith::MulIOp::create(b, loc, position, stride);
-      mapping.map(forall.getInductionVar(i), arith::AddIOp::create(b, loc, position, lower).getResult());
+    auto lower = [&](int i) { return value(forall.getMixedLowerBound()[i]); };
+    auto stride = [&](int i) { return value(forall.getMixedStep()[i]); };
+    SmallVector<Value> counts;
+    for (int i = 0; i < forall.getRank(); ++i) {
+      Value span = arith::SubIOp::create(b, loc, value(forall.getMixedUpperBound()[i]), lower(i));
+      counts.push_back(arith::CeilDivUIOp::create(b, loc, span, stride(i)));
+    }
+    if (blocksOfCluster() > 1) {
+      Value blocks = constant(blocksOfCluster());
+      counts.back() = arith::MulIOp::create(b, loc, arith::CeilDivUIOp::create(b, loc, counts.back(), blocks), blocks);
+    }
+    for (auto [i, position] : llvm::enumerate(positions(loop.getInductionVar(), counts))) {
+      position = arith::MulIOp::create(b, loc, position, stride(i));
+      mapping.map(forall.getInductionVar(i), arith::AddIOp::create(b, loc, position, lower(i)).getResult());
     }
     for (Operation &op : forall.getBody()->without_terminator())
       b.clone(op, mapping);
@@ -411,6 +453,9 @@ struct MarkKernels : impl::MarkKernelsBase<MarkKernels> {
         function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), b.getUnitAttr());
         function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(),
                           b.getDenseI32ArrayAttr({int32_t(threads.getInt())}));
+        // The driver launches clusters of what the kernel says; the grid program gives a multiple of it.
+        if (auto blocks = function->getAttrOfType<IntegerAttr>("llm.cluster"))
+          function->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(), b.getDenseI32ArrayAttr({int32_t(blocks.getInt()), 1, 1}));
         // Tensor maps are used where the launch put them, not from a copy.
         for (unsigned i = 0; i < function.getNumArguments(); ++i)
           if (function.getArgAttr(i, LLVM::LLVMDialect::getByValAttrName()))

@@ -114,7 +114,7 @@ Value tensorMapOf(ThreadCode &t, const GlobalBox &box, ArrayRef<int64_t> extents
   return t.kernel.getArgument(number);
 }
 
-void copyBox(ThreadCode &t, Value map, const GlobalBox &box, ArrayRef<Value> at, Value to, Value barrier) {
+void copyBox(ThreadCode &t, Value map, const GlobalBox &box, ArrayRef<Value> at, Value to, Value barrier, int64_t blocks) {
   auto type = cast<MemRefType>(box.argument.getType());
   unsigned leading = type.getRank() - box.inner;
   Value first = t.value(box.offsets[0]);
@@ -127,8 +127,9 @@ void copyBox(ThreadCode &t, Value map, const GlobalBox &box, ArrayRef<Value> at,
   for (Value &c : coordinates)
     c = arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), c);
   // The instruction of PTX 8.0 names shared memory of the cluster, of which a block's own is a part.
-  Value target = LLVM::AddrSpaceCastOp::create(t.b, t.loc, LLVM::LLVMPointerType::get(t.b.getContext(), 7), to);
-  NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(t.b, t.loc, target, map, coordinates, barrier, ValueRange(), Value(), Value(),
+  Value target = LLVM::AddrSpaceCastOp::create(t.b, t.loc, LLVM::LLVMPointerType::get(t.b.getContext(), kClusterSpace), to);
+  Value mask = blocks > 1 ? arith::ConstantIntOp::create(t.b, t.loc, (1 << blocks) - 1, 16).getResult() : Value();
+  NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(t.b, t.loc, target, map, coordinates, barrier, ValueRange(), mask, Value(),
                                                          NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false, NVVM::CTAGroupKindAttr(),
                                                          Value());
 }

@@ -29,9 +29,11 @@ enum class Swizzle : int64_t { none, bytes32, bytes64, bytes128 };
 mlir::Value tensorMapOf(ThreadCode &t, const GlobalBox &box, llvm::ArrayRef<int64_t> extents, Swizzle swizzle);
 
 /// Starts the copy of the box whose first element is `at` elements from the view's first to shared memory at `to`; the barrier at
-/// `barrier` counts its bytes.
-void copyBox(ThreadCode &t, mlir::Value map, const GlobalBox &box, llvm::ArrayRef<mlir::Value> at, mlir::Value to, mlir::Value barrier);
+/// `barrier` counts its bytes. With `blocks`, to the same place in each of the first so many of the cluster, by the barrier there.
+void copyBox(ThreadCode &t, mlir::Value map, const GlobalBox &box, llvm::ArrayRef<mlir::Value> at, mlir::Value to, mlir::Value barrier,
+             int64_t blocks = 1);
 
+constexpr unsigned kClusterSpace = 7; ///< LLVM's address space of the cluster's shared memory
 constexpr llvm::StringLiteral kTensorMapAttr = "llm.tensor_map";
 
 } // namespace llmc

@@ -65,8 +65,7 @@ private:
   mlir::LogicalResult rewriteWgmma(Op *op);
   Value frame(mlir::Type element, int64_t count);
   mlir::LogicalResult mbarrier(Op *op, sim::MbarrierOp kind, Value address, Value operand);
-  mlir::LogicalResult tensorCopy(Op *op, Value map, Value shared, Value mbarrier,
-                                 mlir::ValueRange coordinates);
+  mlir::LogicalResult tensorCopy(Op *op, Value map, Value shared, Value mbarrier, mlir::ValueRange coordinates, Value blocks = {});
   mlir::LogicalResult multiplyWarpgroup(mlir::NVVM::WgmmaMmaAsyncOp op);
   void settleAccumulator(mlir::LLVM::ExtractValueOp op);
   mlir::LogicalResult barrier(Op *op, Value id, Value threads, sim::BarrierKind kind, Value predicate);

@@ -47,6 +47,14 @@ LogicalResult KernelSimulation::rewriteAsync(Operation *op) {
       .Case<NVVM::BarrierArriveOp>([&](NVVM::BarrierArriveOp o) {
         return barrier(o, o.getBarrierId(), o.getNumberOfThreads(), sim::BarrierKind::arrive, Value());
       })
+      .Case<NVVM::ClusterArriveOp, NVVM::ClusterWaitOp>([&](Operation *o) {
+        auto step = isa<NVVM::ClusterArriveOp>(o) ? sim::ClusterStep::arrive : sim::ClusterStep::wait;
+        call(sim::Function::clusterBarrier, what(o), {i32(int64_t(step))});
+        return erase(o);
+      })
+      .Case<NVVM::MapaOp>([&](NVVM::MapaOp o) {
+        return replace(o, call(sim::Function::mapShared, what(o), {o.getA(), o.getB()}, pointer));
+      })
       .Case<NVVM::MembarOp>([&](Operation *o) { return fence(o, sim::FenceKind::memory); })
       .Case<NVVM::FenceProxyOp>([&](NVVM::FenceProxyOp o) -> LogicalResult {
         switch (o.getKind()) {
@@ -153,10 +161,9 @@ LogicalResult KernelSimulation::rewriteBulk(Operation *op) {
           })
       .Case<NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp>(
           [&](NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp o) -> LogicalResult {
-            if (o.getMode() != NVVM::TMALoadMode::TILE || o.getMulticastMask() || o.getGroup() ||
-                o.getPredicate())
-              return o.emitOpError("has no simulation but of tiles, without multicast and predicate");
-            return tensorCopy(o, o.getTmaDescriptor(), o.getDstMem(), o.getMbar(), o.getCoordinates());
+            if (o.getMode() != NVVM::TMALoadMode::TILE || o.getGroup() || o.getPredicate())
+              return o.emitOpError("has no simulation but of tiles without predicate");
+            return tensorCopy(o, o.getTmaDescriptor(), o.getDstMem(), o.getMbar(), o.getCoordinates(), o.getMulticastMask());
           })
       .Case<NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp>(
           [&](NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp o) -> LogicalResult {
@@ -182,14 +189,14 @@ Value KernelSimulation::frame(Type element, int64_t count) {
   return LLVM::AllocaOp::create(b, loc(), pointer, element, i32(count), 8);
 }
 
-LogicalResult KernelSimulation::tensorCopy(Operation *op, Value map, Value shared, Value mbarrier,
-                                           ValueRange coordinates) {
+LogicalResult KernelSimulation::tensorCopy(Operation *op, Value map, Value shared, Value mbarrier, ValueRange coordinates, Value blocks) {
   Value copy = frame(b.getI8Type(), sizeof(sim::TensorCopy));
   auto store = [&](Value value, int64_t offset) { LLVM::StoreOp::create(b, loc(), value, at(copy, offset)); };
   store(map, offsetof(sim::TensorCopy, map));
   store(shared, offsetof(sim::TensorCopy, shared));
   store(mbarrier, offsetof(sim::TensorCopy, mbarrier));
   store(i32(coordinates.size()), offsetof(sim::TensorCopy, rank));
+  store(blocks ? LLVM::ZExtOp::create(b, loc(), b.getI32Type(), blocks).getResult() : i32(0), offsetof(sim::TensorCopy, blocks));
   for (auto [i, coordinate] : llvm::enumerate(coordinates))
     store(coordinate, offsetof(sim::TensorCopy, coordinates) + 4 * i);
   call(sim::Function::tensorCopy, what(op), {copy});

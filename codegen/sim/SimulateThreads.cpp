@@ -390,6 +390,7 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
         functions.push_back(function);
     for (LLVM::LLVMFuncOp kernel : functions) {
       const bool isKernel = kernel->hasAttr(NVVM::NVVMDialect::getKernelFuncAttrName());
+      auto cluster = kernel->getAttrOfType<DenseI32ArrayAttr>(NVVM::NVVMDialect::getClusterDimAttrName());
       if (isKernel)
         describeParameters(kernel);
       if (failed(KernelSimulation(kernel, shared).run()))
@@ -397,6 +398,7 @@ struct SimulateThreads : impl::SimulateThreadsBase<SimulateThreads> {
       if (!isKernel)
         continue;
       addFact(kernel, ".static_shared", shared.staticBytes);
+      addFact(kernel, ".cluster", cluster ? cluster[0] : 1); // blocks lie side by side in x
       addFact(kernel, ".abi", sim::kAbiVersion);
     }
     for (Operation &op : llvm::make_early_inc_range(*module.getBody())) {

@@ -96,6 +96,22 @@ int64_t panelsPerTile(int64_t panels, int64_t wanted) {
   return std::min(panels, wanted);
 }
 
+BlockArgument storedInput(Value x) {
+  while (auto slice = x.getDefiningOp<llm::SliceOp>())
+    x = slice.getX();
+  return dyn_cast<BlockArgument>(x);
+}
+
+/// Panels wanted of a tile of `out`, which `op` and what follows it make. Wide tiles are for one product, whose accumulators a thread can hold:
+/// the two of a gated linear have as many at half the columns.
+static int64_t wantedPanels(TileEmitter &e, const Tiles &tiles, llm::LinearOp op, Value out) {
+  if (e.isStep)
+    return tiles.stepPanels;
+  bool isOneProduct = llm::columns(op.getResult()) == llm::columns(out), isNarrow = e.weightType(op).isBF16();
+  bool isWide = tiles.widePanels && llm::columns(out) >= tiles.wideColumns && isOneProduct && isNarrow && storedInput(op.getX());
+  return isWide ? tiles.widePanels : tiles.promptPanels;
+}
+
 /// Columns from `first` panel on of `out`, `per` panels or what is left of n, for rows `row ..`, into `into` whose first column that is.
 static Value storeColumns(TileEmitter &e, TileBuilder &t, Value out, Value row, int64_t rows, Value into, Value first, int64_t per,
                           int64_t n) {
@@ -119,19 +135,25 @@ static Value storeColumns(TileEmitter &e, TileBuilder &t, Value out, Value row, 
 ///        columns: `per` panels a workgroup
 ///  rows  ┌─────┬─────┬─────┐
 ///  M     │ 0,0 │ 1,0 │     │   a tile: input [M, K] times panels [per, K, 32], then the epilogue on [M, 32 per];
-///  M     │ 0,1 │ 1,1 │     │   neighbouring workgroups take rows below each other, so that they read the same weights
+///  M     │ 0,1 │ 1,1 │     │   neighbouring workgroups take rows below each other, so that they read the same weights (Tiles::rowsTogether)
 ///  rest  │     │     │     │   the last rows: as many as there are
 ///        └─────┴─────┴─────┘
 static void emitTiledLinear(TileEmitter &e, TileBuilder &t, llm::LinearOp op) {
   Value out = yielded(e.dispatch, 0);
   int64_t n = llm::columns(out), k = llm::columns(op.getX()), panels = llvm::divideCeil(n, 32);
   int64_t rows = e.isStep ? t.tiles.stepRows : t.tiles.promptRows;
-  int64_t per = panelsPerTile(panels, e.isStep ? t.tiles.stepPanels : t.tiles.promptPanels);
+  int64_t per = panelsPerTile(panels, wantedPanels(e, t.tiles, op, out));
   Value tokens = t.dim(e.destinations[0], 0);
+  const int64_t together = e.isStep ? 0 : t.tiles.rowsTogether;
+  if (together)
+    e.kernel->setAttr("llm.rows_together", t.b.getI64IntegerAttr(together));
   forAll(e, t, {t.index(llvm::divideCeil(panels, per)), t.ceilDiv(tokens, rows)},
          [&](TileBuilder &outer, ValueRange at, ValueRange destinations) -> SmallVector<Piece> {
            Value row = outer.mul(at[1], rows), first = outer.mul(at[0], per), base = outer.mul(first, 32);
-           Value valid = outer.min(outer.sub(tokens, row), outer.index(rows));
+           Value rest = outer.sub(tokens, row);
+           if (together) // of the rows beyond the last a tile has none
+             rest = arith::MaxSIOp::create(outer.b, outer.loc, rest, outer.index(0));
+           Value valid = outer.min(rest, outer.index(rows));
            Value width = n % (32 * per) ? outer.min(outer.sub(outer.index(n), base), outer.index(32 * per))
                                         : outer.index(32 * per);
            TileBuilder t = outer.withRows(valid);

@@ -18,6 +18,9 @@ int64_t rowsPerBlock(const TileBuilder &t, int64_t k);
 mlir::Value makeInput(TileBuilder &t, int64_t rows, int64_t most, int64_t k,
                       llvm::function_ref<mlir::Value(TileBuilder &, mlir::Value offset, int64_t rows)> make);
 
+/// The operand of the dispatch whose columns `x`, the input of a product, is, if it is stored.
+mlir::BlockArgument storedInput(mlir::Value x);
+
 /// Columns of a tile: as many panels as the target wants, fewer where the product has fewer or they would not come out even and
 /// most of a narrower tile is used.
 int64_t panelsPerTile(int64_t panels, int64_t wanted);

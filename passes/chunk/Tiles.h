@@ -10,6 +10,11 @@ struct Tiles {
   int64_t promptRows = 0, stepRows = 0;
   /// Panels of 32 columns of such a tile.
   int64_t promptPanels = 1, stepPanels = 1;
+  /// Panels of a prompt's tile where one product of stored rows makes `wideColumns` columns or more: a value read serves more products, in
+  /// fewer workgroups. 0: as others.
+  int64_t widePanels = 0, wideColumns = 0;
+  /// Tiles of a prompt's rows that are to meet the columns together, all of them before the next rows: they share what the cache holds. 0: all.
+  int64_t rowsTogether = 0;
   /// Query rows of attention's tile over a prompt; 0: 8 by 8.
   int64_t attentionRows = 0;
   /// Tokens of a chunk of the delta rule over a prompt, where products of whole chunks pay; 0: row by row in chunks as the op says. And

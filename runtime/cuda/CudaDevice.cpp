@@ -8,7 +8,7 @@ namespace {
 using namespace llmc::cuda;
 
 /// Blocks of a kernel that needs global scratch, for every multiprocessor: enough to keep it busy, few enough
-/// to bound the scratch.
+/// to bound the scratch; of clusters whole ones.
 constexpr uint32_t kScratchBlocksPerProcessor = 4;
 
 class CudaDevice : public Device {

@@ -24,7 +24,7 @@ inline constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotI
                         kLaunchOutOfResources = 701, kLaunchFailed = 719, kCooperativeLaunchTooLarge = 720,
                         kSystemDriverMismatch = 803,
                         kStreamCaptureUnsupported = 900, kStreamCaptureInvalidated = 901,
-                        kStreamCaptureUnmatched = 903, kGraphExecUpdateFailure = 910;
+                        kStreamCaptureUnmatched = 903, kGraphExecUpdateFailure = 910, kInvalidClusterSize = 912;
 // CUdevice_attribute
 inline constexpr int kMultiprocessorCount = 16, kL2CacheBytes = 38, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76,
                      kCooperativeLaunch = 95, kMaxSharedBytesOptIn = 97;
@@ -113,6 +113,8 @@ inline const char *errorName(Result code) {
     return "CUDA_ERROR_STREAM_CAPTURE_UNMATCHED";
   case kGraphExecUpdateFailure:
     return "CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE";
+  case kInvalidClusterSize:
+    return "CUDA_ERROR_INVALID_CLUSTER_SIZE";
   }
   return nullptr;
 }

@@ -125,10 +125,9 @@ void Block::tensorCopy(Fiber &fiber, const TensorCopy &copy) {
   const uintptr_t shared = asNumber(copy.shared);
   // The pattern of a swizzle repeats every 8 rows of its span.
   expectAligned(fiber, shared, map.swizzle == Swizzle::none ? 128 : 8 * spanOf(map.swizzle));
-  auto work = [map, copy] { moveBox(map, copy); };
   const bool isLoad = copy.mbarrier;
   if (!isLoad)
-    storeBulk(fiber, shared, map.boxBytes(), work);
+    storeBulk(fiber, shared, map.boxBytes(), [map, copy] { moveBox(map, copy); });
   Accessor who{fiber.known,
                isLoad ? mbarrierAt(fiber, asNumber(copy.mbarrier)).engine
                       : grid.engine(fiber, Engine::bulkWrites),
@@ -138,8 +137,20 @@ void Block::tensorCopy(Fiber &fiber, const TensorCopy &copy) {
   for (uint64_t r = 0; r < rows; ++r)
     if (BoxRow row = rowOf(map, copy.coordinates, r); row.bytes)
       access(fiber, row.global, row.bytes, /*isWrite=*/!isLoad, who);
-  if (isLoad)
-    loadBulk(fiber, shared, map.boxBytes(), asNumber(copy.mbarrier), work);
+  if (!isLoad)
+    return;
+  auto loadInto = [&](Block &block, const TensorCopy &here) {
+    block.loadBulk(fiber, asNumber(here.shared), map.boxBytes(), asNumber(here.mbarrier), [map, here] { moveBox(map, here); });
+  };
+  if (!copy.blocks)
+    return loadInto(*this, copy);
+  for (uint32_t rank = 0; copy.blocks >> rank; ++rank)
+    if (copy.blocks >> rank & 1) {
+      TensorCopy there = copy;
+      there.shared = mapShared(fiber, shared, rank);
+      there.mbarrier = mapShared(fiber, asNumber(copy.mbarrier), rank);
+      loadInto(holderOf(fiber, asNumber(there.shared)), there);
+    }
 }
 
 void Block::bulkGroup(Fiber &fiber, BulkStep step, uint32_t pending) {

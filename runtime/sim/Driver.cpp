@@ -82,6 +82,8 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
                  blocks = uint64_t(config.gridX) * config.gridY * config.gridZ;
   if (blocks == 0 || threads == 0 || threads > 1024 || config.sharedBytes > function.maxDynamicShared)
     return kInvalidValue;
+  if (config.gridX % function.cluster)
+    return kInvalidClusterSize;
   // Blocks that wait for each other must all be resident.
   if (isCooperative && blocks > residentBlocks(function, threads, config.sharedBytes) * kProcessors)
     return kCooperativeLaunchTooLarge;
@@ -93,6 +95,7 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
   memcpy(launch.grid, grid, sizeof grid);
   memcpy(launch.block, block, sizeof block);
   launch.sharedBytes = function.staticShared + config.sharedBytes;
+  launch.cluster = function.cluster;
   launch.isCooperative = isCooperative;
   launch.isAllocated = [](uintptr_t address, uint64_t bytes) { return device().isAllocated(address, bytes); };
   launch.prefetchedBytes = &device().prefetchedBytes;
@@ -207,16 +210,16 @@ LLMC_EXPORT Result cuModuleGetFunction(void **function, void *handle, const char
     return dlsym(module->library, (std::string(name) + suffix).c_str());
   };
   auto code = reinterpret_cast<Kernel>(find(""));
-  auto shared = reinterpret_cast<KernelFact>(find(".static_shared")),
+  auto shared = reinterpret_cast<KernelFact>(find(".static_shared")), cluster = reinterpret_cast<KernelFact>(find(".cluster")),
        abi = reinterpret_cast<KernelFact>(find(".abi"));
   auto parameters = reinterpret_cast<ParameterBytes>(find(".parameters"));
   if (!code || !shared)
     return kNotFound;
-  if (!abi || abi() != kAbiVersion || !parameters)
+  if (!abi || abi() != kAbiVersion || !parameters || !cluster)
     return kUnsupportedPtxVersion; // made for another simulator
   std::unique_ptr<FunctionState> &known = module->functions[name];
   if (!known) {
-    known.reset(new FunctionState{name, code, {}, static_cast<uint64_t>(shared())});
+    known.reset(new FunctionState{name, code, {}, static_cast<uint64_t>(shared()), static_cast<uint32_t>(cluster())});
     for (const int64_t *bytes = parameters(); *bytes; ++bytes)
       known->parameterBytes.push_back(*bytes);
   }

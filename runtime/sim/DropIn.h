@@ -47,6 +47,7 @@ struct FunctionState {
   Kernel code;
   std::vector<int64_t> parameterBytes;
   uint64_t staticShared;
+  uint32_t cluster; ///< blocks of one
   uint64_t maxDynamicShared = 48 << 10;
 };
 

@@ -144,6 +144,14 @@ Functions makeFunctions() {
     Fiber &fiber = fiberOf(t, what);
     fiber.block->prefetch(fiber, asNumber(address), bytes);
   };
+  f.mapShared = [](Thread *t, const char *what, void *address, uint32_t rank) {
+    Fiber &fiber = fiberOf(t, what);
+    return fiber.block->mapShared(fiber, asNumber(address), rank);
+  };
+  f.clusterBarrier = [](Thread *t, const char *what, ClusterStep step) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->clusterBarrier(fiber, step);
+  };
   return f;
 }
 
@@ -169,6 +177,7 @@ void Block::begin(uint32_t newNumber) {
   for (Barrier &barrier : barriers_)
     barrier = Barrier();
   mbarriers_.clear();
+  cluster_ = ClusterBarrier();
   warpgroups_.clear();
   shadow_->clear(++grid.now);
   grid.readers.prune();
@@ -217,6 +226,7 @@ void Block::fiberMain(Fiber *fiber) {
   fiber->block->expectNothingInFlight(*fiber);
   fiber->state = State::done;
   --fiber->block->alive_;
+  fiber->block->completeCluster();
   grid.hasProgressed = true;
   llmcSimSwitch(&fiber->stackPointer, grid.scheduler);
   __builtin_trap();
@@ -250,7 +260,7 @@ void Block::fail(const Fiber &fiber, const std::string &text) {
 }
 
 void Block::violation(Fiber &fiber, const std::string &text) {
-  fail(fiber, text);
+  fiber.block->fail(fiber, text); // this may be another block of its cluster, whose memory it uses
   abandon();
 }
 
@@ -295,6 +305,7 @@ std::string Block::describeWaiting() const {
              (fiber.state == State::atBarrier ? " at barrier " + std::to_string(fiber.barrier)
               : fiber.state == State::atMbarrier
                   ? " for parity " + std::to_string(fiber.parity) + describeMbarrier(fiber.mbarrier)
+              : fiber.state == State::atCluster ? " at the barrier of its cluster"
                   : "") +
              (fiber.what && *fiber.what ? " (" + std::string(fiber.what) + ")" : "");
   return "";
@@ -322,7 +333,7 @@ Stamp Grid::doneBy(Actor engine) const {
 
 std::string Grid::run() {
   const uint64_t count = uint64_t(launch.grid[0]) * launch.grid[1] * launch.grid[2];
-  const uint64_t resident = launch.isCooperative ? count : 1;
+  const uint64_t resident = launch.isCooperative ? count : launch.cluster;
   if (count * actorsPerBlock >= 1u << 31)
     return "kernel '" + launch.kernel + "': a grid of " + std::to_string(count) +
            " blocks is too large to be simulated";

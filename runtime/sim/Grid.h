@@ -1,5 +1,5 @@
 // A launch in progress: fibers, blocks and the grid. Fibers and the scheduler are in Grid.cpp; what generated
-// code calls is in Memory.cpp (accesses), Barriers.cpp, Warp.cpp (warp operations) and Copies.cpp
+// code calls is in Memory.cpp (accesses), Barriers.cpp, Clusters.cpp, Warp.cpp (warp operations) and Copies.cpp
 // (asynchronous copies).
 #pragma once
 #include "runtime/sim/Launch.h"
@@ -18,7 +18,7 @@ class Block;
 class Grid;
 
 /// `spinning`: gave way to the others at an atomic access.
-enum class State : uint8_t { ready, spinning, atBarrier, atWarp, atMbarrier, atWarpgroup, done };
+enum class State : uint8_t { ready, spinning, atBarrier, atWarp, atMbarrier, atWarpgroup, atCluster, done };
 
 /// Engines that belong to one thread (Knowledge::engines).
 enum class Engine : uint8_t { copies, bulkReads, bulkWrites };
@@ -65,6 +65,9 @@ struct Fiber : Thread {
   // The mbarrier at which it waits.
   uintptr_t mbarrier;
   uint64_t parity;
+  // The phase of the cluster's barrier at which it has arrived and for which it has not waited yet.
+  bool isAtCluster;
+  uint64_t clusterPhase;
   // The wgmma at which it waits.
   const WgmmaShape *shape;
   uint64_t descriptorA, descriptorB;
@@ -81,6 +84,14 @@ struct Barrier {
   std::vector<Fiber *> arrived;
   std::vector<const char *> sites; ///< of the arrivals
   ViewBuilder published;           ///< by those that did not wait
+};
+
+/// The barrier of a cluster; its first block has it.
+struct ClusterBarrier {
+  uint32_t arrived = 0;
+  uint64_t phase = 0; ///< phases completed
+  ViewBuilder arriving;
+  ViewPointer completed;
 };
 
 /// An mbarrier; in memory there is only a mark.
@@ -141,6 +152,9 @@ public:
   uint8_t *shared() const { return shared_; }
   // Barriers.cpp
   uint32_t barrier(Fiber &fiber, uint32_t id, uint32_t threads, BarrierKind kind, uint32_t predicate);
+  // Clusters.cpp
+  void clusterBarrier(Fiber &fiber, ClusterStep step);
+  void *mapShared(Fiber &fiber, uintptr_t address, uint32_t rank);
   // Warp.cpp
   void warp(Fiber &fiber, WarpOp op, uint32_t mask, const uint32_t *operands, uint32_t *results);
   // Copies.cpp
@@ -181,6 +195,11 @@ private:
   void resume(Fiber &fiber);
   void wake(Fiber &fiber);
   void expectCompany(Fiber &fiber);
+  /// Block `rank` of this one's cluster; that whose shared memory holds `address`, this one if none does.
+  Block &inCluster(uint32_t rank);
+  Block &holderOf(Fiber &fiber, uintptr_t address);
+  /// Completes the cluster's barrier if all threads that have not ended have arrived.
+  void completeCluster();
   /// Performs the operation of the warp that begins with thread `start`; all of its mask are there.
   void perform(Fiber &fiber, uint32_t start);
   static void moveCopies(std::vector<CopyGroup::Copy> &copies);
@@ -208,6 +227,7 @@ private:
   std::unique_ptr<Shadow> shadow_;
   Barrier barriers_[kBarriers];
   std::map<uintptr_t, Mbarrier> mbarriers_;
+  ClusterBarrier cluster_;
   std::deque<Pending> pending_;
   std::map<uint32_t, Warpgroup> warpgroups_;
   uint32_t alive_ = 0;
@@ -251,6 +271,7 @@ public:
   std::string describe(const Block &block, uintptr_t address) const;
   /// ", 8 bytes past the end of buffer 2", or "".
   std::string describeNearest(const Block &block, uintptr_t address) const;
+  Block &resident(uint32_t number) { return *blocks_[number - blocks_.front()->number]; }
   /// Scratch of a finished block is no one's.
   void dropScratch(const Block &block);
   ViewPointer &published(uintptr_t address) { return published_[address]; }

@@ -1,6 +1,6 @@
 // A grid of thread blocks on one CPU thread: every simulated thread is a fiber with a stack of its own, which
 // runs until its next barrier, warp operation or atomic access. Blocks run one after the other; those of a
-// cooperative launch run together.
+// cluster and those of a cooperative launch run together.
 #pragma once
 #include "runtime/sim/SimThread.h"
 #include <functional>
@@ -14,6 +14,7 @@ struct Launch {
   void *const *parameters = nullptr;
   uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
   uint64_t sharedBytes = 0; ///< static and dynamic
+  uint32_t cluster = 1;     ///< blocks side by side that run together
   bool isCooperative = false;
   int64_t *prefetchedBytes = nullptr; ///< counts, if given
   /// Whether all of a range of device memory is allocated.

@@ -127,6 +127,12 @@ uint64_t Block::mbarrier(Fiber &fiber, MbarrierOp op, uintptr_t address, uint64_
     made.engine = grid.blockEngine(*this, index);
     return 0;
   }
+  if (Block &holder = holderOf(fiber, address); &holder != this) {
+    if (op != MbarrierOp::arrive)
+      violation(fiber, "uses an mbarrier of another block of its cluster, where it may only arrive");
+    holder.arrive(fiber, holder.mbarrierAt(fiber, address), address, operand);
+    return 0;
+  }
   if (op == MbarrierOp::testState || op == MbarrierOp::testParity) {
     const char *what = fiber.what;
     suspend(fiber, State::spinning);

@@ -6,7 +6,7 @@
 
 namespace llmc::sim {
 
-inline constexpr int64_t kAbiVersion = 4;
+inline constexpr int64_t kAbiVersion = 5;
 
 struct Thread;
 
@@ -49,6 +49,7 @@ enum class MbarrierOp : uint32_t {
   arriveAfterCopies,     ///< cp.async.mbarrier.arrive
   arriveAfterCopiesNoInc ///< ... .noinc
 };
+enum class ClusterStep : uint32_t { arrive, wait };
 enum class BulkStep : uint32_t { commit, wait, waitRead };
 enum class WgmmaStep : uint32_t { fence, commit, wait };
 
@@ -66,6 +67,7 @@ struct TensorCopy {
   void *mbarrier; ///< of a load; null: a store
   int32_t coordinates[5];
   uint32_t rank;
+  uint32_t blocks; ///< of the cluster, a bit for each, that the load goes to; 0: only to the block of `shared`
 };
 
 enum class CopyStep : uint32_t { commit, wait };
@@ -110,6 +112,9 @@ struct Functions {
   uint32_t (*accumulator)(Thread *, const char *what, uint32_t word);
   /// Into the L2 cache; `bytes` 0: the line at the address.
   void (*prefetch)(Thread *, const char *what, const void *address, uint32_t bytes);
+  /// What is at the place of `address` in the shared memory of block `rank` of the cluster.
+  void *(*mapShared)(Thread *, const char *what, void *address, uint32_t rank);
+  void (*clusterBarrier)(Thread *, const char *what, ClusterStep step);
 };
 enum class Function : uint32_t {
   read,
@@ -128,7 +133,9 @@ enum class Function : uint32_t {
   wgmmaGroup,
   wgmma,
   accumulator,
-  prefetch
+  prefetch,
+  mapShared,
+  clusterBarrier
 };
 
 /// The record that a simulated thread gets. Generated code reads the members by their offsets: keep the
@@ -141,7 +148,7 @@ struct Thread {
 };
 
 /// A kernel in a simulated module: `parameters` as cuLaunchKernel takes them. `K.static_shared` gives its
-/// bytes of static shared memory, `K.abi` the kAbiVersion for which it was made, `K.parameters` the bytes of
+/// bytes of static shared memory, `K.cluster` the blocks of a cluster (1: it has none), `K.abi` the kAbiVersion for which it was made, `K.parameters` the bytes of
 /// each parameter and a zero after the last.
 using Kernel = void (*)(Thread *, void *const *parameters);
 using KernelFact = int64_t (*)();

@@ -45,8 +45,9 @@ static int compileForGpu(mlir::ModuleOp module, llvm::StringRef name, llvm::Stri
       llvm::outs() << ", the merged kernel with " << code->merged->registers << " registers and " << code->merged->spillBytes
                    << " bytes spilled";
     llvm::outs() << "\n";
-  }
-  else
+    for (const auto &[kernel, launch] : code->launches)
+      llvm::outs() << kernel << ": " << launch.registers << " registers, " << launch.spillBytes << " bytes spilled\n";
+  } else
     llvm::outs() << code->bytes.data();
   return 0;
 }

@@ -39,3 +39,52 @@ func.func @walks_over_workgroups(%o: memref<?x64xf32> {llm.written, llm.dims = [
   }
   return
 }
+
+// -----
+
+// Bands of four rows' tiles by all columns; the last has those that are left.
+// CHECK-LABEL: func.func @takes_rows_together(
+// CHECK: scf.for %[[W:.*]] = %{{.*}} to %{{.*}} step
+// CHECK: %[[COLUMNS:.*]] = arith.ceildivui
+// CHECK: %[[ROWS:.*]] = arith.ceildivui
+// CHECK: %[[BAND:.*]] = arith.muli %{{.*}}, %[[COLUMNS]]
+// CHECK: %[[NUMBER:.*]] = arith.divui %[[W]], %[[BAND]]
+// CHECK: %[[FIRST:.*]] = arith.muli %[[NUMBER]], %
+// CHECK: %[[LEFT:.*]] = arith.subi %[[ROWS]], %[[FIRST]]
+// CHECK: %[[HAVE:.*]] = arith.minui %[[LEFT]], %
+// CHECK: %[[WITHIN:.*]] = arith.remui %[[W]], %[[BAND]]
+// CHECK: %[[C:.*]] = arith.divui %[[WITHIN]], %[[HAVE]]
+// CHECK: %[[R:.*]] = arith.remui %[[WITHIN]], %[[HAVE]]
+// CHECK: arith.addi %[[FIRST]], %[[R]]
+// CHECK: arith.muli %[[C]], %
+func.func @takes_rows_together(%o: memref<?x64xf32> {llm.written, llm.dims = ["T"]}) attributes {llm.kernel, llm.rows_together = 4 : i64} {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %o, %c0 : memref<?x64xf32>
+  %value = arith.constant 1.0 : f32
+  scf.forall (%c, %r) in (64, %n) {
+    memref.store %value, %o[%r, %c] : memref<?x64xf32>
+  }
+  return
+}
+
+// -----
+
+// Two blocks are a cluster: rows are made up to an even number, and no block ends before the other.
+// CHECK-LABEL: func.func @is_of_clusters(
+// CHECK-SAME: llm.cluster = 2 : i64, llm.grid = array<i64: 0, 1, 0, 64, 0, 0, 3, 0, 0, 1, 6, 0, 4, 0, 1, 0, 0, 1, 4, 0, 0, 0, 3, 0, 0, 1, 6, 0, 0, 2, 6, 0, 0, 2, 4, 0, 4, 0>
+// CHECK: scf.for
+// CHECK-COUNT-2: arith.ceildivui
+// CHECK: %[[PAIRS:.*]] = arith.ceildivui %{{.*}}, %[[TWO:.*]] : index
+// CHECK: arith.muli %[[PAIRS]], %[[TWO]]
+// CHECK: nvvm.cluster.arrive {aligned}
+// CHECK-NEXT: nvvm.cluster.wait {aligned}
+// CHECK-NEXT: return
+func.func @is_of_clusters(%o: memref<?x64xf32> {llm.written, llm.dims = ["T"]}) attributes {llm.kernel, llm.rows_together = 4 : i64, llm.cluster = 2 : i64} {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %o, %c0 : memref<?x64xf32>
+  %value = arith.constant 1.0 : f32
+  scf.forall (%c, %r) in (64, %n) {
+    memref.store %value, %o[%r, %c] : memref<?x64xf32>
+  }
+  return
+}

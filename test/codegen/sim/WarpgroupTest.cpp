@@ -16,6 +16,7 @@ using Mutation = std::function<void(mlir::ModuleOp)>;
 struct Shape {
   int rows, k, columns, tiles = 1;
   int depth = 0, at = 0; ///< columns of x (0: k) and where the product's begin
+  int together = 0;      ///< tiles of rows that are taken together
 };
 
 class Product {
@@ -35,16 +36,20 @@ public:
 
   /// The simulator's report of running the compiled tile program in `blocks` blocks.
   std::string run(unsigned blocks) {
+    CudaCode code = compile();
+    return code.bytes.empty() ? "not compiled" : launch(code.bytes, code.launches["k"], blocks);
+  }
+
+  CudaCode compile() {
     CudaOptions options;
     options.isSimulated = true;
     mlir::MLIRContext context;
     auto module = parse(context);
     auto code = compileCudaKernels(*module, llvm::cantFail(CudaArch::parse("sm_90a")), options);
-    if (!code) {
-      ADD_FAILURE() << llvm::toString(code.takeError());
-      return "not compiled";
-    }
-    return launch(code->bytes, code->launches["k"], blocks);
+    if (code)
+      return std::move(*code);
+    ADD_FAILURE() << llvm::toString(code.takeError());
+    return {};
   }
 
   /// The same with a mistake: in the code, or in the launch's data.
@@ -68,7 +73,7 @@ public:
     runtime::KernelLaunch own = code->launches["k"];
     if (change)
       change(own);
-    return launch(*bytes, own, 1);
+    return launch(*bytes, own, isClustered() ? 2 : 1);
   }
 
   bool isRight() const {
@@ -88,6 +93,7 @@ public:
   const std::vector<float> &result() const { return y; }
 
 private:
+  bool isClustered() const { return s.together && s.columns > 128; }
   float valueX(int t, int k) const { return exactValue(size_t(t) * s.depth + s.at + k); }
   float valueW(int matrix, int panel, int k, int column) const {
     return exactValue((((size_t(matrix) * allPanels + panel) * s.k + k) * 32 + column) * 3 + 7);
@@ -105,6 +111,7 @@ private:
                                                   {"P", number(panels)},
                                                   {"N", number(n)},
                                                   {"AT", number(s.at)},
+                                                  {"ORDER", s.together ? ", llm.rows_together = " + number(s.together) + " : i64" : ""},
                                                   {"TILES", number(s.tiles)},
                                                   {"PANELS", number(allPanels)}});
     return mlir::parseSourceString<mlir::ModuleOp>(text, &context);
@@ -113,7 +120,8 @@ private:
   std::string launch(const std::vector<char> &bytes, const runtime::KernelLaunch &l, unsigned blocks) {
     runtime::Dims sizes = {s.rows, 0, 0, 0, 0};
     int64_t workgroups = runtime::evaluateGrid(l.grid, sizes).value_or(-1);
-    EXPECT_EQ(workgroups, s.tiles * ((s.rows + 127) / 128));
+    int tilesOfRows = (s.rows + 127) / 128;
+    EXPECT_EQ(workgroups, s.tiles * (isClustered() ? (tilesOfRows + 1) / 2 * 2 : tilesOfRows));
     if (l.tensorMaps.size() != 2) {
       ADD_FAILURE() << l.tensorMaps.size() << " tensor maps";
       return "not on warpgroups";
@@ -140,7 +148,8 @@ private:
 };
 
 TEST(WarpgroupProducts, AreTheHostsAtAwkwardSizes) {
-  for (Shape s : {Shape{1, 8, 8}, {129, 72, 72}, {200, 64, 128}, {16, 328, 40}, {128, 400, 256}, {3, 24, 32, 3}, {70, 64, 96, 1, 200, 72}}) {
+  for (Shape s : {Shape{1, 8, 8}, {129, 72, 72}, {200, 64, 128}, {16, 328, 40}, {128, 400, 256}, {200, 72, 256, 2}, {1, 136, 160},
+                  {129, 40, 224}, {3, 24, 32, 3}, {70, 64, 96, 1, 200, 72}}) {
     Product p(s);
     EXPECT_EQ(p.run(1), "") << s.rows << " " << s.k << " " << s.columns;
     EXPECT_TRUE(p.isRight()) << s.rows << " rows, " << s.k << " k, " << s.columns << " columns";
@@ -153,6 +162,18 @@ TEST(WarpgroupProducts, BlocksThatTakeSeveralWorkgroupsGiveTheSame) {
     Product p({130, 320, 64, 3});
     EXPECT_EQ(p.run(blocks), "");
     EXPECT_TRUE(p.isRight()) << blocks << " blocks";
+  }
+}
+
+TEST(WarpgroupProducts, ClustersGiveTheSame) {
+  // One tile of rows, two, three and five, in bands of two and four; panels that two blocks can share out, and seven, which they cannot.
+  for (Shape s : {Shape{1, 72, 256, 2}, {129, 64, 160, 2}, {300, 136, 256, 3}, {600, 24, 224, 2}}) {
+    for (auto [together, blocks] : {std::pair(4, 2u), {2, 4u}}) {
+      s.together = together;
+      Product p(s);
+      EXPECT_EQ(p.run(blocks), "") << s.rows << " rows, " << together << " together, " << blocks << " blocks";
+      EXPECT_TRUE(p.isRight()) << s.rows << " rows, " << together << " together, " << blocks << " blocks";
+    }
   }
 }
 
@@ -239,6 +260,66 @@ TEST(WarpgroupProducts, WrongSwizzlesGiveWrongNumbers) {
     EXPECT_EQ(other.runWrong({}, [&](runtime::KernelLaunch &l) { l.tensorMaps[map].swizzle = swizzle; }), "");
     EXPECT_EQ(other.result() == right.result(), isRight) << "map " << map << " swizzle " << int(swizzle);
   }
+}
+
+// Two tiles of rows and two of columns, each product three tiles of k, twice round a ring of two slots and more.
+constexpr Shape kClustered = {256, 192, 256, 2, 0, 0, 2};
+
+/// Makes the cluster's barrier before the products one of the block, or that after them.
+Mutation withoutClusterBarrier(bool isFirst) {
+  return [=](mlir::ModuleOp module) {
+    std::vector<Operation *> arrivals, waits;
+    module.walk([&](mlir::NVVM::ClusterArriveOp op) { arrivals.push_back(op); });
+    module.walk([&](mlir::NVVM::ClusterWaitOp op) { waits.push_back(op); });
+    ASSERT_EQ(arrivals.size(), 2u);
+    ASSERT_EQ(waits.size(), 2u);
+    Operation *arrival = isFirst ? arrivals.front() : arrivals.back();
+    mlir::OpBuilder b(arrival);
+    mlir::NVVM::Barrier0Op::create(b, arrival->getLoc());
+    arrival->erase();
+    (isFirst ? waits.front() : waits.back())->erase();
+  };
+}
+
+TEST(WarpgroupProducts, BlocksOfAClusterWaitForEachOther) {
+  EXPECT_EQ(Product(kClustered).runWrong({}), "");
+  // Before the other block has its mbarriers; after it has ended.
+  expectFound(Product(kClustered).runWrong(withoutClusterBarrier(true)), "nvvm.");
+  expectFound(Product(kClustered).runWrong(withoutClusterBarrier(false)), "of its cluster, which has ended");
+  // A warp tells its own block twice that it has read a slot, and the other never: that writes it too early.
+  expectFound(Product(kClustered).runWrong([](mlir::ModuleOp module) {
+    bool isThere = false;
+    module.walk([&](mlir::NVVM::MapaOp op) {
+      isThere = true;
+      mlir::OpBuilder b(op);
+      mlir::Type i32 = b.getI32Type();
+      mlir::Value block = mlir::NVVM::BlockIdXOp::create(b, op.getLoc(), i32);
+      mlir::Value two = mlir::LLVM::ConstantOp::create(b, op.getLoc(), i32, b.getI32IntegerAttr(2));
+      op.getBMutable().assign(mlir::LLVM::URemOp::create(b, op.getLoc(), block, two));
+    });
+    EXPECT_TRUE(isThere);
+  }),
+              "shared memory at offset");
+  // Nobody fetches the other block's half.
+  expectFound(Product(kClustered).runWrong([](mlir::ModuleOp module) {
+    bool isThere = false;
+    module.walk([&](mlir::NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp op) {
+      isThere |= bool(op.getMulticastMask());
+      op.getMulticastMaskMutable().clear();
+    });
+    EXPECT_TRUE(isThere);
+  }),
+              "waits for ever");
+}
+
+TEST(WarpgroupProducts, ClustersMustDivideTheGrid) {
+  const runtime::CudaDriver &d = simulatedDriver();
+  std::vector<char> code = Product(kClustered).compile().bytes;
+  void *module = nullptr, *function = nullptr;
+  ASSERT_EQ(d.cuModuleLoadData(&module, code.data()), cuda::kSuccess);
+  ASSERT_EQ(d.cuModuleGetFunction(&function, module, "k"), cuda::kSuccess);
+  EXPECT_EQ(d.cuLaunchKernel(function, 3, 1, 1, 32, 1, 1, 0, nullptr, nullptr, nullptr), cuda::kInvalidClusterSize);
+  EXPECT_EQ(d.cuModuleUnload(module), cuda::kSuccess);
 }
 
 } // namespace

@@ -2,13 +2,15 @@
 // RUN: not llmc-opt %s --form-kernels=target=tpu --split-input-file 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: form-kernels: unknown target 'tpu': expects cpu or cuda
 
-// Rows are shared out among workgroups, 128 at a time, four panels of columns each; the last rows are a dynamic slice of the tile.
+// Rows are shared out among workgroups, 128 at a time, four panels of columns each; the last rows are a dynamic slice of the tile,
+// of which a tile beyond them has none.
 // CHECK-LABEL: func.func private @wide
 // CHECK: %[[T:.*]] = tensor.dim %arg2
 // CHECK: scf.forall (%[[C:.*]], %[[B:.*]]) in (2, %{{.*}})
 // CHECK:   %[[ROW:.*]] = arith.muli %[[B]], %c128
 // CHECK:   %[[REST:.*]] = arith.subi %[[T]], %[[ROW]]
-// CHECK:   %[[ROWS:.*]] = arith.minsi %[[REST]], %c128
+// CHECK:   %[[SOME:.*]] = arith.maxsi %[[REST]], %c0
+// CHECK:   %[[ROWS:.*]] = arith.minsi %[[SOME]], %c128
 // CHECK:   %[[A:.*]] = tensor.extract_slice %arg0[%[[ROW]], 0] [%[[ROWS]], 64]
 // CHECK:   %[[W:.*]] = tensor.extract_slice %arg1[0, %{{.*}}, 0, 0] [1, 4, 64, 32]
 // CHECK:   linalg.generic {{.*}}affine_map<(d0, d1, d2) -> (d1 floordiv 32, d2, d1 mod 32)>{{.*}} ins(%[[A]], %[[W]] : tensor<?x64xbf16>, tensor<4x64x32xbf16>) outs(%{{.*}} : tensor<?x128xf32>)
@@ -19,6 +21,49 @@ func.func @score(%x: tensor<?x64xbf16>, %w: tensor<256x64xbf16>) -> tensor<?x256
     llm.yield %z : tensor<?x256xbf16>
   }
   return %y : tensor<?x256xbf16>
+}
+
+// -----
+
+// Many columns: eight panels a tile where one product of stored rows makes them. The two of a gated linear have four each, rows that the
+// kernel makes meet four.
+// CHECK-LABEL: func.func private @many
+// CHECK-SAME: llm.rows_together = 16 : i64
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (16, %{{.*}})
+// CHECK:   tensor.extract_slice %arg1[0, %{{.*}}, 0, 0] [1, 8, 64, 32]
+// CHECK:   linalg.generic {{.*}}tensor<8x64x32xbf16>) outs(%{{.*}} : tensor<?x256xf32>)
+// CHECK-LABEL: func.func private @gated
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (32, %{{.*}})
+// CHECK-COUNT-2: tensor<4x64x32xbf16>) outs(%{{.*}} : tensor<?x128xf32>)
+// CHECK-LABEL: func.func private @made
+// CHECK: scf.forall (%{{.*}}, %{{.*}}) in (32, %{{.*}})
+// CHECK:   tensor<4x64x32xbf16>) outs(%{{.*}} : tensor<?x128xf32>)
+func.func @score(%x: tensor<?x64xbf16>, %f: tensor<?x64xf32>, %n: tensor<64xbf16>, %w: tensor<4096x64xbf16>, %g: tensor<8192x64xbf16>)
+    -> (tensor<?x4096xbf16>, tensor<?x4096xbf16>, tensor<?x4096xbf16>) {
+  %y = llm.dispatch(%x, %w) {kernel = "many", tied = array<i64: -1>} : (tensor<?x64xbf16>, tensor<4096x64xbf16>) -> tensor<?x4096xbf16> {
+  ^bb0(%a: tensor<?x64xbf16>, %b: tensor<4096x64xbf16>):
+    %z = llm.linear %a, %b : (tensor<?x64xbf16>, tensor<4096x64xbf16>) -> tensor<?x4096xbf16>
+    llm.yield %z : tensor<?x4096xbf16>
+  }
+  %u = llm.dispatch(%x, %g) {kernel = "gated", tied = array<i64: -1>} : (tensor<?x64xbf16>, tensor<8192x64xbf16>) -> tensor<?x4096xbf16> {
+  ^bb0(%a: tensor<?x64xbf16>, %b: tensor<8192x64xbf16>):
+    %z = llm.linear %a, %b : (tensor<?x64xbf16>, tensor<8192x64xbf16>) -> tensor<?x8192xf32>
+    %z1 = llm.slice %z at 0 : (tensor<?x8192xf32>) -> tensor<?x4096xf32>
+    %z2 = llm.slice %z at 4096 : (tensor<?x8192xf32>) -> tensor<?x4096xf32>
+    %m = llm.map %z1, %z2 : (tensor<?x4096xf32>, tensor<?x4096xf32>) -> tensor<?x4096xbf16> {
+    ^bb0(%p: f32, %q: f32):
+      %t = arith.mulf %p, %q : f32
+      llm.yield %t : f32
+    }
+    llm.yield %m : tensor<?x4096xbf16>
+  }
+  %v = llm.dispatch(%f, %n, %w) {kernel = "made", tied = array<i64: -1>} : (tensor<?x64xf32>, tensor<64xbf16>, tensor<4096x64xbf16>) -> tensor<?x4096xbf16> {
+  ^bb0(%a: tensor<?x64xf32>, %m: tensor<64xbf16>, %b: tensor<4096x64xbf16>):
+    %h = llm.rms_norm %a, %m {eps = 1.0e-05 : f64} : (tensor<?x64xf32>, tensor<64xbf16>) -> tensor<?x64xbf16>
+    %z = llm.linear %h, %b : (tensor<?x64xbf16>, tensor<4096x64xbf16>) -> tensor<?x4096xbf16>
+    llm.yield %z : tensor<?x4096xbf16>
+  }
+  return %y, %u, %v : tensor<?x4096xbf16>, tensor<?x4096xbf16>, tensor<?x4096xbf16>
 }
 
 // -----

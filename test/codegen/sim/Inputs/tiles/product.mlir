@@ -5,7 +5,7 @@
 #c = affine_map<(m, n, k) -> (m, n)>
 #d = affine_map<(m, n) -> (m, n)>
 func.func @k(%x: tensor<?x@D@xbf16> {llm.dims = ["T"]}, %w: tensor<3x@PANELS@x@K@x32xbf16>, %o: tensor<?x@N@xf32> {llm.dims = ["T"], llm.written})
-    -> tensor<?x@N@xf32> attributes {llm.kernel} {
+    -> tensor<?x@N@xf32> attributes {llm.kernel@ORDER@} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   %columns = arith.constant @C@ : index
@@ -16,7 +16,8 @@ func.func @k(%x: tensor<?x@D@xbf16> {llm.dims = ["T"]}, %w: tensor<3x@PANELS@x@K
   %blocks = arith.ceildivui %t, %c128 : index
   %done = scf.forall (%c, %b) in (@TILES@, %blocks) shared_outs(%oo = %o) -> (tensor<?x@N@xf32>) {
     %row = arith.muli %b, %c128 : index
-    %rest = arith.subi %t, %row : index
+    %below = arith.subi %t, %row : index
+    %rest = arith.maxsi %below, %c0 : index
     %rows = arith.minsi %rest, %c128 : index
     %column = arith.muli %c, %columns : index
     %panel = arith.muli %c, %panels : index
