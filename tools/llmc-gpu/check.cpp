@@ -101,6 +101,7 @@ public:
   /// All checks of one artifact.
   void run(const std::string &model) {
     std::string base = settings_.folder + "/" + model;
+    hasExperts_ = false; // unless its kernels say so
     if (auto bytes = readFile(base + ".cases")) {
       auto cases = readCases(*bytes, base + ".cases");
       absl::Status status = cases.ok() ? kernels(model, *cases) : cases.status();
@@ -149,7 +150,8 @@ private:
       double &sofar = worst[c.kernel];
       sofar = std::max(sofar, *error);
     }
-    hasExperts_ = worst.end() != std::find_if(worst.begin(), worst.end(), [](const auto &kernel) { return kernel.first.find("_route_") != std::string::npos; });
+    hasExperts_ = std::any_of(worst.begin(), worst.end(),
+                              [](const auto &kernel) { return kernel.first.find("_route_") != std::string::npos; });
     double largest = 0;
     std::string where;
     for (const auto &[kernel, error] : worst)
