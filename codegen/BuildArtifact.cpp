@@ -165,6 +165,8 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     entry.target = object.target;
     entry.level = object.level;
     entry.merged = std::move(object.merged);
+    if (object.target == runtime::kLoopTestTarget)
+      entry.launches.push_back(object.launches.begin()->second);
     for (auto function : planned.getOps<func::FuncOp>())
       if (function->hasAttr("llm.kernel") && object.target == "cuda") {
         auto launch = object.launches.find(function.getName().str());

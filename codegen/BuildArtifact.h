@@ -9,7 +9,7 @@ namespace llmc {
 
 /// Code of every kernel for one level of a target.
 struct TargetCode {
-  std::string target; ///< "cpu", "cuda"
+  std::string target; ///< "cpu", "cuda", or runtime::kLoopTestTarget with its one launch
   std::string level;  ///< "x86-64-v3", "sm_90a"
   std::vector<char> bytes;
   std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel; target "cuda" only

@@ -86,8 +86,8 @@ public:
   virtual absl::Status read(void *memory, uint64_t offset, uint64_t bytes, uint8_t *to) = 0;
   virtual absl::Status write(void *memory, uint64_t offset, uint64_t bytes, const uint8_t *from) = 0;
 
-  /// Whether a program of these kernels can be given to `prepare` with its loops and all its spans.
-  virtual bool runsWhole(const std::vector<DeviceDispatch> &) const { return false; }
+  /// Whether a program of these kernels can be given to `prepare` with its loops, if it has some, and all its spans.
+  virtual bool runsWhole(const std::vector<DeviceDispatch> &, bool /*hasLoops*/) const { return false; }
   /// `usualSizes`, smallest first: those that the program will often be called with. A device that can record
   /// a program and replay it does so for them; a call of other sizes works as well.
   virtual absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const DeviceSteps &steps,

@@ -222,7 +222,7 @@ absl::Status Engine::resolveProgram(const char *name, ReadyProgram &ready) {
     all.push_back(withAddresses(std::get<Dispatch>(step)));
   // Rows that a loop's condition counts are told to the device trip by trip.
   const bool countsRows = std::any_of(program->loops.begin(), program->loops.end(), [](const Loop &loop) { return loop.rows > 0; });
-  const bool isWhole = ready.isWhole = !countsRows && device_->runsWhole(all);
+  const bool isWhole = ready.isWhole = !countsRows && device_->runsWhole(all, !program->loops.empty());
   if (isWhole)
     cuts.clear();
   std::map<size_t, size_t> segmentAt; // by first step

@@ -54,7 +54,7 @@ public:
              sizeText(launch.sharedBytes).c_str(), sizeText(launch.scratchBytes).c_str());
       };
       for (size_t k = 0; k < object.launches.size(); ++k)
-        print(plan_.kernels[k].name, object.launches[k]);
+        print(object.target == kLoopTestTarget ? object.launches[k].symbol : plan_.kernels[k].name, object.launches[k]);
       if (object.merged) {
         auto isIn = [](const KernelLaunch &launch) { return launch.merged >= 0; };
         print("merged, of " + std::to_string(std::count_if(object.launches.begin(), object.launches.end(), isIn)) + " kernels",

@@ -118,6 +118,10 @@ struct StepRecord {
   int64_t atMost = 0;
 };
 
+/// Target of a code object (PTX, or host code for the simulator) that holds one kernel, K(i64 handle, ptr flags, i64 S, ptr trips, i64 most, i64 isFirst), for graphs with loops: it
+/// sets the conditional handle to whether one of the flags, i32 [S], is not 0 and there were less than `most` trips, which it counts (i64).
+inline constexpr char kLoopTestTarget[] = "cuda-loop-test";
+
 /// An object file that holds every kernel. `features` (LLVM's names, e.g. "avx512bf16") are needed beyond the level.
 struct CodeObject {
   std::string target = "cpu";

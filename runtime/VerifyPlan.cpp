@@ -157,6 +157,8 @@ private:
     if (object.target == "cuda" && object.launches.size() != plan_.kernels.size())
       return fail("code object " + number(i) + " has " + number(object.launches.size()) + " launches for " + number(plan_.kernels.size()) +
                   " kernels");
+    if (object.target == kLoopTestTarget && object.launches.size() != 1)
+      return fail("code object " + number(i) + " has " + number(object.launches.size()) + " launches for the test of a loop");
     for (size_t k = 0; k < object.launches.size(); ++k)
       if (absl::Status s = checkLaunch("code object " + number(i) + " launch " + number(k), k, object.launches[k]); !s.ok())
         return s;

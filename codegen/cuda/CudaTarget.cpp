@@ -3,6 +3,7 @@
 #include "codegen/cpu/EmitCode.h"
 #include "codegen/cpu/Passes.h"
 #include "codegen/cuda/EmitPtx.h"
+#include "codegen/cuda/LoopTest.h"
 #include "codegen/cuda/Passes.h"
 #include "codegen/sim/Passes.h"
 #include "dialect/plan/Extent.h"
@@ -266,12 +267,42 @@ std::map<size_t, CudaOptions::Merged> placesToMerge(ArrayRef<std::pair<std::stri
   return places;
 }
 
+llvm::Expected<CompiledKernel> compileLoopTest(MLIRContext *context, const CudaArch &arch, const CudaOptions &options) {
+  OwningOpRef<ModuleOp> module = makeLoopTest(context);
+  return lowerAndEmit(*module, kLoopTestKernel, kLoopTestKernel, Lowering{arch.sharedBytes, /*hasWarpgroups=*/false, options.isSimulated},
+                      arch, options);
+}
+
 llvm::Expected<std::vector<char>> linkForSimulator(std::vector<ObjectFile> objects) {
   auto memory = emitMemoryFunctions(simulatorLevel("sim"));
   if (!memory)
     return memory.takeError();
   objects.push_back(std::move(*memory));
   return linkObjects(objects, {});
+}
+
+/// The bytes of a code object: host code, a cubin, or PTX with a NUL. `resources` gets what the assembler says of each kernel.
+llvm::Expected<std::vector<char>> joinKernels(std::vector<CompiledKernel> kernels, Location loc, const CudaArch &arch,
+                                              const CudaOptions &options, std::map<std::string, KernelResources> &resources) {
+  if (options.isSimulated) {
+    std::vector<ObjectFile> objects;
+    for (CompiledKernel &kernel : kernels)
+      objects.push_back(std::move(kernel.object));
+    return linkForSimulator(std::move(objects));
+  }
+  std::vector<std::string> modules;
+  for (CompiledKernel &kernel : kernels)
+    modules.push_back(std::move(kernel.ptx));
+  std::string ptx = joinPtx(modules), ptxas = findPtxas(options.ptxas);
+  if (ptxas.empty() || kernels.empty())
+    return std::vector<char>(ptx.c_str(), ptx.c_str() + ptx.size() + 1);
+  auto cubin = assemblePtx(ptx, arch, ptxas);
+  if (!cubin)
+    return cubin.takeError();
+  for (const std::string &loss : cubin->losses)
+    emitWarning(loc) << "ptxas for " << arch.name << ": " << loss;
+  resources.insert(cubin->resources.begin(), cubin->resources.end());
+  return std::move(cubin->bytes);
 }
 
 } // namespace
@@ -364,34 +395,28 @@ llvm::Expected<CudaCode> compileCudaKernels(ModuleOp tilePrograms, const CudaArc
   }
   for (const auto &[name, place] : kernels)
     code.launches[name] = compiled[place].launch;
-  if (options.isSimulated) {
-    std::vector<ObjectFile> objects;
-    for (CompiledKernel &kernel : compiled)
-      objects.push_back(std::move(kernel.object));
-    auto elf = linkForSimulator(std::move(objects));
-    if (!elf)
-      return elf.takeError();
-    code.bytes = std::move(*elf);
-    return code;
+  std::map<std::string, KernelResources> resources;
+  auto bytes = joinKernels(std::move(compiled), tilePrograms.getLoc(), arch, options, resources);
+  if (!bytes)
+    return bytes.takeError();
+  code.bytes = std::move(*bytes);
+  if (options.hasLoops) {
+    std::vector<CompiledKernel> test(1);
+    auto kernel = compileLoopTest(context, arch, options);
+    if (!kernel)
+      return kernel.takeError();
+    code.loopTestLaunch = kernel->launch;
+    test[0] = std::move(*kernel);
+    CudaOptions asText = options; // the driver, which has the function that it calls, assembles it
+    asText.ptxas = "none";
+    auto testBytes = joinKernels(std::move(test), tilePrograms.getLoc(), arch, asText, resources);
+    if (!testBytes)
+      return testBytes.takeError();
+    code.loopTest = std::move(*testBytes);
   }
-  std::vector<std::string> modules;
-  for (CompiledKernel &kernel : compiled)
-    modules.push_back(std::move(kernel.ptx));
-  std::string ptx = joinPtx(modules), ptxas = findPtxas(options.ptxas);
-  if (ptxas.empty()) {
-    code.bytes.assign(ptx.c_str(), ptx.c_str() + ptx.size() + 1);
-    return code;
-  }
-  auto cubin = assemblePtx(ptx, arch, ptxas);
-  if (!cubin)
-    return cubin.takeError();
-  for (const std::string &loss : cubin->losses)
-    emitWarning(tilePrograms.getLoc()) << "ptxas for " << arch.name << ": " << loss;
-  code.bytes = std::move(cubin->bytes);
   auto fill = [&](runtime::KernelLaunch &launch) {
-    const KernelResources &resources = cubin->resources[launch.symbol];
-    launch.registers = resources.registers;
-    launch.spillBytes = resources.spillBytes;
+    launch.registers = resources[launch.symbol].registers;
+    launch.spillBytes = resources[launch.symbol].spillBytes;
   };
   for (auto &entry : code.launches)
     fill(entry.second);

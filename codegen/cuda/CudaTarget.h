@@ -45,6 +45,8 @@ struct CudaOptions {
     std::vector<unsigned> whole;     ///< of them those of which every launch reads all
   };
   std::map<std::string, Merged> merged;
+  /// Adds the kernel that tests the loops of programs (LoopTest.cpp).
+  bool hasLoops = false;
   /// False only to test that the simulator finds the races of kernels without barriers.
   bool hasBarriers = true, hasGridBarriers = true;
 };
@@ -54,6 +56,8 @@ struct CudaCode {
   std::vector<char> bytes;                               ///< PTX ends with a NUL
   std::map<std::string, runtime::KernelLaunch> launches; ///< by kernel
   std::optional<runtime::KernelLaunch> merged;           ///< the kernel that CudaOptions::merged asks for
+  std::vector<char> loopTest;                            ///< CudaOptions::hasLoops' kernel, a code object of its own, never assembled
+  runtime::KernelLaunch loopTestLaunch;
 };
 
 /// Compiles every `llm.kernel` function of `tilePrograms` for `arch`; errors as compileKernels'.

@@ -285,6 +285,10 @@ LogicalResult KernelSimulation::rewriteMemory(Operation *op) {
       })
       .Case<LLVM::CallOp>([&](LLVM::CallOp c) -> LogicalResult {
         if (c.getCallee() != StringRef("llmc.buffer")) {
+          if (c.getCallee() == StringRef("cudaGraphSetConditional")) {
+            call(sim::Function::setConditional, what(c), SmallVector<Value>(c.getArgOperands()));
+            return erase(c);
+          }
           auto callee = SymbolTable::lookupNearestSymbolFrom<LLVM::LLVMFuncOp>(c, c.getCalleeAttr());
           if (!callee || callee.isExternal())
             return c.emitOpError("has no simulation; a simulated kernel calls functions of its module only");

@@ -74,13 +74,16 @@ absl::StatusOr<std::unique_ptr<CudaCode>> CudaCode::load(const Gpu &gpu) {
     return s;
   if (absl::Status s = code->findFunctions(); !s.ok())
     return s;
+  if (absl::Status s = code->loadLoopTest(); !s.ok())
+    return s;
   return code;
 }
 
 CudaCode::~CudaCode() {
   gpu_.use();
-  if (module_)
-    gpu_.api().cuModuleUnload(module_);
+  for (void *module : {loopTestModule_, module_})
+    if (module)
+      gpu_.api().cuModuleUnload(module);
 }
 
 absl::Status CudaCode::choose() {
@@ -141,13 +144,13 @@ absl::Status CudaCode::loadModule() {
 
 absl::Status CudaCode::findFunctions() {
   for (const KernelLaunch &launch : object_->launches) {
-    auto function = findFunction(launch);
+    auto function = findFunction(module_, launch);
     if (!function.ok())
       return function.status();
     functions_.push_back(*function);
   }
   if (object_->merged && gpu_.hasCooperativeLaunch()) {
-    auto function = findFunction(*object_->merged);
+    auto function = findFunction(module_, *object_->merged);
     if (!function.ok())
       return function.status();
     mergedFunction_ = *function;
@@ -155,10 +158,31 @@ absl::Status CudaCode::findFunctions() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<void *> CudaCode::findFunction(const KernelLaunch &launch) const {
+/// What it calls is the driver's own, and younger than the rest: a driver that does not load it leaves loops to the host.
+absl::Status CudaCode::loadLoopTest() {
+  const CudaDriver &driver = gpu_.api();
+  const Artifact &artifact = gpu_.artifact();
+  if (driver.version < kLoopCudaVersion)
+    return absl::OkStatus();
+  for (const CodeObject &o : artifact.plan().codeObjects)
+    if (o.target == kLoopTestTarget && o.level == object_->level) {
+      if (Result r = driver.cuModuleLoadData(&loopTestModule_, artifact.blobData(o.blob))) {
+        loopTestModule_ = nullptr;
+        return r == kOutOfMemory ? gpu_.failed("no memory for the test of loops", r) : absl::OkStatus();
+      }
+      auto function = findFunction(loopTestModule_, o.launches.front());
+      if (!function.ok())
+        return function.status();
+      loopTest_ = &o.launches.front();
+      loopTestFunction_ = *function;
+    }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<void *> CudaCode::findFunction(void *module, const KernelLaunch &launch) const {
   const CudaDriver &driver = gpu_.api();
   void *function = nullptr;
-  if (Result r = driver.cuModuleGetFunction(&function, module_, launch.symbol.c_str())) {
+  if (Result r = driver.cuModuleGetFunction(&function, module, launch.symbol.c_str())) {
     if (r != kNotFound)
       return gpu_.failed("kernel '" + launch.symbol + "' cannot be loaded", r);
     return damagedArtifact(gpu_.artifact().path(),

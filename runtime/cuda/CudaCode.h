@@ -22,18 +22,25 @@ public:
   const KernelLaunch *merged() const { return mergedFunction_ ? &*object_->merged : nullptr; }
   void *mergedFunction() const { return mergedFunction_; }
 
+  /// The kernel that tests a loop in a graph (kLoopTestTarget), null if there is none or the driver's graphs have no loops.
+  const KernelLaunch *loopTest() const { return loopTestFunction_ ? loopTest_ : nullptr; }
+  void *loopTestFunction() const { return loopTestFunction_; }
+
 private:
   explicit CudaCode(const Gpu &gpu) : gpu_(gpu) {}
   absl::Status choose();
   absl::Status loadModule();
   absl::Status findFunctions();
-  absl::StatusOr<void *> findFunction(const KernelLaunch &launch) const;
+  absl::Status loadLoopTest();
+  absl::StatusOr<void *> findFunction(void *module, const KernelLaunch &launch) const;
 
   const Gpu &gpu_;
   const CodeObject *object_ = nullptr;
   void *module_ = nullptr;
   std::vector<void *> functions_; ///< by kernel
   void *mergedFunction_ = nullptr;
+  const KernelLaunch *loopTest_ = nullptr;
+  void *loopTestModule_ = nullptr, *loopTestFunction_ = nullptr;
 };
 
 } // namespace llmc::runtime

@@ -74,10 +74,10 @@ public:
     });
   }
 
-  /// The merged kernel tests a loop's condition itself.
-  bool runsWhole(const std::vector<DeviceDispatch> &dispatches) const override {
-    return code_->merged() && std::all_of(dispatches.begin(), dispatches.end(),
-                                          [&](const DeviceDispatch &d) { return code_->launch(d.kernel).merged >= 0; });
+  /// The merged kernel tests a loop's condition itself, and so does a graph.
+  bool runsWhole(const std::vector<DeviceDispatch> &dispatches, bool hasLoops) const override {
+    auto isMerged = [&](const DeviceDispatch &d) { return code_->launch(d.kernel).merged >= 0; };
+    return (code_->merged() && std::all_of(dispatches.begin(), dispatches.end(), isMerged)) || (hasLoops && code_->loopTest());
   }
   absl::StatusOr<std::unique_ptr<DeviceProgram>> prepare(const DeviceSteps &steps,
                                                          const std::vector<DeviceOutput> &outputs,

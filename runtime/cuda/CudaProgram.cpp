@@ -45,13 +45,25 @@ CudaProgram::CudaProgram(const Gpu &gpu, const CudaCode &code, const CudaMemory 
 CudaProgram::~CudaProgram() {
   gpu_.settle();
   for (Recording &recording : recordings_)
+    drop(recording);
+  if (trips_)
+    gpu_.api().cuMemFree(trips_);
+}
+
+void CudaProgram::drop(Recording &recording) {
+  if (recording.exec)
     gpu_.api().cuGraphExecDestroy(recording.exec);
+  if (recording.graph)
+    gpu_.api().cuGraphDestroy(recording.graph);
+  recording.exec = nullptr;
+  recording.graph = nullptr;
 }
 
 absl::Status CudaProgram::merge() {
   // What is merged are the kernels of one program. One that has a few of them by chance gains nothing.
   auto isMerged = [](const Call &call) { return call.launch->merged >= 0; };
-  if (!code_.merged() || 2 * std::count_if(calls_.begin(), calls_.end(), isMerged) < int64_t(calls_.size()))
+  const int64_t count = std::count_if(calls_.begin(), calls_.end(), isMerged), all = static_cast<int64_t>(calls_.size());
+  if (!code_.merged() || 2 * count < all || (!steps_.loops.empty() && count < all)) // a loop is in the merged kernel or in a graph
     return absl::OkStatus();
   for (size_t i = 0, end; i < calls_.size(); i = end) {
     for (end = i; end < calls_.size() && isMerged(calls_[end]);)
@@ -142,22 +154,40 @@ absl::Status CudaProgram::launchMerged(const StepTable &table) {
   return absl::OkStatus();
 }
 
-/// Gives all work to the stream, from inputs on the host to outputs there.
-absl::Status CudaProgram::give(const Dims &dims) {
-  if (absl::Status s = copyInputs(); !s.ok())
-    return s;
+absl::Status CudaProgram::launchTest(const DeviceLoop &loop, unsigned long long handle, bool isFirst) {
+  void *flags = loop.condition;
+  int64_t sequences = dims_[1], most = loop.atMost, first = isFirst;
+  DevicePointer trips = trips_ + sizeof(int64_t) * static_cast<size_t>(&loop - steps_.loops.data());
+  void *parameters[] = {&handle, &flags, &sequences, &trips, &most, &first};
+  const KernelLaunch &launch = *code_.loopTest();
+  if (Result r = gpu_.api().cuLaunchKernel(code_.loopTestFunction(), 1, 1, 1, launch.threads, 1, 1, launch.sharedBytes, gpu_.stream(),
+                                           parameters, nullptr))
+    return gpu_.failed("kernel '" + launch.symbol + "' cannot be launched", r);
+  return absl::OkStatus();
+}
+
+absl::Status CudaProgram::launchAll(size_t from, size_t to, const Dims &dims) {
   bool isAfterKernel = false;
-  for (size_t i = 0; i < calls_.size(); ++i) {
+  for (size_t i = from; i < to; ++i) {
     if (size_t merged = calls_[i].merged; merged != kNone) {
       if (absl::Status s = launchMerged(*merged_[merged]); !s.ok())
         return s;
       isAfterKernel = true;
-      while (i + 1 < calls_.size() && calls_[i + 1].merged == merged)
+      while (i + 1 < to && calls_[i + 1].merged == merged)
         ++i;
     } else if (absl::Status s = launch(calls_[i], dims, isAfterKernel); !s.ok()) {
       return s;
     }
   }
+  return absl::OkStatus();
+}
+
+/// Gives all work to the stream, from inputs on the host to outputs there.
+absl::Status CudaProgram::give(const Dims &dims) {
+  if (absl::Status s = copyInputs(); !s.ok())
+    return s;
+  if (absl::Status s = launchAll(0, calls_.size(), dims); !s.ok())
+    return s;
   return copyOutputs(dims);
 }
 
@@ -173,25 +203,27 @@ absl::StatusOr<bool> CudaProgram::goesOn(const DeviceLoop &loop, int64_t sequenc
   return std::any_of(flags.begin(), flags.end(), [](int32_t flag) { return flag != 0; });
 }
 
-/// The same, each kernel launched by itself and waited for.
-absl::Status CudaProgram::giveTimed(const Dims &dims, Profile &profile) {
+/// The same, loops tested by the host. With a profile each kernel is launched by itself and waited for.
+absl::Status CudaProgram::giveInTurn(const Dims &dims, Profile *profile) {
   if (absl::Status s = copyInputs(); !s.ok())
     return s;
-  bool isAfterKernel = false;
-  auto time = [&](size_t from, size_t to) {
+  auto launchPart = [&](size_t from, size_t to) {
+    if (!profile)
+      return launchAll(from, to, dims);
+    bool isAfterKernel = false;
     for (size_t i = from; i < to; ++i) {
-      int64_t begin = profile.now();
+      int64_t begin = profile->now();
       if (absl::Status s = launch(calls_[i], dims, isAfterKernel); !s.ok())
         return s;
       if (Result r = gpu_.api().cuStreamSynchronize(gpu_.stream()))
         return gpu_.failed("kernel '" + calls_[i].launch->symbol + "' failed", r);
-      profile.add({name, kernels[i], rows_[steps_.dispatches[i].span], begin, profile.now()});
+      profile->add({name, kernels[i], rows_[steps_.dispatches[i].span], begin, profile->now()});
     }
     return absl::OkStatus();
   };
   size_t next = 0;
   for (const DeviceLoop &loop : steps_.loops) {
-    if (absl::Status s = time(next, loop.first); !s.ok())
+    if (absl::Status s = launchPart(next, loop.first); !s.ok())
       return s;
     next = loop.first + loop.count;
     for (uint32_t trip = 0; trip < loop.atMost; ++trip) {
@@ -200,17 +232,82 @@ absl::Status CudaProgram::giveTimed(const Dims &dims, Profile &profile) {
         return isOn.status();
       if (!*isOn)
         break;
-      if (absl::Status s = time(loop.first, next); !s.ok())
+      if (absl::Status s = launchPart(loop.first, next); !s.ok())
         return s;
     }
   }
-  if (absl::Status s = time(next, calls_.size()); !s.ok())
+  if (absl::Status s = launchPart(next, calls_.size()); !s.ok())
     return s;
   return copyOutputs(dims);
 }
 
+/// Adds to `graph` what `work` gives to the stream, after the nodes `last`, which are then those that nothing comes after yet.
+template <typename Work> absl::Status CudaProgram::captureInto(Graph graph, Nodes &last, const Work &work) {
+  const CudaDriver &api = gpu_.api();
+  if (Result r = api.cuStreamBeginCaptureToGraph(gpu_.stream(), graph, last.data(), nullptr, last.size(), kCaptureModeThreadLocal))
+    return gpu_.failed("a recording cannot begin", r);
+  absl::Status given = work();
+  int status = 0;
+  unsigned long long id = 0;
+  Graph same = nullptr;
+  const GraphNode *nodes = nullptr;
+  size_t count = 0;
+  Result asked = api.cuStreamGetCaptureInfo(gpu_.stream(), &status, &id, &same, &nodes, &count);
+  if (!asked)
+    last.assign(nodes, nodes + count);
+  // Also after a failure: the stream is of no use before its capture has ended.
+  Result ended = api.cuStreamEndCapture(gpu_.stream(), &same);
+  if (!given.ok())
+    return given;
+  return asked || ended ? gpu_.failed("the kernels cannot be recorded", asked ? asked : ended) : absl::OkStatus();
+}
+
+/// Launches in a loop's body do not start early: that a graph may repeat such a pair is nowhere said.
+absl::Status CudaProgram::captureLoops(const Dims &dims, Graph graph) {
+  const CudaDriver &api = gpu_.api();
+  Nodes last;
+  size_t next = 0;
+  for (const DeviceLoop &loop : steps_.loops) {
+    WhileNodeParams node;
+    node.context = gpu_.context();
+    if (Result r = api.cuGraphConditionalHandleCreate(&node.handle, graph, gpu_.context(), /*value=*/0, /*flags=*/0))
+      return gpu_.failed("a recording cannot have a loop", r);
+    absl::Status before = captureInto(graph, last, [&] {
+      absl::Status s = next ? absl::OkStatus() : copyInputs();
+      if (s.ok())
+        s = launchAll(next, loop.first, dims);
+      return s.ok() ? launchTest(loop, node.handle, /*isFirst=*/true) : s;
+    });
+    if (!before.ok())
+      return before;
+    GraphNode added = nullptr;
+    if (Result r = api.cuGraphAddNode(&added, graph, last.data(), last.size(), &node))
+      return gpu_.failed("a recording cannot have a loop", r);
+    last = {added};
+    next = loop.first + loop.count;
+    Nodes inside;
+    absl::Status body = captureInto(node.bodies[0], inside, [&] {
+      absl::Status s = launchAll(loop.first, next, dims);
+      return s.ok() ? launchTest(loop, node.handle, /*isFirst=*/false) : s;
+    });
+    if (!body.ok())
+      return body;
+  }
+  return captureInto(graph, last, [&] {
+    absl::Status s = launchAll(next, calls_.size(), dims);
+    return s.ok() ? copyOutputs(dims) : s;
+  });
+}
+
 absl::Status CudaProgram::capture(const Dims &dims, Graph &graph) {
   graph = nullptr;
+  if (isLooping()) {
+    if (Result r = gpu_.api().cuGraphCreate(&graph, 0)) {
+      graph = nullptr;
+      return gpu_.failed("a recording cannot begin", r);
+    }
+    return captureLoops(dims, graph);
+  }
   if (Result r = gpu_.api().cuStreamBeginCapture(gpu_.stream(), kCaptureModeThreadLocal))
     return gpu_.failed("a recording cannot begin", r);
   absl::Status given = give(dims);
@@ -224,8 +321,8 @@ absl::Status CudaProgram::capture(const Dims &dims, Graph &graph) {
   return absl::OkStatus();
 }
 
-absl::Status CudaProgram::instantiate(Graph graph, Recording &recording) {
-  if (Result r = gpu_.api().cuGraphInstantiate(&recording.exec, graph, 0)) {
+absl::Status CudaProgram::instantiate(Recording &recording) {
+  if (Result r = gpu_.api().cuGraphInstantiate(&recording.exec, recording.graph, 0)) {
     recording.exec = nullptr;
     return gpu_.failed("a recording of the kernels cannot be made", r);
   }
@@ -233,46 +330,52 @@ absl::Status CudaProgram::instantiate(Graph graph, Recording &recording) {
 }
 
 absl::Status CudaProgram::record(const std::vector<Dims> &sizes) {
-  recordings_.reserve(sizes.size());
+  recordings_.reserve(sizes.size() + 1);
+  if (isLooping() && code_.loopTest()) {
+    if (Result r = gpu_.api().cuMemAlloc(&trips_, steps_.loops.size() * sizeof(int64_t))) {
+      trips_ = 0;
+      return gpu_.failed("no memory for the trips of loops", r);
+    }
+    recordings_.push_back({});
+    recordings_.back().most.fill(INT64_MAX);
+    return absl::OkStatus(); // made by the first call, which has the sizes
+  }
   for (const Dims &dims : sizes) {
     dims_ = dims;
-    rows_[0] = dims[0];
-    Graph graph;
-    if (absl::Status s = capture(dims, graph); !s.ok())
+    rows_ = {dims[0]};
+    recordings_.push_back({dims, {}, {}});
+    if (absl::Status s = change(recordings_.back(), dims); !s.ok())
       return s;
-    Recording recording{dims, dims, nullptr};
-    absl::Status made = instantiate(graph, recording);
-    gpu_.api().cuGraphDestroy(graph);
-    if (!made.ok())
-      return made;
-    recordings_.push_back(recording);
     // Its place on the device is taken now rather than by the first call.
-    if (Result r = gpu_.api().cuGraphUpload(recording.exec, gpu_.stream()))
+    if (Result r = gpu_.api().cuGraphUpload(recordings_.back().exec, gpu_.stream()))
       return gpu_.failed("a recording of the kernels cannot be put on the device", r);
   }
   return absl::OkStatus();
 }
 
 absl::Status CudaProgram::change(Recording &recording, const Dims &dims) {
-  Graph graph;
-  if (absl::Status s = capture(dims, graph); !s.ok())
-    return s;
-  GraphExecUpdateResult result;
-  Result r = gpu_.api().cuGraphExecUpdate(recording.exec, graph, &result);
-  absl::Status status = r ? gpu_.failed("a recording of the kernels cannot be changed", r) : absl::OkStatus();
-  if (r == kGraphExecUpdateFailure) {
-    // Kernels came or went (one without workgroups is left out).
-    Recording other{recording.most, dims, nullptr};
-    status = instantiate(graph, other);
-    if (status.ok()) {
-      gpu_.settle();
-      gpu_.api().cuGraphExecDestroy(recording.exec);
-      recording = other;
-    }
+  Recording other{recording.most, dims, rows_};
+  absl::Status status = capture(dims, other.graph);
+  if (status.ok()) {
+    // Nodes of loops cannot be changed, and kernels may have come or gone (one without workgroups is left out).
+    GraphExecUpdateResult result;
+    Result r = recording.exec && !isLooping() ? gpu_.api().cuGraphExecUpdate(recording.exec, other.graph, &result) : kGraphExecUpdateFailure;
+    if (r == kGraphExecUpdateFailure)
+      status = instantiate(other);
+    else if (r)
+      status = gpu_.failed("a recording of the kernels cannot be changed", r);
   }
-  gpu_.api().cuGraphDestroy(graph);
-  if (status.ok())
+  if (status.ok()) {
     recording.now = dims;
+    recording.rows = rows_;
+    if (other.exec)
+      std::swap(recording.exec, other.exec);
+    if (isLooping())
+      std::swap(recording.graph, other.graph);
+    if (other.exec)
+      gpu_.settle(); // it may still run
+  }
+  drop(other);
   return status;
 }
 
@@ -287,17 +390,21 @@ absl::Status CudaProgram::run(const Dims &dims, const int64_t *rows, Profile *pr
   if (Result r = gpu_.use())
     return gpu_.failed("the context cannot be used", r);
   dims_ = dims;
-  std::copy_n(rows, kMaxSpans, rows_);
+  std::copy_n(rows, kMaxSpans, rows_.begin());
   Recording *recording = profile ? nullptr : find(dims);
-  if (!recording) {
-    if (absl::Status s = profile ? giveTimed(dims, *profile) : give(dims); !s.ok())
-      return s;
-  } else {
-    if (recording->now != dims)
-      if (absl::Status s = change(*recording, dims); !s.ok())
+  if (recording && (recording->now != dims || recording->rows != rows_))
+    if (absl::Status s = change(*recording, dims); !s.ok()) {
+      if (!isLooping() || !absl::IsUnimplemented(s))
         return s;
-    if (Result r = gpu_.api().cuGraphLaunch(recording->exec, gpu_.stream()))
-      return gpu_.failed("the recorded kernels cannot be launched", r);
+      drop(*recording);
+      recordings_.clear(); // this driver makes no graphs with loops
+      recording = nullptr;
+    }
+  if (!recording) {
+    if (absl::Status s = profile || isLooping() ? giveInTurn(dims, profile) : give(dims); !s.ok())
+      return s;
+  } else if (Result r = gpu_.api().cuGraphLaunch(recording->exec, gpu_.stream())) {
+    return gpu_.failed("the recorded kernels cannot be launched", r);
   }
   if (Result r = gpu_.api().cuStreamSynchronize(gpu_.stream()))
     return gpu_.failed("a kernel failed", r);

@@ -34,8 +34,9 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
     if (!function && !missing)
       missing = symbol;
   };
+  if (find(driver->cuDriverGetVersion, "cuDriverGetVersion"); !missing)
+    driver->cuDriverGetVersion(&driver->version);
   find(driver->cuInit, "cuInit");
-  find(driver->cuDriverGetVersion, "cuDriverGetVersion");
   find(driver->cuDeviceGetCount, "cuDeviceGetCount");
   find(driver->cuDeviceGet, "cuDeviceGet");
   find(driver->cuDeviceGetName, "cuDeviceGetName");
@@ -80,9 +81,14 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
   find(driver->cuGraphDestroy, "cuGraphDestroy");
   find(driver->cuGraphExecDestroy, "cuGraphExecDestroy");
   find(driver->cuGetErrorName, "cuGetErrorName");
+  if (driver->version >= kLoopCudaVersion) {
+    find(driver->cuGraphCreate, "cuGraphCreate");
+    find(driver->cuGraphAddNode, "cuGraphAddNode");
+    find(driver->cuGraphConditionalHandleCreate, "cuGraphConditionalHandleCreate");
+    find(driver->cuStreamBeginCaptureToGraph, "cuStreamBeginCaptureToGraph");
+    find(driver->cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v2");
+  }
   driver->isSimulator = dlsym(library, "llmcSimReport") != nullptr;
-  if (driver->cuDriverGetVersion)
-    driver->cuDriverGetVersion(&driver->version);
   if (driver->version && driver->version < kNeededCudaVersion)
     return absl::FailedPreconditionError("the CUDA driver " + driver->describe() + " is too old; install one of CUDA " +
                                          versionText(kNeededCudaVersion) + " or newer");

@@ -13,6 +13,9 @@ inline constexpr int kNeededCudaVersion = 12000;
 /// From here on launches that overlap can be recorded.
 inline constexpr int kOverlapCudaVersion = 12030;
 
+/// From here on graphs have loops of their own.
+inline constexpr int kLoopCudaVersion = 12030;
+
 /// Entry points of a loaded driver; members have cuda.h's names without version suffixes.
 struct CudaDriver {
   cuda::Result (*cuInit)(unsigned);
@@ -61,6 +64,13 @@ struct CudaDriver {
   cuda::Result (*cuGraphLaunch)(cuda::GraphExec, cuda::Stream);
   cuda::Result (*cuGraphDestroy)(cuda::Graph);
   cuda::Result (*cuGraphExecDestroy)(cuda::GraphExec);
+  // Graphs with loops, of kLoopCudaVersion on; null in older drivers.
+  cuda::Result (*cuGraphCreate)(cuda::Graph *, unsigned);
+  cuda::Result (*cuGraphAddNode)(cuda::GraphNode *, cuda::Graph, const cuda::GraphNode *after, size_t count, cuda::WhileNodeParams *);
+  cuda::Result (*cuGraphConditionalHandleCreate)(unsigned long long *, cuda::Graph, cuda::Context, unsigned value, unsigned flags);
+  cuda::Result (*cuStreamBeginCaptureToGraph)(cuda::Stream, cuda::Graph, const cuda::GraphNode *after, const void *edges, size_t count, int);
+  cuda::Result (*cuStreamGetCaptureInfo)(cuda::Stream, int *status, unsigned long long *id, cuda::Graph *, const cuda::GraphNode **last,
+                                         size_t *count);
   cuda::Result (*cuTensorMapEncodeTiled)(cuda::TensorMapBytes *, int type, uint32_t rank, void *address, const uint64_t *extents,
                                          const uint64_t *strides, const uint32_t *box, const uint32_t *steps, int interleave, int swizzle,
                                          int promotion, int fill);

@@ -23,6 +23,7 @@ inline constexpr Result kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotI
                         kNotFound = 500, kNotReady = 600, kIllegalAddress = 700,
                         kLaunchOutOfResources = 701, kLaunchFailed = 719, kCooperativeLaunchTooLarge = 720,
                         kSystemDriverMismatch = 803,
+                        kNotSupported = 801,
                         kStreamCaptureUnsupported = 900, kStreamCaptureInvalidated = 901,
                         kStreamCaptureUnmatched = 903, kGraphExecUpdateFailure = 910, kInvalidClusterSize = 912;
 // CUdevice_attribute
@@ -46,6 +47,18 @@ struct GraphExecUpdateResult {
   int result;
   GraphNode errorNode, errorFromNode;
 };
+
+/// CUgraphNodeParams of a conditional node that runs its body, `bodies[0]`, while the handle's value is not 0. The driver owns the body.
+struct WhileNodeParams {
+  int type = 13, reserved0[3] = {};
+  unsigned long long handle = 0;
+  int kind = 1;
+  unsigned count = 1;
+  Graph *bodies = nullptr;
+  Context context = nullptr;
+  long long unused[25] = {}, reserved1 = 0;
+};
+static_assert(sizeof(WhileNodeParams) == 256);
 
 /// CUlaunchAttribute, with the values that are used here.
 struct LaunchAttribute {
@@ -105,6 +118,8 @@ inline const char *errorName(Result code) {
     return "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE";
   case kSystemDriverMismatch:
     return "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH";
+  case kNotSupported:
+    return "CUDA_ERROR_NOT_SUPPORTED";
   case kStreamCaptureUnsupported:
     return "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
   case kStreamCaptureInvalidated:

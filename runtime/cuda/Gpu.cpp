@@ -72,7 +72,7 @@ absl::Status Gpu::failed(const std::string &what, Result code) const {
   if (code == kOutOfMemory)
     return absl::ResourceExhaustedError(
         text + "; choose a smaller context or fewer sessions, or end other programs that use the GPU");
-  return absl::UnknownError(text);
+  return code == kNotSupported || code == kInvalidValue ? absl::UnimplementedError(text) : absl::UnknownError(text);
 }
 
 absl::Status Gpu::unsupported(const std::string &what) const {

@@ -15,6 +15,7 @@ public:
 
   const CudaDriver &api() const { return *driver_; }
   cuda::Stream stream() const { return stream_; }
+  cuda::Context context() const { return context_; }
   const Artifact &artifact() const { return artifact_; }
   const std::string &name() const { return name_; }
   int capability() const { return capability_; } ///< 90 for sm_90
@@ -28,7 +29,7 @@ public:
   /// Waits for all work; what it says is of no interest any more.
   void settle() const;
 
-  /// Statuses: what the driver refused (out of memory is ResourceExhausted), and what cannot run here.
+  /// Statuses: what the driver refused (ResourceExhausted: for want of memory; Unimplemented: it does not do that), and what cannot run here.
   absl::Status failed(const std::string &what, cuda::Result code) const;
   absl::Status unsupported(const std::string &what) const;
 

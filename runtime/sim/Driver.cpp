@@ -23,25 +23,25 @@ uint64_t sharedPerProcessor() { return (device().major >= 9 ? 228 : 164) << 10; 
 
 struct Module {
   void *library = nullptr;
+  int file = -1; ///< open as long: dlopen knows libraries by their paths, and this one has its number
   std::map<std::string, std::unique_ptr<FunctionState>> functions;
   ~Module() {
     if (library)
       dlclose(library);
+    if (file >= 0)
+      close(file);
   }
 };
 
 /// Loads a shared object from memory by way of a file without a name. Its size follows from its header: the
 /// section headers come last.
-void *openLibrary(const void *data, const Elf64_Ehdr &header) {
-  int file = memfd_create("simulated module", MFD_CLOEXEC);
-  if (file < 0)
-    return nullptr;
+void openLibrary(Module &module, const void *data, const Elf64_Ehdr &header) {
+  module.file = memfd_create("simulated module", MFD_CLOEXEC);
+  if (module.file < 0)
+    return;
   uint64_t bytes = header.e_shoff + uint64_t(header.e_shnum) * header.e_shentsize;
-  bool isWritten = write(file, data, bytes) == static_cast<ssize_t>(bytes);
-  std::string path = "/proc/self/fd/" + std::to_string(file);
-  void *library = isWritten ? dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
-  close(file);
-  return library;
+  if (write(module.file, data, bytes) == static_cast<ssize_t>(bytes))
+    module.library = dlopen(("/proc/self/fd/" + std::to_string(module.file)).c_str(), RTLD_NOW | RTLD_LOCAL);
 }
 
 /// A launch's own copy of its parameters: the real driver copies them when it is called.
@@ -98,6 +98,12 @@ Result launch(const FunctionState &function, const LaunchConfig &config, void **
   launch.cluster = function.cluster;
   launch.isCooperative = isCooperative;
   launch.isAllocated = [](uintptr_t address, uint64_t bytes) { return device().isAllocated(address, bytes); };
+  launch.setConditional = [](uint64_t handle, uint32_t value) {
+    auto known = device().conditionals.find(handle);
+    if (known != device().conditionals.end())
+      known->second.value = value;
+    return known != device().conditionals.end();
+  };
   launch.prefetchedBytes = &device().prefetchedBytes;
   auto parameters = std::make_shared<Parameters>(function, given);
   launch.parameters = parameters->pointers.data();
@@ -185,7 +191,7 @@ LLMC_EXPORT Result cuModuleLoadData(void **module, const void *data) {
   if (header.e_machine != EM_X86_64)
     return kNoBinaryForGpu; // a cubin
   auto made = std::make_unique<Module>();
-  made->library = openLibrary(data, header);
+  openLibrary(*made, data, header);
   if (!made->library)
     return kInvalidImage;
   device().objects[made.get()] = Object::module;

@@ -75,6 +75,7 @@ Result submit(Stream handle, Work work) {
   if (!stream)
     return misuse("work is given to a stream that does not exist", kInvalidHandle);
   if (stream->capture) {
+    work.node = reinterpret_cast<GraphNode>(++d.handles);
     stream->capture->nodes.push_back(std::move(work));
     return stream->isBroken ? kStreamCaptureInvalidated : kSuccess;
   }

@@ -19,20 +19,30 @@ namespace llmc::sim {
 
 /// Something that a stream does, or a node of a graph.
 struct Work {
-  enum class Kind { kernel, copy, set, mark };
+  enum class Kind { kernel, copy, set, mark, loop };
   Kind kind;
   std::function<cuda::Result()> run;
+  cuda::GraphNode node = nullptr; ///< its handle in a graph
 };
 
-/// The nodes of a graph in the order in which they were captured; an executable one has its own copy.
+/// The nodes of a graph in the order in which they were captured, each after the one before it; an executable one has its own copy.
 struct CapturedGraph {
   std::vector<Work> nodes;
+  std::vector<std::shared_ptr<CapturedGraph>> bodies; ///< of its loops
+  cuda::Graph self = reinterpret_cast<cuda::Graph>(this); ///< its handle, of a body
+};
+
+/// What a conditional handle stands for.
+struct Conditional {
+  CapturedGraph *graph;
+  uint32_t value;
 };
 
 struct StreamState {
   std::deque<Work> waiting;
   uint64_t submitted = 0, done = 0;
-  std::unique_ptr<CapturedGraph> capture; ///< null: not capturing
+  CapturedGraph *capture = nullptr;        ///< null: not capturing
+  std::unique_ptr<CapturedGraph> captured; ///< the same, unless the graph was there before
   bool isBroken = false;                  ///< the capture cannot succeed any more
 };
 
@@ -64,6 +74,9 @@ struct DeviceState {
   std::string failedCall;
   std::map<uintptr_t, uint64_t> memory, hostMemory;
   std::map<void *, Object> objects; ///< all but memory and context
+  std::map<CapturedGraph *, CapturedGraph *> bodies; ///< of loops, and the graph that each is in
+  std::map<uint64_t, Conditional> conditionals;      ///< by handle
+  uint64_t handles = 0;                              ///< given so far, of nodes and conditions
   std::map<std::string, int64_t> callCounts;
   int64_t earlyLaunches = 0; ///< with the attribute for programmatic dependent launch
   int64_t prefetchedBytes = 0; ///< by kernels, into the L2 cache

@@ -152,6 +152,10 @@ Functions makeFunctions() {
     Fiber &fiber = fiberOf(t, what);
     fiber.block->clusterBarrier(fiber, step);
   };
+  f.setConditional = [](Thread *t, const char *what, uint64_t handle, uint32_t value) {
+    Fiber &fiber = fiberOf(t, what);
+    fiber.block->setConditional(fiber, handle, value);
+  };
   return f;
 }
 

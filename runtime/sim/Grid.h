@@ -145,6 +145,7 @@ public:
   void atomic(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t order);
   void fence(Fiber &fiber, FenceKind kind);
   void prefetch(Fiber &fiber, uintptr_t address, uint32_t bytes);
+  void setConditional(Fiber &fiber, uint64_t handle, uint32_t value);
   /// Reports unless the address is a multiple of `alignment`.
   void expectAligned(Fiber &fiber, uintptr_t address, uint32_t alignment);
   void expectShared(Fiber &fiber, uintptr_t address, uint64_t bytes);

@@ -17,6 +17,8 @@ struct Launch {
   uint32_t cluster = 1;     ///< blocks side by side that run together
   bool isCooperative = false;
   int64_t *prefetchedBytes = nullptr; ///< counts, if given
+  /// Sets the value of a graph's conditional handle; false: there is no such handle.
+  std::function<bool(uint64_t handle, uint32_t value)> setConditional;
   /// Whether all of a range of device memory is allocated.
   std::function<bool(uintptr_t address, uint64_t bytes)> isAllocated;
 };

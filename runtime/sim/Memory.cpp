@@ -119,6 +119,11 @@ void Block::prefetch(Fiber &fiber, uintptr_t address, uint32_t bytes) {
     *grid.launch.prefetchedBytes += bytes ? bytes : kLine;
 }
 
+void Block::setConditional(Fiber &fiber, uint64_t handle, uint32_t value) {
+  if (!grid.launch.setConditional || !grid.launch.setConditional(handle, value))
+    violation(fiber, "sets the condition of handle " + std::to_string(handle) + ", of which there is none");
+}
+
 void Grid::declare(Fiber &fiber, uintptr_t address, uint64_t bytes, uint32_t flags) {
   uint32_t block = flags & kBufferScratch ? fiber.block->number : 0;
   // Kernels that blocks run together may be steps of one launch: memory has been something else before. What goes on to an unknown end

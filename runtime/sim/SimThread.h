@@ -6,7 +6,7 @@
 
 namespace llmc::sim {
 
-inline constexpr int64_t kAbiVersion = 5;
+inline constexpr int64_t kAbiVersion = 6;
 
 struct Thread;
 
@@ -115,6 +115,8 @@ struct Functions {
   /// What is at the place of `address` in the shared memory of block `rank` of the cluster.
   void *(*mapShared)(Thread *, const char *what, void *address, uint32_t rank);
   void (*clusterBarrier)(Thread *, const char *what, ClusterStep step);
+  /// cudaGraphSetConditional
+  void (*setConditional)(Thread *, const char *what, uint64_t handle, uint32_t value);
 };
 enum class Function : uint32_t {
   read,
@@ -135,7 +137,8 @@ enum class Function : uint32_t {
   accumulator,
   prefetch,
   mapShared,
-  clusterBarrier
+  clusterBarrier,
+  setConditional
 };
 
 /// The record that a simulated thread gets. Generated code reads the members by their offsets: keep the

@@ -1,7 +1,9 @@
 // For the tests of the CUDA path: artifacts of the golden checkpoints, compiled once, and models opened.
 #pragma once
 #include "llmc.h"
+#include "runtime/sim/SimControl.h"
 #include "test/Npy.h"
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <map>
 #include <sstream>
@@ -10,6 +12,22 @@
 #include <vector>
 
 namespace llmc::test {
+
+/// A function of SimControl.h.
+template <typename F> F *control(const char *name) {
+  return reinterpret_cast<F *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), name));
+}
+inline int64_t callsOf(const char *name) { return control<int64_t(const char *)>("llmcSimCalls")(name); }
+
+/// Puts the simulated device back as it was.
+struct Restore {
+  ~Restore() {
+    control<void(int, int, uint64_t)>("llmcSimSetDevice")(9, 0, uint64_t(16) << 30);
+    control<void(int, int)>("llmcSimSetDriver")(13000, 1);
+    control<void(int64_t, int)>("llmcSimFailCall")(-1, 0);
+    control<void(int)>("llmcSimRunKernels")(1);
+  }
+};
 
 /// The artifact of a checkpoint of test/golden, compiled with `flags` on first use.
 inline std::string artifactOf(const std::string &name, const std::string &flags) {

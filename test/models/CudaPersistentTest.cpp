@@ -1,23 +1,12 @@
 // Artifacts of --persistent in the simulator: `advance` is one cooperative launch, and gives the bits that its kernels give one by one.
 #include "runtime/SessionFile.h"
-#include "runtime/sim/SimControl.h"
 #include "test/models/CudaModels.h"
-#include "test/models/Generations.h"
-#include <dlfcn.h>
 
 using namespace llmc::test;
 
 namespace {
 
-int64_t callsOf(const char *name) {
-  using Calls = int64_t(const char *);
-  return reinterpret_cast<Calls *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), "llmcSimCalls"))(name);
-}
-
-int64_t prefetchedBytes() {
-  using Bytes = int64_t();
-  return reinterpret_cast<Bytes *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), "llmcSimPrefetchedBytes"))();
-}
+int64_t prefetchedBytes() { return control<int64_t()>("llmcSimPrefetchedBytes")(); }
 
 /// Tokens of sessions that move on in batches of these sizes, one of them forked, and what a saved session holds in the end.
 struct Outcome {
@@ -84,40 +73,5 @@ INSTANTIATE_TEST_SUITE_P(Models, Persistent,
                            name[name.find('-')] = '_';
                            return name;
                          });
-
-/// The loop that fills masks is in the kernel: one launch a call, however many steps it takes.
-TEST(PersistentCanvas, FillsMasksWithoutTheHost) {
-  auto fill = [](const std::string &flags, int64_t &launches, int64_t &kernels) {
-    Opened opened(artifactOf("llada-a", flags), LLMC_SIM, 1, /*context: the model's*/ 0);
-    EXPECT_EQ(opened.status, LLMC_OK) << opened.error;
-    llmc_session *session = nullptr;
-    EXPECT_EQ(llmc_session_create(opened.model, &session), LLMC_OK) << llmc_last_error();
-    EXPECT_EQ(llmc_set(session, "block", "6"), LLMC_OK);
-    EXPECT_EQ(llmc_set(session, "steps", "6"), LLMC_OK);
-    Generation g = parseGenerations(readFile(LLMC_SOURCE "/test/golden/llada-a/generations.txt"))[0];
-    EXPECT_EQ(llmc_ingest(session, g.prompt.data(), g.prompt.size()), LLMC_OK) << llmc_last_error();
-    EXPECT_EQ(llmc_begin(session, 6), LLMC_OK) << llmc_last_error();
-    launches = callsOf("cuLaunchCooperativeKernel");
-    kernels = callsOf("cuLaunchKernelEx");
-    std::vector<int32_t> tokens(llmc_model_info(opened.model, LLMC_INFO_MOST_TOKENS));
-    const llmc_sampling greedy{0, 1, 0, 0, 0};
-    int64_t count = 0;
-    EXPECT_EQ(llmc_fill(session, &greedy, tokens.data(), tokens.size(), &count), LLMC_OK) << llmc_last_error();
-    tokens.resize(count);
-    launches = callsOf("cuLaunchCooperativeKernel") - launches;
-    kernels = callsOf("cuLaunchKernelEx") - kernels;
-    llmc_session_free(session);
-    return tokens;
-  };
-  int64_t launches, kernels;
-  auto apart = fill("--target=cuda --sim --arch=sm_80", launches, kernels);
-  EXPECT_EQ(launches, 0);
-  EXPECT_GT(kernels, 60); // six trips
-  auto merged = fill("--target=cuda --sim --arch=sm_80 --persistent", launches, kernels);
-  EXPECT_EQ(merged.size(), 6u);
-  EXPECT_EQ(merged, apart);
-  EXPECT_EQ(launches, 1);
-  EXPECT_LE(kernels, 2); // the prompt, if it had to wait
-}
 
 } // namespace

@@ -1,27 +1,12 @@
 // The CUDA runtime against the drop-in driver: what it says when driver, device or memory are not as needed,
 // that nothing is leaked whatever fails, and that advance is recorded once and replayed.
-#include "runtime/sim/SimControl.h"
 #include "test/models/CudaModels.h"
-#include <dlfcn.h>
 
 using namespace llmc::test;
 
 namespace {
 
-template <typename F> F *control(const char *name) {
-  return reinterpret_cast<F *>(dlsym(dlopen(LLMC_SIM, RTLD_NOW), name));
-}
 const char *const kSim = "--target=cuda --sim --arch=sm_80,sm_90a";
-
-/// Puts the simulated device back as it was.
-struct Restore {
-  ~Restore() {
-    control<void(int, int, uint64_t)>("llmcSimSetDevice")(9, 0, uint64_t(16) << 30);
-    control<void(int, int)>("llmcSimSetDriver")(13000, 1);
-    control<void(int64_t, int)>("llmcSimFailCall")(-1, 0);
-    control<void(int)>("llmcSimRunKernels")(1);
-  }
-};
 
 void expectError(const Opened &opened, llmc_status status, const std::string &part) {
   EXPECT_EQ(opened.status, status);

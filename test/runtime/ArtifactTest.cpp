@@ -390,6 +390,7 @@ const BadPlan kBadPlans[] = {
     {"kernel 'logits' parameter 1 has shape [4611686018427387904*T, 97] of f32, too large to address",
      [](Plan &p) { p.kernels[2].parameters[1].shape[0].multiplier = 1ull << 62; }},
     {"code object 1 has no usable target or level name", [](Plan &p) { p.codeObjects[1].level = ""; }},
+    {"code object 1 has 0 launches for the test of a loop", [](Plan &p) { p.codeObjects[1].target = kLoopTestTarget; }},
     {"buffer 4 has no usable name", [](Plan &p) { p.buffers[4].name = "\n"; }},
     {"buffer 0 'tokens' has shape [SLOTS], dimension SLOTS is not possible here",
      [](Plan &p) { p.buffers[0].shape[0].symbol = Symbol::slots; }},

@@ -167,6 +167,53 @@ TEST_F(DropIn, FindsWhatACaptureDoesNotAllow) {
   EXPECT_EQ(driver->cuStreamDestroy(other), kSuccess);
 }
 
+TEST_F(DropIn, ALoopThatNeverBeginsDoesNothing) {
+  Graph graph = nullptr, same = nullptr;
+  WhileNodeParams loop;
+  GraphNode node = nullptr;
+  GraphExec exec = nullptr;
+  ASSERT_EQ(driver->cuGraphCreate(&graph, 0), kSuccess);
+  ASSERT_EQ(driver->cuGraphConditionalHandleCreate(&loop.handle, graph, context, 0, 0), kSuccess);
+  loop.context = context;
+  ASSERT_EQ(driver->cuGraphAddNode(&node, graph, nullptr, 0, &loop), kSuccess);
+  ASSERT_EQ(driver->cuStreamBeginCaptureToGraph(stream, loop.bodies[0], nullptr, nullptr, 0, kCaptureModeThreadLocal), kSuccess);
+  EXPECT_EQ(copyIn(), kSuccess);
+  EXPECT_EQ(driver->cuStreamEndCapture(stream, &same), kSuccess);
+  EXPECT_EQ(same, loop.bodies[0]);
+  ASSERT_EQ(driver->cuStreamBeginCaptureToGraph(stream, graph, &node, nullptr, 1, kCaptureModeThreadLocal), kSuccess);
+  EXPECT_EQ(copyOut(), kSuccess);
+  EXPECT_EQ(driver->cuStreamEndCapture(stream, &same), kSuccess);
+  ASSERT_EQ(driver->cuGraphInstantiate(&exec, graph, 0), kSuccess);
+  ASSERT_EQ(driver->cuMemsetD8Async(memory, 1, 4, stream), kSuccess);
+  ASSERT_EQ(driver->cuGraphLaunch(exec, stream), kSuccess);
+  ASSERT_EQ(driver->cuStreamSynchronize(stream), kSuccess);
+  EXPECT_EQ(*out, 0x01010101);
+  EXPECT_EQ(driver->cuGraphExecDestroy(exec), kSuccess);
+  EXPECT_EQ(driver->cuGraphDestroy(graph), kSuccess);
+}
+
+TEST_F(DropIn, FindsLoopsThatAreMadeInTheWrongPlace) {
+  Graph graph = nullptr, other = nullptr, same = nullptr;
+  WhileNodeParams loop;
+  GraphNode node = nullptr;
+  ASSERT_EQ(driver->cuGraphCreate(&graph, 0), kSuccess);
+  ASSERT_EQ(driver->cuGraphCreate(&other, 0), kSuccess);
+  ASSERT_EQ(driver->cuGraphConditionalHandleCreate(&loop.handle, other, context, 0, 0), kSuccess);
+  loop.context = context;
+  EXPECT_EQ(driver->cuGraphAddNode(&node, graph, nullptr, 0, &loop), kInvalidValue);
+  EXPECT_EQ(report(), "a loop has the condition of another graph, or none");
+  ASSERT_EQ(driver->cuStreamBeginCaptureToGraph(stream, graph, nullptr, nullptr, 0, kCaptureModeThreadLocal), kSuccess);
+  EXPECT_EQ(copyIn(), kSuccess);
+  EXPECT_EQ(driver->cuStreamEndCapture(stream, &same), kSuccess);
+  ASSERT_EQ(driver->cuGraphConditionalHandleCreate(&loop.handle, graph, context, 0, 0), kSuccess);
+  EXPECT_EQ(driver->cuGraphAddNode(&node, graph, nullptr, 0, &loop), kInvalidValue);
+  EXPECT_EQ(report(), "a loop is added to a graph, but not after all that it has");
+  EXPECT_EQ(driver->cuStreamBeginCaptureToGraph(stream, graph, nullptr, nullptr, 0, kCaptureModeThreadLocal), kInvalidValue);
+  EXPECT_EQ(report(), "a stream is captured into a graph, but not after all that it has");
+  EXPECT_EQ(driver->cuGraphDestroy(graph), kSuccess);
+  EXPECT_EQ(driver->cuGraphDestroy(other), kSuccess);
+}
+
 TEST_F(DropIn, FindsMemoryThatAGraphOutlives) {
   GraphExec exec = makeGraph();
   ASSERT_EQ(driver->cuMemFreeHost(in), kSuccess);

@@ -289,12 +289,17 @@ absl::StatusOr<std::vector<TargetCode>> generateCode(ModuleOp planned, ModuleOp 
     options.overlapsLaunches = command.overlapsLaunches;
     if (command.isPersistent)
       options.merged = kernelsOfAdvance(planned);
+    // Where a trip's rows are counted the host does it.
+    planned.walk([&](plan::LoopOp loop) { options.hasLoops |= !loop.getRows(); });
     for (const CudaArch &arch : targets.archs) {
       auto object = compileCudaKernels(tilePrograms, arch, options);
       if (!object)
         return absl::InternalError(llvm::toString(object.takeError()));
       code.push_back({"cuda", object->arch, std::move(object->bytes), std::move(object->launches),
                       std::move(object->merged)});
+      if (options.hasLoops)
+        code.push_back({runtime::kLoopTestTarget, arch.name, std::move(object->loopTest),
+                        {{object->loopTestLaunch.symbol, object->loopTestLaunch}}, {}});
     }
     return code;
   }

@@ -41,5 +41,29 @@ TEST(SimulatedKernels, AreLegalPtx) {
   EXPECT_GT(count, 0u);
 }
 
+/// The function that it calls is the driver's: the kernel stays PTX, which has only to be legal.
+TEST(LoopTest, LeavesTheConditionToTheDriver) {
+  std::string ptxas = findPtxas("");
+  for (const char *name : {"sm_80", "sm_90a"}) {
+    mlir::MLIRContext context;
+    mlir::OwningOpRef<mlir::ModuleOp> nothing = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+    CudaOptions options;
+    options.hasLoops = true;
+    CudaArch arch = *CudaArch::parse(name);
+    auto code = compileCudaKernels(*nothing, arch, options);
+    ASSERT_TRUE(bool(code)) << llvm::toString(code.takeError());
+    EXPECT_EQ(code->loopTestLaunch.symbol, "llmc_loop_test");
+    ASSERT_FALSE(code->loopTest.empty());
+    llvm::StringRef text(code->loopTest.data(), code->loopTest.size() - 1);
+    EXPECT_TRUE(text.contains(".extern .func cudaGraphSetConditional")) << text.str();
+    EXPECT_TRUE(text.contains("call.uni cudaGraphSetConditional")) << text.str();
+    if (ptxas.empty())
+      continue;
+    auto cubin = assemblePtx(text, arch, ptxas);
+    ASSERT_TRUE(bool(cubin)) << llvm::toString(cubin.takeError());
+    EXPECT_EQ(cubin->resources["llmc_loop_test"].spillBytes, 0u);
+  }
+}
+
 } // namespace
 } // namespace llmc::test
