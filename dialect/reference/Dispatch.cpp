@@ -25,7 +25,7 @@ static SmallVector<StringRef> dimensionNames(func::FuncOp kernel, unsigned argum
   return names;
 }
 
-/// Learns the symbols' values from the shape of an argument.
+/// Learns the symbols' values from the shape of an argument, if it is not known yet.
 static void learn(func::FuncOp kernel, unsigned argument, const Tensor &t, llvm::StringMap<int64_t> &symbols) {
   auto type = cast<RankedTensorType>(kernel.getArgumentTypes()[argument]);
   auto names = dimensionNames(kernel, argument);
@@ -64,10 +64,6 @@ static LogicalResult evaluateLaunch(Context &c) {
   std::vector<Value> arguments;
   llvm::StringMap<int64_t> symbols;
   for (auto [i, v] : llvm::enumerate(c.operands)) {
-    if (v.isSequences()) {
-      symbols.try_emplace("T", v.where().dim(0));
-      symbols.try_emplace("S", v.rows().dim(0));
-    }
     if (llvm::is_contained(tied, (int64_t)i))
       continue;
     if (v.isSequences()) {
@@ -85,9 +81,18 @@ static LogicalResult evaluateLaunch(Context &c) {
   if (kernel.getNumArguments() != inputs + destinations.size())
     return c.error() << "kernel '" << op.getKernel() << "' has " << kernel.getNumArguments() << " arguments, "
                      << inputs + destinations.size() << " are given";
-  for (unsigned i = 0; i < inputs; ++i)
-    if (arguments[i].isTensor() && isa<RankedTensorType>(kernel.getArgumentTypes()[i]))
-      learn(kernel, i, arguments[i].tensor(), symbols);
+  // What may have the rows of another table than the launch's tells T only where nothing else does.
+  for (bool mayBeOther : {false, true}) {
+    for (unsigned i = 0; i < inputs; ++i)
+      if (arguments[i].isTensor() && isa<RankedTensorType>(kernel.getArgumentTypes()[i]) &&
+          mayBeOther == bool(kernel.getArgAttr(i, "llm.other_rows")))
+        learn(kernel, i, arguments[i].tensor(), symbols);
+    for (const Value &v : c.operands)
+      if (mayBeOther && v.isSequences()) {
+        symbols.try_emplace("T", v.where().dim(0));
+        symbols.try_emplace("S", v.rows().dim(0));
+      }
+  }
   for (auto [i, operand] : llvm::enumerate(destinations))
     if (operand >= 0)
       learn(kernel, inputs + i, c.in(operand), symbols);

@@ -208,6 +208,7 @@ double Context::number(const APFloat &attribute) const {
   double v = attribute.convertToDouble();
   return frame.evaluator.options.hasFloat32Attributes ? (double)(float)v : v;
 }
+int64_t Context::mostTrips() const { return frame.evaluator.options.mostTrips; }
 const Value &Context::captured(mlir::Value v) { return frame.registers[frame.program.registers.lookup(v)]; }
 FailureOr<std::vector<Value>> Context::call(StringRef function, ArrayRef<Value> arguments) {
   return frame.evaluator.call(function, arguments);

@@ -65,6 +65,8 @@ struct Options {
   /// Takes real attributes of llm ops (scales, epsilons) as the float32 that kernels hold. What remains of a difference between
   /// an op and its kernel is then not the rounding of constants.
   bool hasFloat32Attributes = false;
+  /// Trips of each loop of a program (not of those in kernels). Fewer than it wants are enough where only its launches are of interest.
+  int64_t mostTrips = INT64_MAX;
 };
 
 class Context;

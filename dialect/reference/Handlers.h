@@ -31,6 +31,8 @@ public:
   int64_t integer(unsigned i) const { return operands[i].integer(); }
   /// A real attribute of the op.
   double number(const llvm::APFloat &attribute) const;
+  /// See Options.
+  int64_t mostTrips() const;
   mlir::LogicalResult give(Value v) {
     results.push_back(std::move(v));
     return mlir::success();

@@ -52,11 +52,13 @@ static LogicalResult evaluateFor(Context &c) {
 static LogicalResult evaluateWhile(Context &c) {
   auto op = cast<scf::WhileOp>(c.op);
   SmallVector<Value> carried(std::make_move_iterator(c.operands.begin()), std::make_move_iterator(c.operands.end()));
-  while (true) {
+  auto function = op->getParentOfType<func::FuncOp>();
+  const int64_t most = function && function->hasAttr("llm.kernel") ? INT64_MAX : c.mostTrips();
+  for (int64_t trip = 0;; ++trip) {
     SmallVector<Value> condition;
     if (failed(c.run(*op.getBeforeBody(), carried, condition)))
       return failure();
-    bool goesOn = condition.front().integer() & 1;
+    bool goesOn = condition.front().integer() & 1 && trip < most;
     condition.erase(condition.begin());
     if (!goesOn)
       return giveAll(c, condition);

@@ -5,7 +5,7 @@
 namespace llmc {
 using runtime::ElementType;
 
-static constexpr char kMagic[] = "LLMCASE1";
+static constexpr char kMagic[] = "LLMCASE2";
 static constexpr uint64_t kMagicBytes = sizeof kMagic - 1;
 static constexpr uint32_t kMaxRank = 8;
 
@@ -70,6 +70,7 @@ CaseBuffer readBuffer(Reader &reader) {
     reader.fail("an unknown element type");
   buffer.type = static_cast<ElementType>(type % runtime::kElementTypes);
   buffer.isWritten = reader.number<uint8_t>();
+  buffer.hasOtherRows = reader.number<uint8_t>();
   auto rank = reader.number<uint32_t>();
   if (rank > kMaxRank)
     reader.fail("more than 8 dimensions");
@@ -101,6 +102,7 @@ std::string writeCases(const std::vector<KernelCase> &cases) {
     for (const CaseBuffer &b : c.buffers) {
       w.number(static_cast<uint8_t>(b.type));
       w.number(static_cast<uint8_t>(b.isWritten));
+      w.number(static_cast<uint8_t>(b.hasOtherRows));
       w.number(static_cast<uint32_t>(b.shape.size()));
       for (int64_t extent : b.shape)
         w.number(extent);

@@ -1,9 +1,9 @@
 // Launches of kernels with what they should give: written by llmc-reference --cases from what the evaluator computes, read by
 // llmc-gpu-check. A file is
 //
-//   "LLMCASE1"  u32 cases
+//   "LLMCASE2"  u32 cases
 //   per case:   text kernel, text label, u32 buffers
-//   per buffer: u8 type, u8 written, u32 rank, i64 extents, bytes before, bytes after (written ones only)
+//   per buffer: u8 type, u8 written, u8 other rows, u32 rank, i64 extents, bytes before, bytes after (written ones only)
 //
 // in the byte order of x86. Text and bytes come after their u64 length. `after` holds reals as float32, NaN where nothing is
 // written; integers as they are, the smallest one where nothing is written.
@@ -16,6 +16,7 @@ namespace llmc {
 struct CaseBuffer {
   runtime::ElementType type = runtime::ElementType::f32;
   bool isWritten = false;
+  bool hasOtherRows = false; ///< its rows are not those of the launch
   std::vector<int64_t> shape;
   std::vector<uint8_t> before, after;
 };

@@ -15,33 +15,42 @@ absl::StatusOr<uint32_t> findKernel(const Artifact &artifact, const std::string 
   return absl::NotFoundError(artifact.path() + ": has no kernel '" + name + "', only " + names);
 }
 
-absl::StatusOr<Dims> sizesOf(const Kernel &kernel, const std::vector<std::vector<int64_t>> &shapes) {
+absl::StatusOr<Dims> sizesOf(const Kernel &kernel, const std::vector<CaseBuffer> &buffers) {
   auto wrong = [&](size_t parameter, const std::string &what) {
     return absl::InvalidArgumentError("kernel '" + kernel.name + "': parameter " + std::to_string(parameter) + " " +
                                       what + ", it is " + printShape(kernel.parameters[parameter].shape) +
                                       ": the cases are of another compilation");
   };
-  if (shapes.size() != kernel.parameters.size())
+  if (buffers.size() != kernel.parameters.size())
     return absl::InvalidArgumentError("kernel '" + kernel.name + "' has " +
                                       std::to_string(kernel.parameters.size()) + " parameters, not " +
-                                      std::to_string(shapes.size()) + ": the cases are of another compilation");
+                                      std::to_string(buffers.size()) + ": the cases are of another compilation");
   Dims dims = {};
-  for (size_t p = 0; p < shapes.size(); ++p) {
+  constexpr size_t kRows = static_cast<size_t>(Symbol::tokens) - 1;
+  int64_t otherRows = 0; // tell T where nothing else does
+  for (size_t p = 0; p < buffers.size(); ++p) {
     const Shape &shape = kernel.parameters[p].shape;
-    if (shape.size() != shapes[p].size())
-      return wrong(p, "has " + std::to_string(shapes[p].size()) + " dimensions");
+    const std::vector<int64_t> &extents = buffers[p].shape;
+    if (shape.size() != extents.size())
+      return wrong(p, "has " + std::to_string(extents.size()) + " dimensions");
     for (size_t d = 0; d < shape.size(); ++d) {
       auto multiplier = static_cast<int64_t>(shape[d].multiplier);
-      if (shape[d].symbol == Symbol::one && shapes[p][d] == multiplier)
+      if (shape[d].symbol == Symbol::one && extents[d] == multiplier)
         continue;
-      if (shape[d].symbol == Symbol::one || shapes[p][d] % multiplier)
-        return wrong(p, "has extent " + std::to_string(shapes[p][d]));
-      int64_t &size = dims[static_cast<size_t>(shape[d].symbol) - 1];
-      if (size && size != shapes[p][d] / multiplier)
+      if (shape[d].symbol == Symbol::one || extents[d] % multiplier)
+        return wrong(p, "has extent " + std::to_string(extents[d]));
+      const size_t symbol = static_cast<size_t>(shape[d].symbol) - 1;
+      if (buffers[p].hasOtherRows && symbol == kRows) {
+        otherRows = extents[d] / multiplier;
+        continue;
+      }
+      if (dims[symbol] && dims[symbol] != extents[d] / multiplier)
         return wrong(p, "disagrees with the others");
-      size = shapes[p][d] / multiplier;
+      dims[symbol] = extents[d] / multiplier;
     }
   }
+  if (dims[kRows] == 0)
+    dims[kRows] = otherRows;
   for (int64_t &size : dims)
     size = size ? size : 1;
   return dims;

@@ -1,15 +1,15 @@
 // Single kernels of an artifact on a GPU, with buffers that the caller describes.
 #pragma once
 #include "runtime/Device.h"
+#include "tools/llmc-gpu/Cases.h"
 
 namespace llmc {
 
 /// The kernel's number, or an error that names the kernels that there are.
 absl::StatusOr<uint32_t> findKernel(const runtime::Artifact &artifact, const std::string &name);
 
-/// The sizes at which a kernel's parameters have these shapes. A symbol that no parameter has is 1.
-absl::StatusOr<runtime::Dims> sizesOf(const runtime::Kernel &kernel,
-                                      const std::vector<std::vector<int64_t>> &shapes);
+/// The sizes at which a kernel's parameters have the shapes of these buffers. A symbol that no parameter has is 1.
+absl::StatusOr<runtime::Dims> sizesOf(const runtime::Kernel &kernel, const std::vector<CaseBuffer> &buffers);
 
 /// Where buffers of these sizes lie one behind the other; the last number is the end.
 std::vector<uint64_t> offsetsOf(const std::vector<uint64_t> &bytes);

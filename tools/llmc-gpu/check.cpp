@@ -180,10 +180,7 @@ private:
     auto kernel = findKernel(artifact, c.kernel);
     if (!kernel.ok())
       return kernel.status();
-    std::vector<std::vector<int64_t>> shapes;
-    for (const CaseBuffer &buffer : c.buffers)
-      shapes.push_back(buffer.shape);
-    auto dims = sizesOf(artifact.plan().kernels[*kernel], shapes);
+    auto dims = sizesOf(artifact.plan().kernels[*kernel], c.buffers);
     if (!dims.ok())
       return dims.status();
     std::vector<uint64_t> offsets = offsetsOf(bytesOf(c));

@@ -1,5 +1,6 @@
 // Makes arguments and weights.
 #include "tools/llmc-reference/Arguments.h"
+#include "codegen/Spans.h"
 #include "dialect/llm/LlmDialect.h"
 #include "dialect/plan/Extent.h"
 #include "dialect/reference/Handlers.h"
@@ -67,6 +68,8 @@ Tensor tensorOf(DenseElementsAttr dense, Element element) {
 struct Call {
   Tensor where, rows;
   llvm::StringMap<int64_t> symbols;
+  llvm::DenseMap<unsigned, Tensor> tables;   ///< of arguments that have rows of their own (llm.span)
+  std::vector<runtime::SpanValues> sessions; ///< what those come from
 };
 
 /// Sequences of uneven lengths, in slots of another order than their rows.
@@ -96,13 +99,86 @@ Tensor positionsOf(const Tensor &rows) {
   return where;
 }
 
-static Call makeCall(Tensor rows, int64_t context) {
-  Call call;
-  int64_t slots = 1, reach = 1, count = rows.dim(0);
+/// A number for the setting in sequence `s`: the standard one, but where that is 0 (off) every other sequence, from the first, has 1 if possible.
+static double settingOf(const runtime::Setting &setting, int64_t s) {
+  const double most = setting.words.empty() ? setting.most : (double)setting.words.size() - 1;
+  return s % 2 || setting.standard != 0 ? setting.standard : std::min(std::max(setting.least, 1.0), most);
+}
+
+/// Makes the tables of arguments that have rows of their own, as an engine would: for sessions that know as many tokens as `rows` has behind
+/// each sequence, or the next number of whole patches with which every table has the rows that it must have, and end as many later as it has
+/// rows. `rows` becomes the first table.
+static LogicalResult makeTables(func::FuncOp f, Tensor &rows, Call &call) {
+  auto module = f->getParentOfType<ModuleOp>();
+  const std::vector<runtime::Setting> settings = settingsOf(module);
+  auto patch = module->getAttrOfType<DenseI64ArrayAttr>("llm.patch");
+  const int64_t unit = patch ? patch[0] : 1, count = rows.dim(0);
+  SmallVector<unsigned> arguments;
+  SmallVector<std::array<std::vector<runtime::GridTerm>, 2>> spans;
+  for (unsigned i = 0; i < f.getNumArguments(); ++i)
+    if (auto span = f.getArgAttrOfType<ArrayAttr>(i, "llm.span")) {
+      arguments.push_back(i);
+      spans.emplace_back();
+      for (size_t k = 0; k < 2; ++k) {
+        auto terms = parseSpanTerms(cast<StringAttr>(span[k]).getValue(), settings);
+        if (!terms.ok())
+          return f.emitError("argument ") << i << ": " << std::string(terms.status().message());
+        spans.back()[k] = std::move(*terms);
+      }
+    }
+  if (arguments.empty())
+    return success();
+  for (unsigned i : arguments)
+    call.tables[i] = Tensor(Element::I32, {count, 4});
+  std::vector<int64_t> next(arguments.size());
   for (int64_t s = 0; s < count; ++s) {
-    slots = std::max(slots, rows.intAt(s, 0) + 1);
-    reach = std::max(reach, rows.intAt(s, 2) + rows.intAt(s, 3));
+    const int64_t length = (rows.intAt(s, 2) + unit - 1) / unit * unit;
+    runtime::SpanValues values = {(rows.intAt(s, 3) + unit - 1) / unit * unit};
+    for (const runtime::Setting &setting : settings)
+      values[4 + setting.column] = (int64_t)std::ceil(settingOf(setting, s));
+    std::vector<std::pair<int64_t, int64_t>> reaches;
+    constexpr int kTries = 64;
+    for (int tries = 0; tries < kTries && reaches.size() < spans.size(); ++tries, values[0] += unit) {
+      values[1] = values[0] + length;
+      values[2] = values[0];
+      reaches.clear();
+      for (auto [k, span] : llvm::enumerate(spans)) {
+        auto from = runtime::evaluateGrid(span[0], values.data()), to = runtime::evaluateGrid(span[1], values.data());
+        if (!from || !to || *from < 0 || *to < *from + (k < runtime::kExtraSpan))
+          break;
+        reaches.push_back({*from, *to});
+      }
+      if (reaches.size() == spans.size())
+        break;
+    }
+    if (reaches.size() < spans.size())
+      return f.emitError("argument ") << arguments[reaches.size()] << ": no session has rows in its span";
+    call.sessions.push_back(values);
+    for (auto [k, reach] : llvm::enumerate(reaches)) {
+      const int64_t numbers[4] = {rows.intAt(s, 0), next[k], reach.second - reach.first, reach.first};
+      for (int64_t i = 0; i < 4; ++i)
+        call.tables[arguments[k]].intAt(s, i) = numbers[i];
+      next[k] += numbers[2];
+    }
   }
+  rows = call.tables[arguments.front()];
+  return success();
+}
+
+static FailureOr<Call> makeCall(func::FuncOp f, Tensor rows, int64_t context) {
+  Call call;
+  if (failed(makeTables(f, rows, call)))
+    return failure();
+  int64_t slots = 1, reach = 1, count = rows.dim(0);
+  auto take = [&](const Tensor &table) {
+    for (int64_t s = 0; s < count; ++s) {
+      slots = std::max(slots, table.intAt(s, 0) + 1);
+      reach = std::max(reach, table.intAt(s, 2) + table.intAt(s, 3));
+    }
+  };
+  take(rows);
+  for (auto &each : call.tables)
+    take(each.second);
   call.where = positionsOf(rows);
   int64_t tokens = call.where.dim(0);
   if (context <= 0)
@@ -234,13 +310,32 @@ static void fillReals(func::FuncOp f, unsigned i, Tensor &t, const Call &call, R
   }
 }
 
+/// The inputs `bounds` (known, end, start, 0) and `settings` of calls whose tables come from them.
+static bool fillFromSessions(func::FuncOp f, unsigned i, Tensor &t, const Call &call) {
+  auto input = f.getArgAttrOfType<StringAttr>(i, "llm.input");
+  const bool isBounds = input && input == "bounds", isSettings = input && input == "settings";
+  if (call.sessions.empty() || !(isBounds || isSettings))
+    return false;
+  for (auto [s, values] : llvm::enumerate(call.sessions))
+    for (int64_t column = 0; isBounds && column < t.dim(1); ++column)
+      t.intAt(s, column) = values[column];
+  if (isSettings)
+    for (const runtime::Setting &setting : settingsOf(f->getParentOfType<ModuleOp>()))
+      for (int64_t s = 0; s < t.dim(0); ++s)
+        t.real(s * t.dim(1) + setting.column) = roundTo(t.element, settingOf(setting, s));
+  return true;
+}
+
 static FailureOr<Value> makeArgument(func::FuncOp f, unsigned i, const Call &call, uint64_t seed) {
   Type type = f.getArgumentTypes()[i];
   Random random(seed, ("argument " + Twine(i)).str());
   if (isa<llm::SequencesType>(type)) {
     auto given = f.getArgAttrOfType<DenseElementsAttr>(i, "llm.rows"); // a function may have several tables
-    Tensor rows = given ? tensorOf(given, Element::I32) : call.rows;
-    Tensor where = given ? positionsOf(rows) : call.where;
+    auto own = call.tables.find(i);
+    if (!given && own == call.tables.end())
+      return Value::sequences(call.where, call.rows);
+    Tensor rows = given ? tensorOf(given, Element::I32) : own->second;
+    Tensor where = positionsOf(rows);
     return Value::sequences(std::move(where), std::move(rows));
   }
   auto tensor = dyn_cast<RankedTensorType>(type);
@@ -256,6 +351,8 @@ static FailureOr<Value> makeArgument(func::FuncOp f, unsigned i, const Call &cal
   if (failed(shape))
     return failure();
   Tensor t(*element, *shape);
+  if (fillFromSessions(f, i, t, call))
+    return Value(std::move(t));
   isReal(*element) ? fillReals(f, i, t, call, random) : fillIntegers(f, i, t, call, random);
   return Value(std::move(t));
 }
@@ -274,12 +371,14 @@ FailureOr<std::vector<Value>> makeArguments(func::FuncOp f, const CallSizes &siz
   for (unsigned i = 0; i < f.getNumArguments(); ++i)
     if (auto given = f.getArgAttrOfType<DenseElementsAttr>(i, "llm.rows"))
       rows = tensorOf(given, Element::I32);
+  auto call = makeCall(f, std::move(rows), sizes.context);
+  if (failed(call))
+    return failure();
   if (table)
-    *table = rows;
-  Call call = makeCall(std::move(rows), sizes.context);
+    *table = call->rows;
   std::vector<Value> arguments;
   for (unsigned i = 0; i < f.getNumArguments(); ++i) {
-    auto v = makeArgument(f, i, call, sizes.seed);
+    auto v = makeArgument(f, i, *call, sizes.seed);
     if (failed(v))
       return failure();
     arguments.push_back(std::move(*v));

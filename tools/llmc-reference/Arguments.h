@@ -5,6 +5,7 @@
 //   llm.range = [low, high]       reals are uniform in that range instead of normal
 //   llm.value = dense<...>        the very elements (f64 elements for any real type)
 //   llm.rows = dense<...>         a table of sequences: (slot, first row, length, past) for each
+//   llm.span = ["known", "end"]   a table with the rows that an engine would give it; bounds and settings then are of the same sessions
 #pragma once
 #include "dialect/reference/Evaluator.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

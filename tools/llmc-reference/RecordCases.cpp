@@ -62,13 +62,16 @@ void recordCases(Options &options, const std::string &label, std::vector<KernelC
         for (Cell &c : v.writable().cells)
           c.real = roundTo(v.tensor().element, c.real);
     recording->current = -1;
-    if (!recording->seen.insert(kernel.getName().str()).second)
+    // Without rows nothing is launched.
+    bool isEmpty = llvm::any_of(arguments, [](const Value &v) { return v.isTensor() && v.tensor().size() == 0; });
+    if (isEmpty || !recording->seen.insert(kernel.getName().str()).second)
       return;
     recording->current = static_cast<int>(cases.size());
     cases.push_back({kernel.getName().str(), label, {}});
     for (auto [i, v] : llvm::enumerate(arguments)) {
       const Tensor &t = v.tensor();
       cases.back().buffers.push_back({storageOf(t.element), bool(kernel.getArgAttr(i, "llm.written")),
+                                      bool(kernel.getArgAttr(i, "llm.other_rows")),
                                       std::vector<int64_t>(t.shape.begin(), t.shape.end()), bytesOf(t), {}});
     }
   };
