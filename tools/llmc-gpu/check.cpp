@@ -136,8 +136,12 @@ private:
     if (!device.ok())
       return device.status();
     uint64_t most = 0;
-    for (const KernelCase &c : cases)
-      most = std::max(most, offsetsOf(bytesOf(c)).back());
+    for (const KernelCase &c : cases) {
+      auto place = placeOf(**artifact, c);
+      if (!place.ok())
+        return inCase(c, place.status());
+      most = std::max(most, place->offsets.back());
+    }
     auto memory = (*device)->allocate({{most, MemoryUse::device}});
     if (!memory.ok())
       return memory.status();
@@ -145,7 +149,7 @@ private:
     for (const KernelCase &c : cases) {
       auto error = launch(**artifact, **device, c, (*memory)[0].device);
       if (!error.ok())
-        return absl::Status(error.status().code(), c.kernel + " in " + c.label + ": " + std::string(error.status().message()));
+        return inCase(c, error.status());
       tell(model, c.kernel + " in " + c.label, *error, settings_.kernelTolerance, /*isDetail=*/true);
       double &sofar = worst[c.kernel];
       sofar = std::max(sofar, *error);
@@ -168,25 +172,40 @@ private:
     return absl::OkStatus();
   }
 
-  static std::vector<uint64_t> bytesOf(const KernelCase &c) {
-    std::vector<uint64_t> bytes;
-    for (const CaseBuffer &buffer : c.buffers)
-      bytes.push_back(buffer.before.size());
-    return bytes;
+  static absl::Status inCase(const KernelCase &c, const absl::Status &s) {
+    return absl::Status(s.code(), c.kernel + " in " + c.label + ": " + std::string(s.message()));
   }
 
-  /// The largest error of the buffers that a launch writes.
-  absl::StatusOr<double> launch(const Artifact &artifact, Device &device, const KernelCase &c, void *memory) {
+  struct Place {
+    uint32_t kernel;
+    Dims dims;
+    std::vector<uint64_t> offsets; ///< of the buffers
+  };
+  /// Buffers with other rows than the launch may have fewer. They get the place of as many as it has, as in an arena.
+  static absl::StatusOr<Place> placeOf(const Artifact &artifact, const KernelCase &c) {
     auto kernel = findKernel(artifact, c.kernel);
     if (!kernel.ok())
       return kernel.status();
     auto dims = sizesOf(artifact.plan().kernels[*kernel], c.buffers);
     if (!dims.ok())
       return dims.status();
-    std::vector<uint64_t> offsets = offsetsOf(bytesOf(c));
-    DeviceDispatch dispatch{*kernel, {}};
+    auto bytes = parameterBytes(artifact.plan().kernels[*kernel], *dims);
+    if (!bytes.ok())
+      return bytes.status();
+    for (size_t b = 0; b < c.buffers.size(); ++b)
+      (*bytes)[b] = std::max<uint64_t>((*bytes)[b], c.buffers[b].before.size());
+    return Place{*kernel, *dims, offsetsOf(*bytes)};
+  }
+
+  /// The largest error of the buffers that a launch writes.
+  absl::StatusOr<double> launch(const Artifact &artifact, Device &device, const KernelCase &c, void *memory) {
+    auto place = placeOf(artifact, c);
+    if (!place.ok())
+      return place.status();
+    const auto &[number, dims, offsets] = *place;
+    DeviceDispatch dispatch{number, {}};
     for (size_t b = 0; b < c.buffers.size(); ++b) {
-      const Parameter &parameter = artifact.plan().kernels[*kernel].parameters[b];
+      const Parameter &parameter = artifact.plan().kernels[number].parameters[b];
       if (parameter.type != c.buffers[b].type || parameter.written != c.buffers[b].isWritten)
         return absl::InvalidArgumentError("parameter " + std::to_string(b) +
                                           " is of another type: the cases are of another compilation");
@@ -194,11 +213,11 @@ private:
       if (absl::Status s = device.write(memory, offsets[b], c.buffers[b].before.size(), c.buffers[b].before.data()); !s.ok())
         return s;
     }
-    auto program = device.prepare({{dispatch}, {}, *dims}, {}, {});
+    auto program = device.prepare({{dispatch}, {}, dims}, {}, {});
     if (!program.ok())
       return program.status();
-    const int64_t rows[kMaxSpans] = {(*dims)[0]};
-    if (absl::Status s = device.run(**program, *dims, rows, nullptr); !s.ok())
+    const int64_t rows[kMaxSpans] = {dims[0]};
+    if (absl::Status s = device.run(**program, dims, rows, nullptr); !s.ok())
       return s;
     double worst = 0;
     for (size_t b = 0; b < c.buffers.size(); ++b) {
