@@ -157,6 +157,38 @@ void boundScratch(tensor::EmptyOp empty) {
   empty.erase();
 }
 
+/// Whether `tensor` is put into a part of what all workgroups make together as it is.
+bool goesToDestination(Value tensor) {
+  auto put = tensor.hasOneUse() ? dyn_cast<tensor::InsertSliceOp>(*tensor.user_begin()) : tensor::InsertSliceOp();
+  if (!put || put.getSource() != tensor)
+    return false;
+  Value to = put.getDest();
+  while (auto slice = to.getDefiningOp<tensor::ExtractSliceOp>())
+    to = slice.getSource();
+  auto argument = dyn_cast<BlockArgument>(to);
+  return argument && isa<scf::ForallOp>(argument.getOwner()->getParentOp());
+}
+
+/// A product of more than `rows` rows that would add up in its destination adds up in scratch.
+void separateSums(linalg::GenericOp product, int64_t rows) {
+  if (product.getNumReductionLoops() != 1 || product.getNumLoops() != 3 || product.getNumDpsInits() != 1 ||
+      !goesToDestination(product->getResult(0)))
+    return;
+  Value sums = product.getDpsInits().front();
+  while (auto fill = sums.getDefiningOp<linalg::GenericOp>()) {
+    if (fill.getNumReductionLoops() || fill.getNumDpsInits() != 1)
+      return;
+    sums = fill.getDpsInits().front();
+  }
+  auto empty = sums.getDefiningOp<tensor::EmptyOp>();
+  if (!empty || boundOf(empty.getMixedSizes()[0]).value_or(0) <= rows)
+    return;
+  if (!empty.getType().hasStaticShape())
+    return boundScratch(empty); // a slice of scratch is no slice of the destination
+  OpBuilder b(empty);
+  empty.replaceAllUsesWith(bufferization::AllocTensorOp::create(b, empty.getLoc(), empty.getType(), ValueRange()).getResult());
+}
+
 InFlightDiagnostic kernelError(Operation *op) {
   auto kernel = isa<func::FuncOp>(op) ? cast<func::FuncOp>(op) : op->getParentOfType<func::FuncOp>();
   return op->emitError() << "kernel '" << (kernel ? kernel.getName() : StringRef("?")) << "': ";
@@ -235,6 +267,8 @@ struct BufferizeTiles : impl::BufferizeTilesBase<BufferizeTiles> {
           kernel.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName,
                             BoolAttr::get(&getContext(), false));
     module.walk([](linalg::GenericOp op) { separateFills(op); });
+    if (accumulatorRows)
+      module.walk([&](linalg::GenericOp op) { separateSums(op, accumulatorRows); });
     IRRewriter rewriter(&getContext());
     if (failed(bufferization::eliminateEmptyTensors(rewriter, module)))
       return signalPassFailure();

@@ -21,6 +21,10 @@ def BufferizeTiles : Pass<"bufferize-tiles", "mlir::ModuleOp"> {
     the entry block, and results, which must be the written arguments, disappear. A copy of a whole written argument or a
     scratch buffer of dynamic shape is an error that names the kernel and the shape.
   }];
+  let options = [
+    Option<"accumulatorRows", "accumulator-rows", "int64_t", "0",
+           "Products of more rows add up in scratch, not where the result goes: it is to be registers (0: wherever)">
+  ];
   let dependentDialects = ["mlir::bufferization::BufferizationDialect", "mlir::memref::MemRefDialect",
                            "mlir::linalg::LinalgDialect", "mlir::scf::SCFDialect"];
 }

@@ -14,7 +14,6 @@ using namespace mlir;
 namespace llmc {
 
 /// Rows up to which a product is bound by reading its weights.
-static constexpr int64_t kStreamedRows = 16;
 /// Elements of accumulators that a warp holds at most: 64 registers a thread, which leaves room for operands and addresses.
 static constexpr int64_t kWarpElements = 2048;
 /// Registers of one product's accumulators at most; wider ones stay in memory.

@@ -3,6 +3,7 @@
 #include "codegen/cpu/EmitCode.h"
 #include "codegen/cpu/Passes.h"
 #include "codegen/cuda/EmitPtx.h"
+#include "codegen/cuda/Layout.h"
 #include "codegen/cuda/LoopTest.h"
 #include "codegen/cuda/Passes.h"
 #include "codegen/sim/Passes.h"
@@ -52,7 +53,9 @@ void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createPrepareTiles());
   pm.addPass(createCSEPass());
-  pm.addPass(createBufferizeTiles());
+  BufferizeTilesOptions bufferize;
+  bufferize.accumulatorRows = kStreamedRows;
+  pm.addPass(createBufferizeTiles(bufferize));
   DistributeTilesOptions distribute;
   distribute.barriers = lowering.hasBarriers;
   distribute.warpgroups = lowering.hasWarpgroups;

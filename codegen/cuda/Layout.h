@@ -95,6 +95,7 @@
 namespace llmc {
 
 constexpr int64_t kWarp = 32;
+constexpr int64_t kStreamedRows = 16; ///< of a streamed product, at most
 
 /// Accumulator fragments of a block: the picture above.
 struct Fragments {

@@ -283,14 +283,14 @@ void emitAttentionSegments(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) 
                             })[0];
            Value blocks = t.add(t.floorDiv(seq.past, kBlock), 1), per = t.ceilDiv(blocks, segments);
            Value from = t.mul(at[2], per);
-           auto [o, weight] = resultAndWeight(
+           auto [result, total] = resultAndWeight(
                t, attendBlocks(
                       t, {q, group, seq.past, false}, dv, op.getScale().convertToDouble(), Mask{op.getWindow()},
                       [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, seq, at[1], j); },
                       [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, seq, at[1], j); }, from,
                       t.min(t.add(from, per), blocks)));
            Value made = t.loop(zero, t.index(group), 1, share,
-                               [&](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
+                               [&, o = result, weight = total](TileBuilder &t, Value g, ValueRange carried) -> SmallVector<Value> {
                                  Value column = t.mul(g, dv + 1);
                                  Value row = t.load(o, {g, t.index(0)}, {1, dv}, {1, dv});
                                  Value into = t.store(row, carried[0], {t.index(0), column}, {1, dv});
