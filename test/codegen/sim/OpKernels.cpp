@@ -40,6 +40,8 @@ OpKernels::OpKernels(const std::string &text, const char *arch) {
 void OpKernels::run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments) {
   const runtime::KernelLaunch &l = code.launches[kernel];
   int64_t workgroups = runtime::evaluateGrid(l.grid, sizes).value_or(0);
+  if (workgroups == 0) // nothing to launch, as for the runtime
+    return;
   std::vector<char> scratch(l.scratchBytes * size_t(workgroups) + 1);
   for (int64_t &dim : sizes)
     arguments.push_back(scalar(dim));
