@@ -34,6 +34,8 @@ namespace llmc {
 
 /// Pieces of prompts end at multiples of this or of longer segments.
 static constexpr int64_t kPiece = 64;
+/// Segments from which on they pay: 2 K / C chunks twice over, and from start to start in between, are then less than all chunks in a row.
+static constexpr int64_t kFewestSegments = 4;
 
 Rule::Rule(llm::DeltaRuleOp op, const Tiles &tiles) : op(op), c(tiles.deltaRows) {
   auto shape = cast<RankedTensorType>(op.getState().getType()).getShape();
@@ -41,7 +43,9 @@ Rule::Rule(llm::DeltaRuleOp op, const Tiles &tiles) : op(op), c(tiles.deltaRows)
   k = shape[2];
   v = shape[3];
   columns = v % tiles.deltaColumns ? v : tiles.deltaColumns;
-  segment = heads * (v / columns) <= tiles.deltaScans ? llvm::alignTo(std::max(2 * k, v), std::max(kPiece, c)) : 0;
+  segment = llvm::alignTo(std::max(2 * k, v), std::max(kPiece, c));
+  if (heads * (v / columns) > tiles.deltaScans || tiles.callRows / segment < kFewestSegments)
+    segment = 0;
 }
 
 int64_t deltaSegment(llm::DeltaRuleOp op, const Tiles &tiles) { return Rule(op, tiles).segment; }

@@ -711,6 +711,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
       return signalPassFailure();
     }
     sizes = *found;
+    sizes.callRows = maxTokens;
     SmallVector<llm::DispatchOp> dispatches;
     getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
     for (llm::DispatchOp op : dispatches)

@@ -24,6 +24,8 @@ struct Tiles {
   int64_t deltaScans = 0;
   /// Segments in which a step's attention cuts the positions that a row sees, each a workgroup of its own; 1: one workgroup sees all.
   int64_t segments = 1;
+  /// Most rows in one call.
+  int64_t callRows = 512;
   /// Products of a stored bf16 tile and a computed one take both as bf16.
   bool narrowProducts = false;
 

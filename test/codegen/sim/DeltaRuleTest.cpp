@@ -145,7 +145,7 @@ std::vector<float> runPrompt(OpKernels &kernels, Inputs &in, const std::vector<i
 OpKernels &promptKernels(const char *arch, Sizes n) {
   static std::map<std::string, OpKernels> known;
   const std::string text = moduleOf(n, "ingest", "chunk");
-  return known.try_emplace(arch + text, text, arch).first->second;
+  return known.try_emplace(arch + text, text, arch, /*maxTokens=*/1024).first->second;
 }
 
 /// Sequences of `counts` tokens. Returns the output rows.
@@ -178,15 +178,16 @@ TEST_P(DeltaRule, TakesGatesHoweverStrong) {
 TEST_P(DeltaRule, OfManyHeadsIsNotCut) {
   const Sizes n = {34, 24, 24};
   ASSERT_FALSE(isCut(n));
-  checkPrompt(GetParam(), n, {70, 3}, 0.1, false);
+  checkPrompt(GetParam(), n, {34, 3}, 0.1, false);
 }
 
-// Segments of 64 tokens (keys of 24 and 32) and of 128: none that is whole, one and no more, several and a rest. Also decays so slow that a state
+// Segments of 64 tokens (keys of 24 and 32), 128 and 256: none that is whole, one and no more, several and a rest. Also decays so slow that a state
 // goes through all of them, and values that are not whole parts of columns.
 TEST_P(DeltaRule, GoesInSegments) {
   checkPrompt(GetParam(), {1, 32, 64}, {63, 64, 65}, 0.02, false);
   checkPrompt(GetParam(), {3, 24, 20}, {200, 1, 130}, 0.1, false);
-  checkPrompt(GetParam(), {1, 64, 96}, {300, 127}, 0.3, false);
+  checkPrompt(GetParam(), {1, 64, 96}, {131, 127}, 0.3, false);
+  checkPrompt(GetParam(), {1, 128, 32}, {257, 3}, 0.01, false);
 }
 
 TEST_P(DeltaRule, TakesGatesHoweverStrongInSegments) {

@@ -9,7 +9,7 @@
 
 namespace llmc::test {
 
-OpKernels::OpKernels(const std::string &text, const char *arch) {
+OpKernels::OpKernels(const std::string &text, const char *arch, int64_t maxTokens) {
   mlir::DialectRegistry registry;
   registerCudaDialects(registry);
   registry.insert<llm::LlmDialect, mlir::func::FuncDialect>();
@@ -19,6 +19,7 @@ OpKernels::OpKernels(const std::string &text, const char *arch) {
   mlir::PassManager pm(&context);
   FormKernelsOptions options;
   options.target = "cuda";
+  options.maxTokens = maxTokens;
   pm.addPass(createFormKernels(options));
   pm.addPass(mlir::createCanonicalizerPass());
   if (!module || failed(pm.run(*module))) {
