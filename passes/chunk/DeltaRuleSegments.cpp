@@ -22,8 +22,8 @@
 // a row's bits depend neither on what follows nor on other sequences, and sequences of fewer than L tokens are scanned as ever. Pieces of a prompt
 // that end with a segment give the same bits as the whole.
 //
-// L is 2 K: a product with R costs as much as 2 / 7 of the chunks of K tokens (K rows against 3.5 K), so from segment to segment it goes 7 times faster. All in all
-// there is three to four times the work, in place of a chip of which less than a quarter works.
+// L is 2 K: a product with R costs as much as the chunks of 2 K / 7 tokens (what a chunk's products cost is 3.5 times its tokens by K by V), so from
+// segment to segment it goes 7 times faster. All in all there are 2.4 times the products, for a chip of which a quarter or less had work.
 //
 // What is per segment lies in the rows of its tokens, of which there are at least K and V.
 #include "passes/chunk/DeltaRuleTiles.h"

@@ -83,7 +83,7 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.attentionRows = 64;
   tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
   tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
-  tiles.deltaScans = 33;   // a quarter of the SMs: segments are three to four times the work
+  tiles.deltaScans = 33;   // a quarter of the SMs: segments are 2.4 times the products
   tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
   tiles.narrowProducts = true;
   return tiles;
