@@ -111,6 +111,9 @@ absl::StatusOr<ArtifactContents> buildArtifact(ModuleOp planned, std::vector<Tar
     plan.metadata.entries.push_back({"parameters", std::to_string(parameters)});
   plan.metadata.maxTokens = number("llm.max_tokens");
   plan.metadata.maxSequences = number("llm.max_sequences");
+  // A call that has no room for such a piece does not need it: what wants it begins with whole pieces.
+  if (int64_t piece = number("llm.piece_tokens"); piece && piece <= plan.metadata.maxTokens)
+    plan.metadata.pieceTokens = piece;
   plan.metadata.settings = settingsOf(planned);
   if (auto patch = planned->getAttrOfType<DenseI64ArrayAttr>("llm.patch")) {
     plan.metadata.patch = patch[0];

@@ -95,7 +95,7 @@ private:
     }
     auto settingList = b_.CreateVector(settings);
     return fb::CreateMetadata(b_, name, family, producer, m.vocab, m.context, m.maxTokens, m.maxSequences,
-                              eos, m.bos, list, settingList, m.patch, m.filler, m.temperature, m.mostTemperature);
+                              eos, m.bos, list, settingList, m.patch, m.filler, m.temperature, m.mostTemperature, m.pieceTokens);
   }
 
   flatbuffers::Offset<flatbuffers::Vector<const fb::GridTerm *>> buildTerms(const std::vector<GridTerm> &grid) {

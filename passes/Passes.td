@@ -59,9 +59,11 @@ def FormKernels : Pass<"form-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Each different dispatch body becomes one function with the attribute `llm.kernel`: a tile program over `scf`, `linalg` and `tensor`. Equal bodies share a kernel. Weights that a kernel
     reads in another order than stored go through `llm.pack`. A few bodies become several kernels: a step's attention, by segments of the context, and numbers over logits, by parts
-    of the columns, where a part's logits are made and forgotten.
+    of the columns, where a part's logits are made and forgotten, and on cuda the delta rule of a prompt, of few heads by segments of a sequence, if calls have room for several:
+    prompts are then cut where segments end, which the module's `llm.piece_tokens` says.
   }];
-  let options = [Option<"target", "target", "std::string", "\"cpu\"", "whose tile sizes: cpu or cuda">];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "whose tile sizes: cpu or cuda">,
+                 Option<"maxTokens", "max-tokens", "int64_t", "512", "most rows in one call, as plan-memory is told">];
   let dependentDialects = ["::llmc::llm::LlmDialect", "::mlir::scf::SCFDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
 }

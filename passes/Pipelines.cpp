@@ -20,17 +20,22 @@ void addGraphStage(OpPassManager &pm, StringRef target) {
   pm.addNestedPass<func::FuncOp>(createFormDispatches(dispatches));
 }
 
-void addChunkStage(OpPassManager &pm, StringRef target) {
+void addChunkStage(OpPassManager &pm, StringRef target, int64_t maxTokens) {
   FormKernelsOptions kernels;
   kernels.target = target.str();
+  if (maxTokens)
+    kernels.maxTokens = maxTokens;
   pm.addPass(createFormKernels(kernels));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }
 
-void addPlanStage(OpPassManager &pm) {
+void addPlanStage(OpPassManager &pm, int64_t maxTokens) {
   pm.addPass(createBuildPlan());
-  pm.addPass(createPlanMemory()); // after the plan: lifetimes are those of the flattened program
+  PlanMemoryOptions memory;
+  if (maxTokens)
+    memory.maxTokens = maxTokens;
+  pm.addPass(createPlanMemory(memory)); // after the plan: lifetimes are those of the flattened program
 }
 
 struct StageOptions : PassPipelineOptions<StageOptions> {
@@ -44,7 +49,7 @@ void registerPipelines() {
   static PassPipelineRegistration<StageOptions> chunk(
       "llmc-chunk-stage", "graph to chunk",
       [](OpPassManager &pm, const StageOptions &options) { addChunkStage(pm, options.target); });
-  PassPipelineRegistration<>("llmc-plan-stage", "chunk to plan", addPlanStage);
+  PassPipelineRegistration<>("llmc-plan-stage", "chunk to plan", [](OpPassManager &pm) { addPlanStage(pm); });
 }
 
 } // namespace llmc

@@ -307,6 +307,8 @@ int64_t llmc_model_info(const llmc_model *model, llmc_info info) {
     return model->model->sessions->mostTokens();
   case LLMC_INFO_PATCH:
     return m.patch;
+  case LLMC_INFO_PIECE_TOKENS:
+    return m.pieceTokens;
   case LLMC_INFO_LATENT:
     return model->model->sessions->latentColumns();
   }

@@ -165,7 +165,7 @@ absl::StatusOr<int64_t> SessionPool::addPiece(const Program &program, int64_t se
       return fits.status();
     if (*fits)
       return take;
-    take = (take - 1) / kPieceTokens * kPieceTokens;
+    take = (take - 1) / engine_.pieceTokens() * engine_.pieceTokens();
   }
   return 0;
 }

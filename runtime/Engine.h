@@ -74,6 +74,8 @@ public:
   uint64_t arenaBytes() const { return arenaBytes_; }
   uint64_t stateBytes() const { return stateBytes_; }
   int64_t maxTokens() const { return plan().metadata.maxTokens; }
+  /// Where prompts are cut: at multiples of this, so that it cannot be seen.
+  int64_t pieceTokens() const { return plan().metadata.pieceTokens; }
   int64_t maxSequences() const { return plan().metadata.maxSequences; }
 
   const CallInputs &inputs() const { return inputs_; }

@@ -79,6 +79,8 @@ private:
     line("  model        %s (%s), made by %s", m.name.c_str(), m.family.c_str(), m.producer.c_str());
     line("  vocabulary   %u tokens, context %" PRIu64 ", per call at most %u tokens of %u sequences", m.vocab,
          m.context, m.maxTokens, m.maxSequences);
+    if (m.pieceTokens != Metadata().pieceTokens)
+      line("  prompts      cut at multiples of %u tokens", m.pieceTokens);
     std::string eos;
     for (uint32_t token : m.eos)
       eos += (eos.empty() ? "" : ", ") + std::to_string(token);

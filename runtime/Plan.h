@@ -260,6 +260,8 @@ struct Metadata {
   uint32_t patch = 0, filler = 0;
   /// The temperature to draw with where nobody says (negative: none), and the highest possible (0: any).
   double temperature = -1, mostTemperature = 0;
+  /// Pieces of a prompt that end at multiples of this, counted from where it began, give the bits of the whole.
+  uint32_t pieceTokens = 64;
 };
 
 struct Plan {

@@ -85,6 +85,7 @@ struct PlanReader {
     r.filler = m->filler();
     r.temperature = m->temperature();
     r.mostTemperature = m->most_temperature();
+    r.pieceTokens = m->piece_tokens();
     if (isReadable(m->entries()))
       for (const fb::KeyValue *entry : *m->entries())
         r.entries.push_back({text(entry->key()), text(entry->value())});

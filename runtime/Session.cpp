@@ -210,7 +210,7 @@ void SessionPool::setSampling(int64_t sequence, const Sampling &p, int64_t posit
 /// Runs all feeds through ingest, as many sequences and rows per step as it takes.
 absl::Status SessionPool::runIngest(const Feed *feeds, int64_t count) {
   const int64_t maxTokens = engine_.maxTokens(), maxSequences = engine_.maxSequences();
-  const int64_t unit = maxTokens >= kPieceTokens ? kPieceTokens : 1;
+  const int64_t piece = engine_.pieceTokens(), unit = maxTokens >= piece ? piece : 1;
   const Program &program = *engine_.ingest().program;
   for (;;) {
     int64_t rows[kMaxSpans] = {}, sequences = 0, waiting = 0;
@@ -248,7 +248,7 @@ absl::Status SessionPool::runIngest(const Feed *feeds, int64_t count) {
 
 /// Runs the whole pieces of what is pending. Copies of a session need not run them then, and no result changes.
 absl::Status SessionPool::settle(Session &session) {
-  const int64_t pieces = (session.pending() - 1) / kPieceTokens * kPieceTokens;
+  const int64_t piece = engine_.pieceTokens(), pieces = (session.pending() - 1) / piece * piece;
   if (session.isCancelled_ || pieces <= 0 || !engine_.ingest().isPresent)
     return absl::OkStatus();
   const Feed feed = {&session, session.past_ + pieces};
@@ -266,7 +266,7 @@ absl::Status SessionPool::ingest(const Prompt *prompts, int64_t count) {
           checkDistinct(count, [&](int64_t i) -> const Session & { return *prompts[i].session; });
       !s.ok())
     return s;
-  const int64_t call = std::max(kPieceTokens, engine_.maxTokens() / kPieceTokens * kPieceTokens);
+  const int64_t piece = engine_.pieceTokens(), call = std::max(piece, engine_.maxTokens() / piece * piece);
   bool isRunning = false;
   for (int64_t i = 0; i < count; ++i) {
     const Prompt &p = prompts[i];
@@ -466,9 +466,9 @@ absl::Status SessionPool::runScore(Session *session, const int32_t *tokens, int6
     if (absl::Status s = runIngest(&feed, 1); !s.ok())
       return s;
   }
-  const int64_t most = engine_.maxTokens();
+  const int64_t most = engine_.maxTokens(), unit = engine_.pieceTokens();
   const Program &program = *engine_.score().program;
-  const int64_t piece = most >= kPieceTokens ? most / kPieceTokens * kPieceTokens : most;
+  const int64_t piece = most >= unit ? most / unit * unit : most;
   for (int64_t begin = 0, n = 0; begin < count && !session->isCancelled_; begin += n) {
     n = std::min(piece, count - begin);
     const size_t before = session->tokens_.size();

@@ -28,10 +28,6 @@ struct Decoding {
   float temperature = NAN, topP = NAN;
 };
 
-/// Pieces of a prompt end at multiples of this, counted from where it began, so that how a prompt is cut
-/// cannot be seen.
-inline constexpr int64_t kPieceTokens = 64;
-
 /// The first `past` tokens are in the slot's states; the others wait to be put there, the last one to be the
 /// one that `advance` goes on from.
 class Session {

@@ -79,6 +79,8 @@ private:
     // advance has one row per sequence, so the rows bound the sequences.
     if (absl::Status s = checkRange("max_sequences", m.maxSequences, 1, m.maxTokens); !s.ok())
       return s;
+    if (m.pieceTokens == 0 || m.pieceTokens % 64 || m.pieceTokens > kMaxRows)
+      return fail("metadata: piece_tokens is " + number(m.pieceTokens) + ", expected a multiple of 64 up to " + number(kMaxRows));
     for (uint32_t token : m.eos)
       if (token >= m.vocab)
         return fail("metadata: eos token " + number(token) + " is outside the vocabulary of " +

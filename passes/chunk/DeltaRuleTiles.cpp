@@ -4,7 +4,7 @@
 //   factors   a workgroup per sequence, head and chunk      everything that does not need the state: convolutions, norms, gates, decays,
 //                                                           scores, and the triangular system solved for all right-hand sides
 //   scan      a workgroup per sequence, head and some       the state goes through the sequence, chunk by chunk; its columns never meet
-//             columns of the head's values
+//             columns of the head's values                  (where heads are few, most of it segment by segment: DeltaRuleSegments.cpp)
 //   finish    a workgroup per rows and head                 what the dispatch makes of the rule's rows, which needs a head's whole row
 //
 // Scores by halves. Of a block of 2 h rows, with m the first row of its upper half, i in the upper and j in the lower half:
@@ -29,30 +29,11 @@
 //   u^T  =  U0^T + S^T W^T           U0 = M v,  W = - M (upto k)
 //   o^T  =  S^T (upto q)^T + u^T b^T
 //   S^T  =  S^T diag(upto of the last row) + u^T (after k)
-#include "passes/chunk/TileEmitter.h"
+#include "passes/chunk/DeltaRuleTiles.h"
 
 using namespace mlir;
 namespace llmc {
 namespace {
-
-/// Sizes and places of the rule in a kernel.
-struct Rule {
-  Rule(llm::DeltaRuleOp op, const Tiles &tiles) : op(op), c(tiles.deltaRows) {
-    auto shape = cast<RankedTensorType>(op.getState().getType()).getShape();
-    heads = shape[1];
-    k = shape[2];
-    v = shape[3];
-    columns = v % tiles.deltaColumns ? v : tiles.deltaColumns;
-  }
-  llm::DeltaRuleOp op;
-  int64_t c, heads, k, v;
-  int64_t columns; ///< of a workgroup of the scan
-};
-
-/// What the factors are, in the order of deltaFactorTypes: rows are tokens, columns heads times these.
-enum Factor { kWeights, kQueries, kKeys, kValues, kScores, kDecays, kNumFactors };
-
-int64_t widthOf(const Rule &r, int factor) { return factor == kValues ? r.v : factor == kScores ? r.c : r.k; }
 
 /// Number of the block of `h` rows that has `row`.
 Value blockOf(TileBuilder &t, Value row, int64_t h) { return t.floorDiv(row, h); }
@@ -60,18 +41,12 @@ Value blockOf(TileBuilder &t, Value row, int64_t h) { return t.floorDiv(row, h);
 Value isOdd(TileBuilder &t, Value v) {
   return arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, t.mod(v, 2), t.index(1));
 }
-Value choose(TileBuilder &t, Value condition, Value yes, Value no) {
-  return arith::SelectOp::create(t.b, t.loc, condition, yes, no);
-}
-
 /// Whether an element is in the lower left quarter of its block of 2 h rows on the diagonal.
 Value isLowerLeft(TileBuilder &t, Value row, Value column, int64_t h) {
   Value block = blockOf(t, row, h);
   Value before = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, block, t.add(blockOf(t, column, h), 1));
   return arith::AndIOp::create(t.b, t.loc, before, isOdd(t, block));
 }
-
-Value rounded(TileBuilder &t, Value tile) { return t.cast(tile, t.b.getBF16Type()); }
 
 Value times(TileBuilder &t, Value x, Value y) {
   return t.map({x, y}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[0], v[1]); });
@@ -114,8 +89,7 @@ Scores scoresOf(TileBuilder &t, const Rule &r, Value q, Value k, Value g) {
   Value own = t.reduce(times(t, q, k), t.full({r.c}, 0));
   Value a = t.full({r.c, r.c}, 0);
   Value b = t.mapWithColumn({r.c, r.c}, {own}, {{0}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
-    Value same = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, row, column);
-    return choose(t, same, v[0], t.f32(0));
+    return choose(t, isSame(t, row, column), v[0], t.f32(0));
   });
   for (int64_t h = 1; h < r.c; h *= 2) {
     Value keys = rounded(t, t.mapWithColumn({r.c, r.k}, {k, d.upto, d.after}, {{0, 1}, {0, 1}, {0, 1}},
@@ -177,8 +151,7 @@ Value solved(TileBuilder &t, const Rule &r, Value a, Value beta) {
     return arith::NegFOp::create(t.b, t.loc, t.mulf(v[0], v[1])).getResult();
   });
   Value inverse = t.mapWithColumn({r.c, r.c}, {low}, {{0, 1}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
-    Value same = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, row, column);
-    return choose(t, same, t.f32(1), choose(t, isLowerLeft(t, row, column, 1), v[0], t.f32(0)));
+    return choose(t, isSame(t, row, column), t.f32(1), choose(t, isLowerLeft(t, row, column, 1), v[0], t.f32(0)));
   });
   for (int64_t h = 2; h < r.c; h *= 2) {
     int64_t blocks = r.c / (2 * h);
@@ -262,39 +235,70 @@ void emitDeltaFactors(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op) {
   });
 }
 
-/// Chunk at local row `start`: (output rows, transposed state).
-static SmallVector<Value> scanChunk(TileBuilder &outer, const Rule &r, const SequenceValues &seq, Value head, Value part, ValueRange factors,
-                                    Value unit, Value start, ValueRange carried) {
-  TileBuilder t = outer.withRows(outer.min(outer.sub(seq.length, start), outer.index(r.c)), r.c);
-  Value first = t.add(seq.first, start), zero = t.index(0);
-  auto rows = [&](int f, int64_t width, Value offset) {
-    return t.load(factors[f], {first, t.add(t.mul(head, widthOf(r, f)), offset)}, {-1, width}, {-1, width});
-  };
-  auto product = [&](Value a, Value b, Value sums) { return t.contract(a, b, sums, /*aTransposed=*/false, /*bTransposed=*/true); };
-  auto inside = [&](Value tile) { return t.load(tile, {zero, zero}, {r.columns, -1}, {r.columns, -1}); };
+Value ScanChunk::rows(int factor, int64_t width, Value offset) {
+  return t.load(factors[factor], {first, t.add(t.mul(head, widthOf(r, factor)), offset)}, {-1, width}, {-1, width});
+}
+
+static Value product(TileBuilder &t, Value a, Value b, Value sums) { return t.contract(a, b, sums, /*aTransposed=*/false, /*bTransposed=*/true); }
+
+static Value inside(TileBuilder &t, Value tile) {
+  int64_t n = TileBuilder::shapeOf(tile)[0];
+  return t.load(tile, {t.index(0), t.index(0)}, {n, -1}, {n, -1});
+}
+
+Value ScanChunk::updates(Value state, Value unit, Value column) {
   // Columns of rows that are not there stay zero.
-  Value state = rounded(t, carried[1]), all = t.full({r.columns, r.c}, 0);
-  Value u = product(unit, rows(kValues, r.columns, t.mul(part, r.columns)), inside(all));
-  u = product(state, rows(kWeights, r.k, zero), u);
-  u = rounded(t, t.store(u, all, {zero, zero}, {r.columns, -1}));
-  Value o = product(state, rows(kQueries, r.k, zero), t.full({r.columns, -1}, 0));
-  o = product(u, rows(kScores, r.c, zero), o);
-  Value share = t.load(carried[0], {start, zero}, {-1, r.columns}, {-1, r.columns});
-  share = t.store(t.transposeInto(o, share), carried[0], {start, zero}, {-1, r.columns});
+  int64_t n = TileBuilder::shapeOf(state)[0];
+  Value zero = t.index(0), all = t.full({n, r.c}, 0), u = inside(t, all);
+  if (unit)
+    u = product(t, unit, rows(kValues, n, column), u);
+  u = product(t, state, rows(kWeights, r.k, zero), u);
+  return rounded(t, t.store(u, all, {zero, zero}, {n, -1}));
+}
+
+Value ScanChunk::outputs(Value state, Value u) {
+  Value o = product(t, state, rows(kQueries, r.k, t.index(0)), t.full({TileBuilder::shapeOf(state)[0], -1}, 0));
+  return product(t, u, rows(kScores, r.c, t.index(0)), o);
+}
+
+Value ScanChunk::decay() {
   Value last = t.add(first, t.sub(t.rows(), t.index(1)));
-  Value decay = t.load(factors[kDecays], {last, t.mul(head, r.k)}, {1, r.k}, {r.k});
+  return t.load(factors[kDecays], {last, t.mul(head, r.k)}, {1, r.k}, {r.k});
+}
+
+Value ScanChunk::after(Value carried, Value u) {
   Value s = t.map(
-      {r.columns, r.k}, {decay}, {{1}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried[1]);
-  return {share, t.contract(inside(u), rows(kKeys, r.k, zero), s)};
+      TileBuilder::shapeOf(carried), {decay()}, {{1}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); }, carried);
+  return t.contract(inside(t, u), rows(kKeys, r.k, t.index(0)), s);
+}
+
+Value identity(TileBuilder &t, int64_t rows, int64_t columns, Value first) {
+  return t.mapWithColumn({rows, columns}, {}, {}, [&](TileBuilder &t, ValueRange, Value row, Value column) {
+    return choose(t, isSame(t, first ? t.add(row, first) : row, column), t.f32(1), t.f32(0));
+  });
+}
+
+SmallVector<Value> scanRows(TileBuilder &t, const Rule &r, const SequenceValues &seq, Value head, Value column, ValueRange factors, Value begin,
+                            Value from, Value to, ValueRange init) {
+  Value unit = rounded(t, identity(t, r.columns, r.columns));
+  return t.loop(from, to, r.c, init, [&](TileBuilder &outer, Value start, ValueRange carried) -> SmallVector<Value> {
+    ScanChunk chunk(outer, r, seq, head, factors, start);
+    TileBuilder &t = chunk.t;
+    Value local = begin ? t.sub(start, begin) : start, zero = t.index(0);
+    Value state = rounded(t, carried[1]), u = chunk.updates(state, unit, column), o = chunk.outputs(state, u);
+    Value share = t.load(carried[0], {local, zero}, {-1, r.columns}, {-1, r.columns});
+    share = t.store(t.transposeInto(o, share), carried[0], {local, zero}, {-1, r.columns});
+    return {share, chunk.after(carried[1], u)};
+  });
 }
 
 void emitDeltaScan(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, ValueRange factors) {
   Rule r(op, t.tiles);
   auto tails = tailsOf(e.dispatch);
-  // Destinations: the output rows, then what the dispatch updates.
+  // Destinations: the output rows, with segments the states at their starts, then what the dispatch updates.
   unsigned stateResult = 0;
   SmallVector<unsigned> places(e.dispatch.getNumResults());
-  for (unsigned i = 0, next = 1; i < places.size(); ++i)
+  for (unsigned i = 0, next = r.segment ? 2 : 1; i < places.size(); ++i)
     if (e.dispatch.getTied()[i] >= 0) {
       places[i] = next++;
       if (yielded(e.dispatch, i) == op.getUpdated())
@@ -308,16 +312,19 @@ void emitDeltaScan(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, ValueRan
     SequenceValues seq = e.sequence(t, at[0]);
     e.current = seq;
     Value zero = t.index(0), within = t.mul(at[2], r.columns), column = t.add(t.mul(at[1], r.v), within);
-    Value share = t.load(destinations[0], {seq.first, column}, {-1, r.columns}, {-1, r.columns}, {seq.length});
+    auto shareOf = [&](Value rows) { return t.load(rows, {seq.first, column}, {-1, r.columns}, {-1, r.columns}, {seq.length}); };
     Value stored = t.load(destinations[stateResult], {seq.slot, at[1], zero, within}, {1, 1, r.k, r.columns}, {r.k, r.columns});
-    Value unit = rounded(t, t.mapWithColumn({r.columns, r.columns}, {}, {}, [](TileBuilder &t, ValueRange, Value row, Value column) {
-      return choose(t, arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::eq, row, column), t.f32(1), t.f32(0));
-    }));
-    auto done = t.loop(zero, seq.length, r.c, {share, t.transpose(stored)}, [&](TileBuilder &t, Value start, ValueRange carried) {
-      return scanChunk(t, r, seq, at[1], at[2], factors, unit, start, carried);
-    });
-    SmallVector<Piece> pieces{{done[0], 0, {seq.first, column}, {-1, r.columns}, {seq.length}},
-                              {t.transposeInto(done[1], stored), stateResult, {seq.slot, at[1], zero, within}, {1, 1, r.k, r.columns}}};
+    Value state = t.transpose(stored), from = zero;
+    SmallVector<Piece> pieces;
+    if (r.segment) {
+      auto folded = foldSegments(t, r, seq, at[1], within, factors, shareOf(destinations[1]), state);
+      pieces.push_back({folded[0], 1, {seq.first, column}, {-1, r.columns}, {seq.length}});
+      state = folded[1];
+      from = t.mul(t.floorDiv(seq.length, r.segment), r.segment);
+    }
+    auto done = scanRows(t, r, seq, at[1], within, factors, /*begin=*/{}, from, seq.length, {shareOf(destinations[0]), state});
+    pieces.push_back({done[0], 0, {seq.first, column}, {-1, r.columns}, {seq.length}});
+    pieces.push_back({t.transposeInto(done[1], stored), stateResult, {seq.slot, at[1], zero, within}, {1, 1, r.k, r.columns}});
     for (auto [result, conv] : tails) {
       int64_t n = llm::columns(conv.getX()) / (r.heads * (r.v / r.columns));
       Value from = t.mul(t.add(t.mul(at[1], r.v / r.columns), at[2]), n), tail = newTail(e, t, conv, seq, from, n);

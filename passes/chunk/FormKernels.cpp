@@ -4,6 +4,7 @@
 #include "passes/chunk/LinearTiles.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <numeric>
 
 using namespace mlir;
 namespace llmc {
@@ -82,6 +83,7 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.attentionRows = 64;
   tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
   tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
+  tiles.deltaScans = 33;   // a quarter of the SMs: segments are 2.4 times the products
   tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
   tiles.narrowProducts = true;
   return tiles;
@@ -92,6 +94,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   Tiles sizes;
   llvm::StringMap<func::FuncOp> known;
   llvm::StringMap<SmallVector<int64_t>> usedBy; ///< operands of the dispatch that a part of it takes
+  int64_t pieceTokens = 1;                      ///< prompts may be cut where all their kernels' segments end
 
   /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
   SmallVector<StringRef> canvasSymbols(Operation *op, Value v) {
@@ -357,11 +360,12 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   }
 
   /// What a part makes, by the token: a result of the dispatch (`result`), something of type `type` for the parts that follow, or both, if
-  /// `stands` says for which value of the body they find it.
+  /// `stands` says for which value of the body they find it. Or what a part before it has made, number `updates`, with more of it written.
   struct Out {
     Type type;
     int64_t result = -1;
     Value stands = {};
+    int64_t updates = -1;
   };
   struct Made {
     Value value, stands;
@@ -387,6 +391,34 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return outs;
   }
 
+  SmallVector<Part> deltaRuleParts(llm::DispatchOp dispatch, llm::DeltaRuleOp op) {
+    const int64_t segment = deltaSegment(op, sizes);
+    const bool isCut = segment != 0;
+    if (isCut)
+      pieceTokens = std::lcm(pieceTokens, segment);
+    SmallVector<Out> factors, maps, states{{deltaOutputType(op)}}, last;
+    for (Type type : deltaFactorTypes(op, sizes))
+      factors.push_back({type});
+    for (Type type : deltaMapTypes(op))
+      maps.push_back({type});
+    if (isCut)
+      states.push_back({deltaOutputType(op)}); // at the starts of segments
+    for (unsigned i = 0; i < dispatch.getNumResults(); ++i)
+      (dispatch.getTied()[i] >= 0 ? states : last).push_back({dispatch.getResult(i).getType(), i});
+    size_t rows = factors.size() + (isCut ? maps.size() + 1 : 0); // number of the scan's output
+    SmallVector<Part> parts{{"_factors", factors, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitDeltaFactors(e, t, op); }}};
+    if (isCut) {
+      parts.push_back({"_maps", maps, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaMaps(e, t, op, before); }});
+      parts.push_back({"_additions", {{deltaAdditionType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaAdditions(e, t, op, before); }});
+    }
+    parts.push_back({"", states, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaScan(e, t, op, before); }});
+    if (isCut)
+      parts.push_back({"_segments", {{deltaOutputType(op), -1, {}, int64_t(rows)}},
+                       [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaSegments(e, t, op, before, before[rows + 1]); }});
+    parts.push_back({"_finish", last, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaFinish(e, t, op, before[rows]); }});
+    return parts;
+  }
+
   /// The parts in which a dispatch goes, if it does: numbers over many columns by parts of the columns and what joins them; a step's attention
   /// over segments of the context, likewise; the delta rule of a prompt.
   SmallVector<Part> partsOf(llm::DispatchOp dispatch, Operation *root, bool isStep) {
@@ -403,17 +435,8 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
               {"_join", {result(last)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinStatistics(e, t, op, before[0]); }}};
     }
     int64_t segments = sizes.segments;
-    if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes)) {
-      SmallVector<Out> factors, last;
-      for (Type type : deltaFactorTypes(op, sizes))
-        factors.push_back({type});
-      SmallVector<Out> states{{deltaOutputType(op)}};
-      for (unsigned i = 0; i < dispatch.getNumResults(); ++i)
-        (dispatch.getTied()[i] >= 0 ? states : last).push_back(result(i));
-      return {{"_factors", factors, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitDeltaFactors(e, t, op); }},
-              {"", states, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaScan(e, t, op, before); }},
-              {"_finish", last, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaFinish(e, t, op, before.back()); }}};
-    }
+    if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes))
+      return deltaRuleParts(dispatch, op);
     if (!isStep || segments <= 1)
       return {};
     if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getSeen())
@@ -487,16 +510,19 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     for (int64_t owner : used)
       given.push_back(operands[owner]);
     SmallVector<int64_t> places;
-    for (int64_t operand : updated) {
-      places.push_back(operand >= 0 ? int64_t(given.size()) : -1);
-      if (operand >= 0)
-        given.push_back(dispatch.getInputs()[operand]);
+    for (auto [out, operand] : llvm::zip_equal(part.outs, updated)) {
+      bool isUpdated = operand >= 0 || out.updates >= 0;
+      places.push_back(isUpdated ? int64_t(given.size()) : -1);
+      if (isUpdated)
+        given.push_back(operand >= 0 ? dispatch.getInputs()[operand] : made[out.updates].value);
     }
     auto launch = llm::LaunchOp::create(b, dispatch.getLoc(), types, FlatSymbolRefAttr::get(kernel), given, b.getDenseI64ArrayAttr(places));
     for (auto [out, value] : llvm::zip_equal(part.outs, launch.getResults())) {
       if (out.result >= 0)
         results[out.result] = value;
-      if (out.result < 0 || out.stands)
+      if (out.updates >= 0)
+        made[out.updates].value = value;
+      else if (out.result < 0 || out.stands)
         made.push_back({value, out.stands});
     }
     return success();
@@ -678,17 +704,21 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
   void runOnOperation() override {
     known.clear();
     usedBy.clear();
+    pieceTokens = 1;
     std::optional<Tiles> found = tilesOf(target);
     if (!found) {
       getOperation().emitError("form-kernels: unknown target '") << target << "': expects cpu or cuda";
       return signalPassFailure();
     }
     sizes = *found;
+    sizes.callRows = maxTokens;
     SmallVector<llm::DispatchOp> dispatches;
     getOperation().walk([&](llm::DispatchOp op) { dispatches.push_back(op); });
     for (llm::DispatchOp op : dispatches)
       if (failed(convert(op)))
         return signalPassFailure();
+    if (pieceTokens > 1)
+      getOperation()->setAttr("llm.piece_tokens", OpBuilder(&getContext()).getI64IntegerAttr(pieceTokens));
   }
 };
 

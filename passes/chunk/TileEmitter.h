@@ -167,6 +167,14 @@ mlir::Type deltaOutputType(llm::DeltaRuleOp op);
 void emitDeltaFactors(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op);
 void emitDeltaScan(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::ValueRange factors);
 void emitDeltaFinish(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::Value rows);
+/// Where heads are few the scan is cut along sequences (DeltaRuleSegments.cpp): tokens of a segment, or 0. Then there are three kernels more: maps of
+/// segments, what segments add, both before the scan, which makes the states at their starts as well, and after it the rows in segments.
+int64_t deltaSegment(llm::DeltaRuleOp op, const Tiles &tiles);
+llvm::SmallVector<mlir::Type> deltaMapTypes(llm::DeltaRuleOp op);
+mlir::Type deltaAdditionType(llm::DeltaRuleOp op);
+void emitDeltaMaps(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::ValueRange factors);
+void emitDeltaAdditions(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::ValueRange factors);
+void emitDeltaSegments(TileEmitter &e, TileBuilder &t, llm::DeltaRuleOp op, mlir::ValueRange factors, mlir::Value starts);
 void emitRotaryTable(TileEmitter &e, TileBuilder &t, llm::RotaryTableOp op);
 void emitSample(TileEmitter &e, TileBuilder &t, llm::SampleOp op);
 void emitWriteCanvas(TileEmitter &e, TileBuilder &t, llm::WriteCanvasOp op);

@@ -20,8 +20,12 @@ struct Tiles {
   /// Tokens of a chunk of the delta rule over a prompt, where products of whole chunks pay; 0: row by row in chunks as the op says. And
   /// columns of a head's values that one workgroup takes through a sequence.
   int64_t deltaRows = 0, deltaColumns = 0;
+  /// Up to so many workgroups of a sequence, of as many heads and columns, its scan goes in segments. 0: never.
+  int64_t deltaScans = 0;
   /// Segments in which a step's attention cuts the positions that a row sees, each a workgroup of its own; 1: one workgroup sees all.
   int64_t segments = 1;
+  /// Most rows in one call.
+  int64_t callRows = 512;
   /// Products of a stored bf16 tile and a computed one take both as bf16.
   bool narrowProducts = false;
 

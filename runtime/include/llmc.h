@@ -92,7 +92,8 @@ typedef enum llmc_info {
   LLMC_INFO_HAS_TOKENIZER = 12,
   LLMC_INFO_MOST_TOKENS = 13,  /* most tokens that one llmc_fill gives: 1, or more for models that make several at once */
   LLMC_INFO_PATCH = 14,        /* tokens of a patch, of models that work on patches; 0 for others */
-  LLMC_INFO_LATENT = 15        /* numbers from which a patch is decoded, of models that have no logits; 0 for others */
+  LLMC_INFO_LATENT = 15,       /* numbers from which a patch is decoded, of models that have no logits; 0 for others */
+  LLMC_INFO_PIECE_TOKENS = 16  /* a text that llmc_score gets in parts gives the bits of the whole if they end at multiples of this */
 } llmc_info;
 LLMC_API int64_t llmc_model_info(const llmc_model *model, llmc_info info);
 /* "name", "family", "producer", "code_level", "chat_template" or a key of the artifact's metadata; NULL when there is none. */

@@ -41,6 +41,22 @@ std::vector<float> scored(const Opened &opened, const std::vector<int32_t> &toke
 /// Relative L2 error of the logits: activations and caches are stored as bf16, and products take bf16 operands.
 constexpr double kTolerance = 2e-2;
 
+/// Relative L2 error of the first rows of a checkpoint's logits.
+double errorOf(const std::vector<float> &logits, const std::string &name) {
+  std::string file = readFile(LLMC_SOURCE "/test/golden/" + name + "/logits.npy");
+  uint16_t headerBytes;
+  memcpy(&headerBytes, &file.at(8), 2);
+  EXPECT_GE(file.size(), 10 + headerBytes + logits.size() * 4);
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < logits.size() && 10 + headerBytes + (i + 1) * 4 <= file.size(); ++i) {
+    float golden;
+    memcpy(&golden, &file[10 + headerBytes + i * 4], 4);
+    error += std::pow(double(logits[i]) - golden, 2);
+    norm += std::pow(double(golden), 2);
+  }
+  return std::sqrt(error / norm);
+}
+
 TEST_P(Simulated, LogitsAgreeWithTheGoldens) {
   auto [name, arch] = GetParam();
   auto tokens = tokensOf(name);
@@ -51,18 +67,7 @@ TEST_P(Simulated, LogitsAgreeWithTheGoldens) {
   ASSERT_EQ(opened.status, LLMC_OK) << opened.error;
   EXPECT_STREQ(llmc_model_text(opened.model, "code_level"), arch);
   std::vector<float> logits = scored(opened, tokens);
-  std::string file = readFile(LLMC_SOURCE "/test/golden/" + std::string(name) + "/logits.npy");
-  uint16_t headerBytes;
-  memcpy(&headerBytes, &file.at(8), 2);
-  ASSERT_GE(file.size(), 10 + headerBytes + logits.size() * 4);
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    float golden;
-    memcpy(&golden, &file[10 + headerBytes + i * 4], 4);
-    error += std::pow(double(logits[i]) - golden, 2);
-    norm += std::pow(double(golden), 2);
-  }
-  EXPECT_LE(std::sqrt(error / norm), kTolerance);
+  EXPECT_LE(errorOf(logits, name), kTolerance);
 }
 
 /// What a row gives depends neither on the rows behind it nor on the piece in which it comes.
@@ -155,6 +160,50 @@ INSTANTIATE_TEST_SUITE_P(Models, Simulated,
                              c = c == '-' ? '_' : c;
                            return name;
                          });
+
+/// Models with a delta rule of few heads, of which long prompts go in segments: of 64 tokens, with unbounded gates, and of 128.
+class Segments : public testing::TestWithParam<std::pair<const char *, const char *>> {
+protected:
+  std::string name = GetParam().first, flags = std::string("--target=cuda --sim --arch=") + GetParam().second;
+};
+
+TEST_P(Segments, LongPromptsAgreeWithTheGoldens) {
+  Opened opened(artifactOf(name, flags), LLMC_SIM);
+  ASSERT_EQ(opened.status, LLMC_OK) << opened.error;
+  EXPECT_LE(errorOf(scored(opened, tokensOf(name)), name), kTolerance);
+}
+
+/// A call of 512 rows has no room for both prompts: the second one is cut where a segment ends, so that its state has the bits that it has alone.
+TEST_P(Segments, ABatchEqualsEachAlone) {
+  auto tokens = tokensOf(name);
+  tokens.insert(tokens.end(), tokens.begin(), tokens.end());
+  const int32_t *texts[] = {tokens.data(), tokens.data() + 7};
+  const int64_t counts[] = {300, 280};
+  Opened opened(artifactOf(name, flags), LLMC_SIM, 3, 512);
+  ASSERT_EQ(opened.status, LLMC_OK) << opened.error;
+  const std::string file = std::string(LLMC_WORK) + "/segments-" + name + ".session";
+  llmc_session *sessions[3] = {};
+  for (llmc_session *&each : sessions)
+    ASSERT_EQ(llmc_session_create(opened.model, &each), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_ingest_batch(sessions, texts, counts, 2), LLMC_OK) << llmc_last_error();
+  const llmc_sampling greedy[2] = {{0, 1, 0, 0, 0}, {0, 1, 0, 0, 0}};
+  int32_t next[3];
+  ASSERT_EQ(llmc_advance_batch(sessions, greedy, 2, next), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_ingest(sessions[2], texts[1], counts[1]), LLMC_OK) << llmc_last_error();
+  ASSERT_EQ(llmc_advance(sessions[2], greedy, &next[2]), LLMC_OK) << llmc_last_error();
+  std::string saved[2];
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(llmc_session_save(sessions[1 + i], file.c_str()), LLMC_OK) << llmc_last_error();
+    saved[i] = readFile(file);
+  }
+  EXPECT_TRUE(saved[0] == saved[1]);
+  for (llmc_session *each : sessions)
+    llmc_session_free(each);
+  remove(file.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Segments, testing::Values(std::pair("kimi-extreme", "sm_80"), std::pair("kimi-b", "sm_90a")),
+                         [](const auto &info) { return std::string(info.param.first).replace(4, 1, "_") + "_" + info.param.second; });
 
 /// Registers and spills of every kernel, from the assembler where there is one.
 class Resources : public testing::TestWithParam<const char *> {};

@@ -87,7 +87,7 @@ private:
     int64_t vocab = llmc_model_info(model_.get(), LLMC_INFO_VOCAB),
             rows = static_cast<int64_t>(prompt_.size());
     int64_t most = llmc_model_info(model_.get(), LLMC_INFO_MAX_TOKENS);
-    int64_t piece = most >= 64 ? most / 64 * 64 : most;
+    int64_t unit = llmc_model_info(model_.get(), LLMC_INFO_PIECE_TOKENS), piece = most >= unit ? most / unit * unit : most;
     // A model that fills masks may see the whole canvas, which then comes in one call.
     if (llmc_model_info(model_.get(), LLMC_INFO_MOST_TOKENS) > 1)
       piece = std::max(piece, std::min(rows, most));

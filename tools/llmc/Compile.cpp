@@ -336,7 +336,7 @@ void printPasses(FILE *out) {
   // As for cuda, which has all passes.
   for (auto [stage, add] : {std::pair<const char *, Add>("graph", [](OpPassManager &pm) { addGraphStage(pm, "cuda"); }),
                             {"chunk", [](OpPassManager &pm) { addChunkStage(pm, "cuda"); }},
-                            {"plan", addPlanStage}}) {
+                            {"plan", [](OpPassManager &pm) { addPlanStage(pm); }}}) {
     fprintf(out, "%s\n", stage);
     PassManager pm(&context);
     add(pm);
@@ -418,7 +418,7 @@ absl::Status compile(const CompileCommand &command) {
 
   // chunk
   if (!chunkDone)
-    if (absl::Status s = runStage(*module, "chunk", [&](OpPassManager &pm) { addChunkStage(pm, command.target); }); !s.ok())
+    if (absl::Status s = runStage(*module, "chunk", [&](OpPassManager &pm) { addChunkStage(pm, command.target, command.maxTokens); }); !s.ok())
       return s;
   for (auto kernel : module->getOps<func::FuncOp>())
     if (kernel->hasAttr("llm.kernel"))
@@ -435,7 +435,7 @@ absl::Status compile(const CompileCommand &command) {
   // plan, beside code
   OwningOpRef<ModuleOp> tilePrograms = module->clone();
   if (!planDone)
-    if (absl::Status s = runStage(*module, "plan", addPlanStage); !s.ok())
+    if (absl::Status s = runStage(*module, "plan", [&](OpPassManager &pm) { addPlanStage(pm, command.maxTokens); }); !s.ok())
       return s;
   if (absl::Status s = dump(command, "5-plan.mlir", *module); !s.ok())
     return s;

@@ -21,6 +21,7 @@ struct CompileCommand {
   bool overlapsLaunches = false;               ///< see CudaOptions
   bool isPersistent = false;                   ///< target cuda: `advance` as one kernel too
   std::string ptxas;                           ///< see CudaOptions
+  int64_t maxTokens = 0;                       ///< most rows in one call; 0: the passes' own
   std::string emit;                            ///< a stage's name, or empty for an artifact
   std::string dumpDir;
   bool hasWeights = true;      ///< false: from config.json alone; the artifact can be looked at and not run

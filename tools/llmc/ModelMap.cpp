@@ -255,7 +255,7 @@ absl::StatusOr<ModelMap> ModelMap::create(ModuleOp model) {
     addLaunches(*module, lowered, "", dispatches, flattened, steps[name], program);
     program.hidden = countHidden(program);
   }
-  if (absl::Status s = runStage(*module, addPlanStage); !s.ok())
+  if (absl::Status s = runStage(*module, [](OpPassManager &pm) { addPlanStage(pm); }); !s.ok())
     return s;
   for (auto program : module->getOps<plan::ProgramOp>())
     if (steps.count(program.getSymName().str()) &&

@@ -25,6 +25,7 @@ const char *const kUsage =
   llmc compile model.mlir --weights=DIR -o m.llmc
   llmc compile DIR --no-weights -o plan.llmc    from config.json alone: to inspect shapes, kernels, memory
   llmc compile DIR ... --no-model-text          leaves out the text of the model that llmc verify reads
+  llmc compile DIR ... --max-tokens=N           tokens of a prompt that one call takes (512): more are faster on a GPU and take more memory
   llmc compile DIR ... --allow-non-finite       NaN and infinite weights are no error
   llmc compile --print-passes
   llmc run DIR -p TEXT [flags of llmc-run]     compiles if needed, then runs llmc-run
@@ -77,7 +78,7 @@ void splitList(llvm::StringRef text, std::vector<std::string> &names) {
 
 int compileMain(llvm::ArrayRef<char *> args) {
   llmc::CompileCommand command;
-  std::string cpu, arch;
+  std::string cpu, arch, maxTokens;
   for (size_t i = 0; i < args.size(); ++i) {
     llvm::StringRef arg = args[i];
     bool missing = false;
@@ -89,7 +90,7 @@ int compileMain(llvm::ArrayRef<char *> args) {
         takeOption(args, i, "--autoencoder", command.heads, missing) ||
         takeOption(args, i, "--target", command.target, missing) ||
         takeOption(args, i, "--arch", arch, missing) ||
-        takeOption(args, i, "--ptxas", command.ptxas, missing)) {
+        takeOption(args, i, "--ptxas", command.ptxas, missing) || takeOption(args, i, "--max-tokens", maxTokens, missing)) {
       if (missing)
         return usageError(arg.str() + " needs a value");
     } else if (arg == "--print-passes") {
@@ -128,6 +129,10 @@ int compileMain(llvm::ArrayRef<char *> args) {
     return usageError("--target=" + command.target + ": expects cpu or cuda");
   if (command.target == "cpu" && (command.isSimulated || command.overlapsLaunches || command.isPersistent || !arch.empty() || !command.ptxas.empty()))
     return usageError("--arch, --ptxas, --overlap-launches, --persistent and --sim are for --target=cuda");
+  constexpr int64_t kPiece = 64, kMostTokens = 1 << 16; // of which prompts are cut; of which an artifact may tell
+  if (!maxTokens.empty() && (llvm::StringRef(maxTokens).getAsInteger(10, command.maxTokens) || command.maxTokens < kPiece ||
+                             command.maxTokens > kMostTokens || command.maxTokens % kPiece))
+    return usageError("--max-tokens=" + maxTokens + ": expects a multiple of 64 up to 65536, the rows that one call has room for");
   if (command.target == "cuda" && !cpu.empty())
     return usageError("--cpu is for --target=cpu");
   if (!command.hasWeights && !command.weights.empty())

@@ -1,7 +1,9 @@
-// The gated delta rule as the compiler makes it for GPUs from `llm` ops, against the recurrence in double: a prompt in chunks, whatever the
-// gates, and a step.
+// The gated delta rule as the compiler makes it for GPUs from `llm` ops, against the recurrence in double: a prompt in chunks, in segments of them where
+// heads are few, whatever the gates, and a step.
 #include "test/codegen/sim/OpKernels.h"
-#include <array>
+#include <limits>
+#include <map>
+#include <numeric>
 
 namespace llmc::test {
 namespace {
@@ -10,14 +12,14 @@ struct Sizes {
   int heads, k, v;
 };
 
-/// Inputs of the rule: rows of all heads side by side, two slots of state.
+/// Inputs of the rule: rows of all heads side by side, slots of state.
 struct Inputs {
   Sizes n;
   std::vector<uint16_t> q, k, v;
   std::vector<float> g, beta, state;
 
   /// `gate`: what gates are multiples of; every seventh row has one of -1e4, which leaves nothing of the state.
-  Inputs(Sizes n, int tokens, double gate, bool hasResets)
+  Inputs(Sizes n, int tokens, double gate, bool hasResets, int slots = 2)
       : n(n), q(values(size_t(tokens) * n.heads * n.k, 1)), k(values(q.size(), 2)), v(values(size_t(tokens) * n.heads * n.v, 3)) {
     for (auto *keys : {&q, &k}) // of norm 1
       for (size_t row = 0; row < size_t(tokens) * n.heads; ++row) {
@@ -39,7 +41,20 @@ struct Inputs {
     beta = random(size_t(tokens) * n.heads, 5);
     for (float &each : beta)
       each = std::fabs(each);
-    state = random(2 * size_t(n.heads) * n.k * n.v, 6);
+    state = random(slots * size_t(n.heads) * n.k * n.v, 6);
+  }
+  /// Some rows, and the state of one slot.
+  Inputs part(int first, int count, int slot) const {
+    Inputs result = *this;
+    auto rows = [&](auto &all, int width) { all = {all.begin() + first * width, all.begin() + (first + count) * width}; };
+    rows(result.q, n.heads * n.k);
+    rows(result.k, n.heads * n.k);
+    rows(result.v, n.heads * n.v);
+    rows(result.g, n.heads * n.k);
+    rows(result.beta, n.heads);
+    const int size = n.heads * n.k * n.v;
+    result.state = {state.begin() + slot * size, state.begin() + (slot + 1) * size};
+    return result;
   }
 };
 
@@ -86,32 +101,65 @@ std::string moduleOf(Sizes n, const char *function, const char *form) {
 
 class DeltaRule : public testing::TestWithParam<const char *> {};
 
-/// Two sequences of `counts` tokens in slots 1 and 0. Returns the output rows.
-std::vector<float> checkPrompt(const char *arch, Sizes n, std::array<int, 2> counts, double gate, bool hasResets) {
-  SCOPED_TRACE(std::to_string(n.k) + " x " + std::to_string(n.v) + ", gates of " + std::to_string(gate));
-  const int tokens = counts[0] + counts[1], slots[] = {1, 0};
-  OpKernels kernels(moduleOf(n, "ingest", "chunk"), arch);
-  Inputs in(n, tokens, gate, hasResets);
-  std::vector<double> states(in.state.begin(), in.state.end()), expected(size_t(tokens) * n.heads * n.v);
-  for (int s = 0, token = 0; s < 2; ++s)
-    for (int i = 0; i < counts[s]; ++i, ++token)
-      for (int h = 0; h < n.heads; ++h)
-        step(in, token, h, &states[(size_t(slots[s]) * n.heads + h) * n.k * n.v], &expected[(size_t(token) * n.heads + h) * n.v]);
-  std::vector<int32_t> where, rows = {slots[0], 0, counts[0], 0, slots[1], counts[0], counts[1], 0};
-  for (int s = 0; s < 2; ++s)
+/// Whether the scan goes in segments: a quarter of an H100's multiprocessors would have nothing to do with more heads.
+bool isCut(Sizes n) { return n.heads * (n.v % 32 ? 1 : n.v / 32) <= 33; }
+
+/// The kernels of a prompt, for sequences of `counts` tokens in slots from the last one down. Updates the states; returns the output rows.
+std::vector<float> runPrompt(OpKernels &kernels, Inputs &in, const std::vector<int> &counts) {
+  const Sizes n = in.n;
+  const int S = int(counts.size());
+  std::vector<int32_t> where, rows;
+  int tokens = 0;
+  for (int s = 0; s < S; tokens += counts[s++]) {
+    rows.insert(rows.end(), {S - 1 - s, tokens, counts[s], 0});
     for (int i = 0; i < counts[s]; ++i)
       where.insert(where.end(), {s, i});
+  }
   constexpr int kChunk = 32;
+  constexpr uint16_t kNarrowNan = 0x7fc0; // what is read before it is written shows
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   const size_t all = size_t(tokens) * n.heads;
-  std::vector<uint16_t> weights(all * n.k), queries(all * n.k), keys(all * n.k), values(all * n.v), scores(all * kChunk);
-  std::vector<float> decays(all * n.k), o(all * n.v), out(all * n.v);
-  const runtime::Dims sizes = {tokens, 2, 2, 0, 0};
+  std::vector<uint16_t> weights(all * n.k, kNarrowNan), queries = weights, keys = weights, maps = weights, values(all * n.v, kNarrowNan),
+                        scores(all * kChunk, kNarrowNan);
+  std::vector<float> decays(all * n.k, kNan), mapDecays = decays, additions = decays, o(all * n.v, kNan), starts = o, out = o;
+  const runtime::Dims sizes = {tokens, S, S, 0, 0};
   kernels.run("rule_factors", sizes,
               {buffer(in.q), buffer(in.k), buffer(in.v), buffer(in.g), buffer(in.beta), buffer(where), buffer(rows), buffer(weights),
                buffer(queries), buffer(keys), buffer(values), buffer(scores), buffer(decays)});
-  kernels.run("rule", sizes, {buffer(where), buffer(rows), buffer(weights), buffer(queries), buffer(keys), buffer(values), buffer(scores),
-                              buffer(decays), buffer(o), buffer(in.state)});
+  if (isCut(n)) {
+    kernels.run("rule_maps", sizes, {buffer(where), buffer(rows), buffer(weights), buffer(keys), buffer(decays), buffer(maps), buffer(mapDecays)});
+    kernels.run("rule_additions", sizes, {buffer(where), buffer(rows), buffer(weights), buffer(keys), buffer(values), buffer(decays), buffer(additions)});
+    kernels.run("rule", sizes, {buffer(where), buffer(rows), buffer(weights), buffer(queries), buffer(keys), buffer(values), buffer(scores), buffer(decays),
+                                buffer(maps), buffer(mapDecays), buffer(additions), buffer(o), buffer(starts), buffer(in.state)});
+    kernels.run("rule_segments", sizes, {buffer(where), buffer(rows), buffer(weights), buffer(queries), buffer(keys), buffer(values), buffer(scores),
+                                         buffer(decays), buffer(starts), buffer(o)});
+  } else {
+    kernels.run("rule", sizes, {buffer(where), buffer(rows), buffer(weights), buffer(queries), buffer(keys), buffer(values), buffer(scores),
+                                buffer(decays), buffer(o), buffer(in.state)});
+  }
   kernels.run("rule_finish", sizes, {buffer(o), buffer(out)});
+  return out;
+}
+
+/// The kernels of a prompt, compiled on first use.
+OpKernels &promptKernels(const char *arch, Sizes n) {
+  static std::map<std::string, OpKernels> known;
+  const std::string text = moduleOf(n, "ingest", "chunk");
+  return known.try_emplace(arch + text, text, arch, /*maxTokens=*/1024).first->second;
+}
+
+/// Sequences of `counts` tokens. Returns the output rows.
+std::vector<float> checkPrompt(const char *arch, Sizes n, const std::vector<int> &counts, double gate, bool hasResets) {
+  SCOPED_TRACE(std::to_string(n.k) + " x " + std::to_string(n.v) + ", gates of " + std::to_string(gate));
+  const int tokens = std::accumulate(counts.begin(), counts.end(), 0), S = int(counts.size());
+  OpKernels &kernels = promptKernels(arch, n);
+  Inputs in(n, tokens, gate, hasResets, S);
+  std::vector<double> states(in.state.begin(), in.state.end()), expected(size_t(tokens) * n.heads * n.v);
+  for (int s = 0, token = 0; s < S; ++s)
+    for (int i = 0; i < counts[s]; ++i, ++token)
+      for (int h = 0; h < n.heads; ++h)
+        step(in, token, h, &states[(size_t(S - 1 - s) * n.heads + h) * n.k * n.v], &expected[(size_t(token) * n.heads + h) * n.v]);
+  std::vector<float> out = runPrompt(kernels, in, counts);
   EXPECT_LE(relativeError(out, expected), kTolerance);
   EXPECT_LE(relativeError(in.state, states), kTolerance);
   return out;
@@ -127,10 +175,61 @@ TEST_P(DeltaRule, TakesGatesHoweverStrong) {
   checkPrompt(GetParam(), {1, 24, 20}, {33, 17}, 1, true);
 }
 
+TEST_P(DeltaRule, OfManyHeadsIsNotCut) {
+  const Sizes n = {34, 24, 24};
+  ASSERT_FALSE(isCut(n));
+  checkPrompt(GetParam(), n, {34, 3}, 0.1, false);
+}
+
+// Segments of 64 tokens (keys of 24 and 32), 128 and 256: none that is whole, one and no more, several and a rest. Also decays so slow that a state
+// goes through all of them, and values that are not whole parts of columns.
+TEST_P(DeltaRule, GoesInSegments) {
+  checkPrompt(GetParam(), {1, 32, 64}, {63, 64, 65}, 0.02, false);
+  checkPrompt(GetParam(), {3, 24, 20}, {200, 1, 130}, 0.1, false);
+  checkPrompt(GetParam(), {1, 64, 96}, {131, 127}, 0.3, false);
+  checkPrompt(GetParam(), {1, 128, 32}, {257, 3}, 0.01, false);
+}
+
+TEST_P(DeltaRule, TakesGatesHoweverStrongInSegments) {
+  checkPrompt(GetParam(), {2, 32, 32}, {150, 64}, 5, false);
+  checkPrompt(GetParam(), {1, 24, 40}, {130, 131}, 0.5, true);
+  checkPrompt(GetParam(), {1, 32, 32}, {512}, 1e-4, false);
+}
+
 TEST_P(DeltaRule, RowsDoNotDependOnWhatFollows) {
   const Sizes n = {1, 32, 32};
-  auto some = checkPrompt(GetParam(), n, {6, 1}, 0.3, false), all = checkPrompt(GetParam(), n, {40, 1}, 0.3, false);
-  EXPECT_TRUE(std::equal(some.begin(), some.begin() + 6 * 32, all.begin()));
+  auto all = checkPrompt(GetParam(), n, {140, 1}, 0.3, false);
+  for (int some : {6, 40, 64, 100, 128}) { // from the scan or from a segment
+    auto rows = checkPrompt(GetParam(), n, {some, 1}, 0.3, false);
+    EXPECT_TRUE(std::equal(rows.begin(), rows.begin() + some * 32, all.begin())) << some;
+  }
+}
+
+/// Nor on other sequences, nor on where a sequence was cut if a segment ends there: rows and states have the same bits.
+TEST_P(DeltaRule, ASequenceDoesNotKnowOfOthers) {
+  for (Sizes n : {Sizes{2, 24, 40}, Sizes{1, 32, 64}}) {
+    const std::vector<int> counts = {70, 200, 33};
+    OpKernels &kernels = promptKernels(GetParam(), n);
+    const Inputs in(n, 303, 0.1, false, 3);
+    Inputs together = in;
+    auto rows = runPrompt(kernels, together, counts);
+    for (int s = 0, first = 0; s < 3; first += counts[s++]) {
+      Inputs alone = in.part(first, counts[s], 2 - s);
+      const auto expected = together.part(first, counts[s], 2 - s).state;
+      auto own = runPrompt(kernels, alone, {counts[s]});
+      EXPECT_TRUE(std::equal(own.begin(), own.end(), rows.begin() + first * n.heads * n.v)) << counts[s];
+      EXPECT_TRUE(alone.state == expected) << counts[s];
+    }
+    for (int cut : {64, 128}) {
+      Inputs begin = in.part(70, cut, 1), end = in.part(70 + cut, 200 - cut, 1);
+      auto own = runPrompt(kernels, begin, {cut});
+      end.state = begin.state;
+      auto rest = runPrompt(kernels, end, {200 - cut});
+      own.insert(own.end(), rest.begin(), rest.end());
+      EXPECT_TRUE(std::equal(own.begin(), own.end(), rows.begin() + 70 * n.heads * n.v)) << cut;
+      EXPECT_TRUE(end.state == together.part(70, 200, 1).state) << cut;
+    }
+  }
 }
 
 TEST_P(DeltaRule, OfAStepIsTheRecurrence) {

@@ -9,7 +9,7 @@
 
 namespace llmc::test {
 
-OpKernels::OpKernels(const std::string &text, const char *arch) {
+OpKernels::OpKernels(const std::string &text, const char *arch, int64_t maxTokens) {
   mlir::DialectRegistry registry;
   registerCudaDialects(registry);
   registry.insert<llm::LlmDialect, mlir::func::FuncDialect>();
@@ -19,6 +19,7 @@ OpKernels::OpKernels(const std::string &text, const char *arch) {
   mlir::PassManager pm(&context);
   FormKernelsOptions options;
   options.target = "cuda";
+  options.maxTokens = maxTokens;
   pm.addPass(createFormKernels(options));
   pm.addPass(mlir::createCanonicalizerPass());
   if (!module || failed(pm.run(*module))) {
@@ -40,6 +41,8 @@ OpKernels::OpKernels(const std::string &text, const char *arch) {
 void OpKernels::run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments) {
   const runtime::KernelLaunch &l = code.launches[kernel];
   int64_t workgroups = runtime::evaluateGrid(l.grid, sizes).value_or(0);
+  if (workgroups == 0) // nothing to launch, as for the runtime
+    return;
   std::vector<char> scratch(l.scratchBytes * size_t(workgroups) + 1);
   for (int64_t &dim : sizes)
     arguments.push_back(scalar(dim));

@@ -30,7 +30,8 @@ inline std::vector<uint16_t> values(size_t count, uint32_t seed) {
 /// The kernels of the one dispatch in `text`, compiled for the simulator.
 class OpKernels {
 public:
-  OpKernels(const std::string &text, const char *arch);
+  /// `maxTokens`: most rows in one call.
+  OpKernels(const std::string &text, const char *arch, int64_t maxTokens = 512);
   void run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments);
 
 private:

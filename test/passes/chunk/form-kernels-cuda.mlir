@@ -148,20 +148,37 @@ func.func @advance(%q: tensor<?x128xbf16>, %c: tensor<?x?x96xbf16>, %up: tensor<
 // -----
 
 // The delta rule over a prompt: factors of the chunks, which read the convolution's tail; the scan, which updates it and the state; the rows'
-// last ops. A chunk of a sequence that has none there has no rows.
+// last ops. A chunk of a sequence that has none there has no rows. As heads are few, maps of segments of 64 tokens and what they add come before the scan, and
+// rows in segments after it, into the scan's.
+// CHECK: module attributes {llm.piece_tokens = 64 : i64}
 // CHECK-LABEL: func.func @ingest
 // CHECK: %[[F:.*]]:6 = llm.launch @rule_factors(%arg0, %{{.*}}, %arg3, %arg4, %arg5, %arg6, %arg8, %arg2)
-// CHECK: %[[S:.*]]:3 = llm.launch @rule(%arg0, %arg8, %[[F]]#0, %[[F]]#1, %[[F]]#2, %[[F]]#3, %[[F]]#4, %[[F]]#5, %arg2, %arg7) {tied = array<i64: -1, 8, 9>}
-// CHECK: %[[O:.*]] = llm.launch @rule_finish(%[[S]]#0)
-// CHECK: return %[[S]]#1, %[[S]]#2, %[[O]]
+// CHECK: %[[M:.*]]:2 = llm.launch @rule_maps(%arg8, %[[F]]#0, %[[F]]#2, %[[F]]#5)
+// CHECK: %[[A:.*]] = llm.launch @rule_additions(%arg8, %[[F]]#0, %[[F]]#2, %[[F]]#3, %[[F]]#5)
+// CHECK: %[[S:.*]]:4 = llm.launch @rule(%arg0, %arg8, %[[F]]#0, %[[F]]#1, %[[F]]#2, %[[F]]#3, %[[F]]#4, %[[F]]#5, %[[M]]#0, %[[M]]#1, %[[A]], %arg2, %arg7) {tied = array<i64: -1, -1, 11, 12>}
+// CHECK: %[[R:.*]] = llm.launch @rule_segments(%arg8, %[[F]]#0, %[[F]]#1, %[[F]]#2, %[[F]]#3, %[[F]]#4, %[[F]]#5, %[[S]]#1, %[[S]]#0) {tied = array<i64: 8>}
+// CHECK: %[[O:.*]] = llm.launch @rule_finish(%[[R]])
+// CHECK: return %[[S]]#2, %[[S]]#3, %[[O]]
 // CHECK-LABEL: func.func private @rule_factors(
 // CHECK-SAME: tensor<?x3x64xbf16> {llm.dims = ["SLOTS"]}
 // CHECK: scf.forall (%{{.*}}, %{{.*}}, %{{.*}}) in (%{{.*}}, 2, %{{.*}})
 // CHECK: %[[SOME:.*]] = arith.maxsi
 // CHECK: arith.minsi %[[SOME]], %c32
 // CHECK-COUNT-12: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<32x32xbf16>, tensor<32x32xbf16>) outs(%{{.*}} : tensor<32x32xf32>)
+// The state over a segment: decays of all of it in float32, a product with its map, what it adds.
 // CHECK-LABEL: func.func private @rule(
-// CHECK: scf.for %{{.*}} = %c0 to %{{.*}} step %c32 iter_args(%{{.*}}, %{{.*}}) -> (tensor<?x32xf32>, tensor<32x32xf32>)
+// CHECK: %[[WHOLE:.*]] = arith.divui %{{.*}}, %c64
+// CHECK: %[[FOLD:.*]]:2 = scf.for %{{.*}} = %c0 to %[[WHOLE]] step %c1 iter_args(%{{.*}}, %[[OLD:.*]] = %{{.*}}) -> (tensor<?x32xf32>, tensor<32x32xf32>)
+// CHECK: %[[KEPT:.*]] = linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<32xf32>, tensor<32x32xf32>) outs(%[[OLD]] : tensor<32x32xf32>)
+// CHECK: linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<32x32xbf16>, tensor<32x32xbf16>) outs(%[[KEPT]] : tensor<32x32xf32>)
+// CHECK: %[[AGAIN:.*]] = arith.divui %{{.*}}, %c64
+// CHECK: %[[REST:.*]] = arith.muli %[[AGAIN]], %c64
+// CHECK: scf.for %{{.*}} = %[[REST]] to %{{.*}} step %c32 iter_args(%{{.*}}, %{{.*}} = %[[FOLD]]#1) -> (tensor<?x32xf32>, tensor<32x32xf32>)
+// CHECK-LABEL: func.func private @rule_segments(
+// CHECK: %[[END:.*]] = arith.addi %[[BEGIN:.*]], %c64
+// CHECK: %[[HAS:.*]] = arith.cmpi sle, %[[END]], %{{.*}}
+// CHECK: %[[UPTO:.*]] = arith.select %[[HAS]], %[[END]], %[[BEGIN]]
+// CHECK: scf.for %{{.*}} = %[[BEGIN]] to %[[UPTO]] step %c32
 // CHECK-LABEL: func.func private @rule_finish(
 func.func @ingest(%a0: tensor<?x64xbf16>, %a1: tensor<64x4xbf16>, %a2: tensor<?x3x64xbf16>, %a3: tensor<?x64xbf16>, %a4: tensor<?x64xbf16>, %a5: tensor<?x64xf32>, %a6: tensor<?x2xf32>, %a7: tensor<?x2x32x32xf32>, %a8: !llm.sequences) -> (tensor<?x3x64xbf16>, tensor<?x2x32x32xf32>, tensor<?x64xbf16>) {
   %y:3 = llm.dispatch(%a0, %a1, %a2, %a3, %a4, %a5, %a6, %a7, %a8) {kernel = "rule", tied = array<i64: 2, 7, -1>} : (tensor<?x64xbf16>, tensor<64x4xbf16>, tensor<?x3x64xbf16>, tensor<?x64xbf16>, tensor<?x64xbf16>, tensor<?x64xf32>, tensor<?x2xf32>, tensor<?x2x32x32xf32>, !llm.sequences)
