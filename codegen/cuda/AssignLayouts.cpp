@@ -187,14 +187,14 @@ std::optional<Product> Product::match(linalg::GenericOp op) {
   };
   auto rows = extent(0, p.out, 0), columns = extent(1, p.out, 1), depth = extent(2, p.a, 1);
   p.isRagged = ShapedType::isDynamic(ranges[1]) || ShapedType::isDynamic(ranges[2]);
-  if (!rows || !columns || !depth || (p.isRagged && p.isPanels))
+  if (!rows || !columns || !depth)
     return std::nullopt;
   p.rows = *rows;
   p.columns = *columns;
   p.k = *depth;
   p.aWidth = std::gcd(alignedElements(p.a), p.k);
   p.bWidth = std::gcd(alignedElements(p.b), p.isTransposed ? p.k : p.columns);
-  if (ShapedType::isDynamic(ranges[p.isTransposed ? 2 : 1]))
+  if (ShapedType::isDynamic(ranges[p.isTransposed ? 2 : 1]) && !p.isPanels) // panels are there or not as a whole
     p.bWidth = 1;
   if (ShapedType::isDynamic(ranges[2]) && !scratchOf(p.a))
     p.aWidth = 1;
@@ -327,8 +327,9 @@ private:
     while (demote())
       ;
     bool areAll = llvm::all_of(tiled, [&](const Product &p) { return registerOf(p.out); });
-    if (form == Form::warpgroup && !areAll) {
+    if (form == Form::warpgroup && (!areAll || !(isChain ? pipelineLoops() : true))) {
       layouts.registers.clear();
+      layouts.ahead.clear();
       tiled = wanted;
       return false;
     }
@@ -338,9 +339,52 @@ private:
 
   /// Products on warpgroups keep the producer's warp out of what they do, so all of a kernel's are of one kind, with rows in common.
   bool wantsWarpgroups() {
-    return hasWarpgroups && !isChain && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
-             return !p.isRagged && canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
+    return hasWarpgroups && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
+             return canUseWarpgroups(p) && bool(scratchOf(p.a)) == isChain && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps &&
+                    onWarpgroups(p).registers() <= kMaxRegisters;
            });
+  }
+
+  /// Products whose rows go on to another run where a loop is shared out between its consumers and the producer: every product is in one, with
+  /// an a in registers or made before the loop, and nothing else in it is in memory that threads share. Returns whether that is so.
+  bool pipelineLoops() {
+    for (const Product &p : tiled) {
+      auto loop = dyn_cast<scf::ForOp>(p.op->getParentOp());
+      if (!loop || !isOfIteration(p.b, loop) || (!layouts.ahead.contains(loop) && !canBePipelined(loop)))
+        return false;
+      layouts.ahead[loop].push_back(p.op);
+    }
+    return true;
+  }
+
+  bool canBePipelined(scf::ForOp loop) {
+    auto isOperandA = [&](Operation *op, Value v) {
+      return llvm::any_of(tiled, [&](const Product &p) { return p.op == op && p.op->getParentOp() == loop && p.a == v; });
+    };
+    // What a thread keeps, what nobody writes, and an a that this loop does not write, which it would do by an op that is refused here.
+    auto isFree = [&](Operation *op, Value v) {
+      auto type = dyn_cast<MemRefType>(v.getType());
+      return !type || registerOf(v) || (scratchOf(v) ? isOperandA(op, v) : isReadOnly(v));
+    };
+    bool isGood = true;
+    loop->walk([&](Operation *op) {
+      if (isa<linalg::GenericOp, memref::CopyOp, memref::LoadOp>(op))
+        isGood &= llvm::all_of(op->getOperands(), [&](Value v) { return isFree(op, v); });
+      else if (isa<memref::StoreOp>(op))
+        isGood = false;
+      // An op without registers would be shared out among all threads.
+      if (isa<linalg::GenericOp, memref::CopyOp>(op))
+        isGood &= llvm::any_of(op->getOperands(), [&](Value v) { return registerOf(v); });
+    });
+    return isGood;
+  }
+
+  static bool isReadOnly(Value view) {
+    while (auto op = view.getDefiningOp<ViewLikeOpInterface>())
+      view = op.getViewSource();
+    auto arg = dyn_cast<BlockArgument>(view);
+    auto function = arg ? dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp()) : func::FuncOp();
+    return function && !function.getArgAttr(arg.getArgNumber(), "llm.written");
   }
   static Fragments onWarpgroups(const Product &p) { return {p.rows / 16, 1, 1, int64_t(llvm::divideCeil(p.columns, 8))}; }
 
@@ -503,18 +547,27 @@ private:
     return changed;
   }
 
-  /// Whether the fragments reach as far as `op` does: a vector in registers may meet wider rows in memory.
-  bool covers(const Fragments &f, linalg::GenericOp op) {
+  /// Whether threads have the same rows of both, whole: then a vector of one is one of the other.
+  static bool haveSameRows(const Fragments &x, const Fragments &y) {
+    return x.warpsM == y.warpsM && x.fm == y.fm && x.warpsN == 1 && y.warpsN == 1;
+  }
+
+  /// Whether the fragments on which `op` runs if `r` is in registers reach as far as it does: those of a matrix, or, a vector may meet wider
+  /// rows in memory, the vector's.
+  bool covers(const Register &r, linalg::GenericOp op) {
+    Fragments f = r.fragments;
+    bool isMatrixThere = !r.isVector;
+    for (Value v : op->getOperands())
+      if (const Register *other = registerOf(v); other && !other->isVector && !isMatrixThere) {
+        isMatrixThere = true;
+        f = other->fragments;
+      }
     int64_t most[] = {f.rows(), f.columns()};
     for (auto [range, end] : llvm::zip(op.getStaticLoopRanges(), most))
       if (!ShapedType::isDynamic(range) && range > end)
         return false;
     // Where only the kernel knows how many columns there are, a matrix in registers bounds them.
-    return op.getNumLoops() < 2 || !ShapedType::isDynamic(op.getStaticLoopRanges()[1]) ||
-           llvm::any_of(op->getOperands(), [&](Value v) {
-             const Register *r = registerOf(v);
-             return r && !r->isVector;
-           });
+    return op.getNumLoops() < 2 || !ShapedType::isDynamic(op.getStaticLoopRanges()[1]) || isMatrixThere;
   }
 
   /// Whether `user` can have its operand `use`, a view of `scratch`, in registers.
@@ -522,7 +575,8 @@ private:
     auto agrees = [&](Value v) {
       const Register *other = registerOf(v);
       // Of a matrix and a vector of other rows, the vector goes to memory.
-      return !other || other->fragments == r.fragments || (other->isVector && !r.isVector);
+      return !other || other->fragments == r.fragments || (other->isVector && !r.isVector) ||
+             (r.isVector && haveSameRows(other->fragments, r.fragments));
     };
     if (isa<memref::DimOp>(user))
       return true;
@@ -543,7 +597,7 @@ private:
              out->fragments.fm == r.fragments.fm && p->k % 16 == 0 && p->k <= r.fragments.columns();
     }
     if (!canRunOnFragments(generic) || isVectorUse(generic, use) != std::optional<bool>(r.isVector) ||
-        !covers(r.fragments, generic))
+        !covers(r, generic))
       return false;
     if (generic.getNumReductionLoops() &&
         (r.fragments.warpsN != 1 || llvm::none_of(generic.getDpsInputs(), [&](Value v) { return registerOf(v) && !registerOf(v)->isVector; })))
@@ -585,10 +639,12 @@ private:
     kernel.walk([&](Operation *op) {
       if (!isa<linalg::GenericOp, memref::CopyOp>(op) || layouts.forms.contains(op))
         return;
+      bool isMatrixThere = false; // whose columns count
       for (Value v : op->getOperands())
-        if (const Register *r = registerOf(v)) {
+        if (const Register *r = registerOf(v); r && !isMatrixThere) {
           layouts.forms[op] = Form::fragments;
           layouts.fragmentsOf[op] = r->fragments;
+          isMatrixThere = !r->isVector;
         }
     });
     if (form == Form::tiled)
@@ -684,6 +740,8 @@ void padOperands(Layouts &layouts) {
       product = *Product::match(product.op); // another product of the same operand may have replaced it
       Value operand = isB ? product.b : product.a;
       auto scratch = scratchOf(operand);
+      if (scratch && layouts.forms.lookup(op) == Layouts::Form::warpgroup && !layouts.inRegisters(operand))
+        scratch->setAttr("llm.shared", UnitAttr::get(scratch->getContext())); // its copy for wgmma is from there
       if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(operand) || scratch->hasAttr("llm.shared"))
         continue;
       OpBuilder b(scratch);

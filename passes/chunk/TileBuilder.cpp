@@ -62,7 +62,16 @@ Value TileBuilder::maxf(Value x, Value y) { return arith::MaximumFOp::create(b, 
 
 Value TileBuilder::dim(Value tensor, int64_t i) {
   int64_t size = shapeOf(tensor)[i];
-  return size == ShapedType::kDynamic ? tensor::DimOp::create(b, loc, tensor, i).getResult() : index(size);
+  if (size != ShapedType::kDynamic)
+    return index(size);
+  if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>()) { // as many as it was asked for
+    llvm::SmallBitVector dropped = slice.getDroppedDims();
+    unsigned of = 0;
+    for (int64_t left = i; dropped[of] || left; ++of)
+      left -= !dropped[of];
+    return getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[of]);
+  }
+  return tensor::DimOp::create(b, loc, tensor, i);
 }
 
 Value TileBuilder::empty(ArrayRef<int64_t> shape, Type element) {
