@@ -97,9 +97,10 @@ scf::IfOp branchByRole(ThreadCode &t, int64_t consumers, Value &warp) {
 
 /// b's argument as boxes of panels, or of rows of k.
 std::optional<GlobalBox> boxOfB(const Product &p) {
-  if (auto box = GlobalBox::of(p.b, 2))
-    return box;
-  return GlobalBox::of(p.b, p.isPanels ? 3 : 1);
+  for (unsigned inner : {2, 3, 1}) // of weights [E, P, K, 32] and values [SLOTS, CTX, N], of keys [SLOTS, CTXB, N, 32], of a matrix
+    if (auto box = inner == 1 && p.isPanels ? std::nullopt : GlobalBox::of(p.b, inner))
+      return box;
+  return std::nullopt;
 }
 
 class WarpgroupProduct {

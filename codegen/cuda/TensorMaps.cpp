@@ -50,10 +50,10 @@ std::optional<GlobalBox> GlobalBox::of(Value view, unsigned inner) {
   }
   box.inner = inner;
   unsigned rank = type.getRank();
-  if (dims.size() < inner || dims.size() > inner + 1)
+  if (rank <= inner || dims.empty() || dims.size() > inner + 1)
     return std::nullopt;
-  for (auto [i, dim] : llvm::enumerate(ArrayRef<unsigned>(dims).take_back(inner)))
-    if (dim != rank - inner + i)
+  for (size_t fromLast = 0; fromLast < std::min<size_t>(inner, dims.size()); ++fromLast)
+    if (dims[dims.size() - 1 - fromLast] != rank - 1 - fromLast)
       return std::nullopt;
   // A step of the view's first dimension is one of the leading dimensions taken as one, unless it has none.
   bool hasSteps = dims.size() > inner && cast<MemRefType>(view.getType()).getDimSize(0) != 1;

@@ -13,8 +13,8 @@ struct GlobalBox {
   llvm::SmallVector<mlir::OpFoldResult> offsets; ///< of the view, one for each dimension of the argument
   unsigned inner;                                ///< dimensions but for the first
 
-  /// What `view` is with `inner` dimensions of its own, if the copy engine can fetch it: a read-only argument in unit steps, rows at
-  /// multiples of 16 bytes.
+  /// What `view` is with `inner` dimensions of the argument apart from those taken as one, if the copy engine can fetch it: a read-only argument
+  /// in unit steps, rows at multiples of 16 bytes. The view has up to as many dimensions, its last ones being the argument's, and one more at most.
   static std::optional<GlobalBox> of(mlir::Value view, unsigned inner);
   /// The extent of the argument's dimension number `i` from the last (0: the contiguous one), if static.
   std::optional<int64_t> extentFromLast(unsigned i) const;

@@ -38,6 +38,8 @@ struct Queries {
   Value position; ///< index
   bool ascending;
   bool keysAreRows = false; ///< keys of a block are [32, d], not [d, 32]
+  /// Powers of two instead of e, of scores that are scaled there: an operation less for each, and a cheap one where targets have an instruction.
+  bool hasRoughPowers = false;
 };
 
 /// Which positions a row sees besides causally: see llm.attention.
@@ -59,11 +61,12 @@ struct Mask {
 Value i32Of(TileBuilder &t, Value index) { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); }
 
 /// Scaled scores of block `j`, -inf where a row does not see the position: causal masks.
-Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, std::optional<int64_t> window, Value j) {
+Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, std::optional<int64_t> window, Value j, bool inPlace = false) {
   int64_t width = TileBuilder::shapeOf(raw)[1];
   Value offset = i32Of(t, t.sub(q.position, t.mul(j, width)));
   return t.mapWithColumn(
-      {q.count, width}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
+      {q.count, width}, {raw, offset}, {{0, 1}, {}},
+      [&](TileBuilder &t, ValueRange v, Value row, Value column) {
         Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, row)).getResult() : v[1];
         Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32Of(t, column), position);
         if (window) {
@@ -71,9 +74,23 @@ Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, st
           Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32Of(t, column), first);
           visible = arith::AndIOp::create(t.b, t.loc, visible, near);
         }
-        Value scaled = t.mulf(v[0], t.f32(scale));
+        Value scaled = scale == 1 ? v[0] : t.mulf(v[0], t.f32(scale));
         return arith::SelectOp::create(t.b, t.loc, visible, scaled, t.f32(-INFINITY)).getResult();
-      });
+      },
+      inPlace ? raw : Value());
+}
+
+/// The same, unscaled and in place, where most blocks are seen as a whole by all rows: these are left as they are.
+Value seenMostly(TileBuilder &t, Value raw, const Queries &q, std::optional<int64_t> window, Value j) {
+  int64_t width = TileBuilder::shapeOf(raw)[1];
+  Value first = t.mul(j, width), isCut = t.less(q.position, t.add(first, width - 1));
+  if (window) {
+    Value last = q.ascending ? t.add(q.position, q.count - 1) : q.position;
+    isCut = arith::OrIOp::create(t.b, t.loc, isCut, t.less(first, t.sub(t.add(last, 1), t.index(*window))));
+  }
+  return t.select(
+      isCut, [&](TileBuilder &t) -> SmallVector<Value> { return {seenCausally(t, raw, q, /*scale=*/1, window, j, /*inPlace=*/true)}; },
+      [&](TileBuilder &) -> SmallVector<Value> { return {raw}; })[0];
 }
 
 /// The same, row r seeing all positions before `ends[r]` (i32).
@@ -95,28 +112,38 @@ SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, c
   int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
   const bool isWhole = !ShapedType::isDynamic(TileBuilder::shapeOf(values)[0]);
   Value zero = t.index(0), present = isWhole ? Value() : t.dim(values, 0);
-  Value sums = isWhole ? t.full({m, width}, 0) : t.withRows(present).full({m, -1}, 0);
-  Value raw = t.contract(q.rows, keys, sums, /*aTransposed=*/false, q.keysAreRows);
+  // Of a tile [m, width], the columns of positions that the cache has.
+  auto partOf = [&](Value tile) { return isWhole ? tile : t.load(tile, {zero, zero}, {m, -1}, {m, -1}, {present}); };
+  // Of a cut tile begin with -0, which is not the constant of other zeros of this shape: one buffer of both could not be written in place.
+  Value nothing = t.full({m, width}, isWhole ? 0.0 : -0.0);
+  Value raw = t.contract(q.rows, keys, partOf(nothing), /*aTransposed=*/false, q.keysAreRows);
   if (!isWhole)
-    raw = t.store(raw, t.full({m, width}, 0), {zero, zero}, {m, -1}, {present});
-  Value scores = mask.ends ? seenTwoWay(t, raw, scale, mask.ends, j) : seenCausally(t, raw, q, scale, mask.window, j);
+    raw = t.store(raw, nothing, {zero, zero}, {m, -1}, {present});
+  Value scores = mask.ends          ? seenTwoWay(t, raw, scale, mask.ends, j)
+                 : q.hasRoughPowers ? seenMostly(t, raw, q, mask.window, j)
+                                    : seenCausally(t, raw, q, scale, mask.window, j);
   Value oldMax = carried[0];
   Value newMax =
       t.reduce(scores, t.map({oldMax}, [](TileBuilder &, ValueRange v) { return v[0]; }), /*maximum=*/true);
-  Value fade =
-      t.map({oldMax, newMax}, [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
-  Value p = t.map({m, width}, {scores, newMax}, {{0, 1}, {0}},
-                  [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
+  // e^(scale (x - max)): as a power of two, of which scale * max is rounded once, alike for the old one and all scores.
+  double unit = scale * M_LOG2E;
+  Value fade = t.map({oldMax, newMax}, [&](TileBuilder &t, ValueRange v) {
+    if (!q.hasRoughPowers)
+      return t.exp(t.subf(v[0], v[1]));
+    return t.roughExp2(t.subf(t.mulf(v[0], t.f32(unit)), t.mulf(v[1], t.f32(unit))));
+  });
+  Value p = t.map({m, width}, {scores, newMax}, {{0, 1}, {0}}, [&](TileBuilder &t, ValueRange v) {
+    if (!q.hasRoughPowers)
+      return t.exp(t.subf(v[0], v[1]));
+    return t.roughExp2(t.fma(v[0], t.f32(unit), t.mulf(v[1], t.f32(-unit))));
+  });
   Value sum = t.reduce(p, t.full({m}, 0));
   Value total = t.map({carried[1], fade, sum},
                       [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(v[0], v[1]), v[2]); });
   Value faded = t.map(
       {m, valueWidth}, {fade}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); },
       carried[2]);
-  Value factors = t.productOperand(p, TileBuilder::elementOf(values));
-  if (!isWhole)
-    factors = t.load(factors, {zero, zero}, {m, -1}, {m, -1}, {present});
-  return {newMax, total, t.contract(factors, values, faded)};
+  return {newMax, total, t.contract(partOf(t.productOperand(p, TileBuilder::elementOf(values))), values, faded)};
 }
 
 /// acc / sum
@@ -246,6 +273,7 @@ static void emitTiledAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp 
   int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / kvHeads;
   auto [m, width] = tileOf(t.tiles, d, dv);
   const int64_t rows = m, positions = width, blocks = width / kBlock;
+  const double scale = op.getScale().convertToDouble();
   Value keys = e.argument(op.getKeys()), values = e.argument(op.getValues());
   Type stored = TileBuilder::elementOf(keys);
   forRowTiles(e, t, heads, rows, dv, [&](TileBuilder &t, const RowTile &tile) {
@@ -264,8 +292,8 @@ static void emitTiledAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp 
       Value first = t.mul(j, positions), count = t.min(t.sub(t.dim(values, 1), first), t.index(positions));
       return t.load(values, {tile.seq.slot, first, column}, {1, -1, dv}, {-1, dv}, {count});
     };
-    auto sums = attendBlocks(t, {paddedQueries(t, t.productOperand(own, stored), rows), rows, tile.position, true}, dv,
-                             op.getScale().convertToDouble(), Mask{op.getWindow()}, keyTile, valueTile, zero, t.ceilDiv(tile.end, positions),
+    auto sums = attendBlocks(t, {paddedQueries(t, t.productOperand(own, stored), rows), rows, tile.position, true, /*keysAreRows=*/false, scale > 0},
+                             dv, scale, Mask{op.getWindow()}, keyTile, valueTile, zero, t.ceilDiv(tile.end, positions),
                              positions);
     return normalised(t, sums[2], sums[1]);
   });
