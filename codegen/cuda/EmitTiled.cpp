@@ -243,7 +243,7 @@ public:
     }
     OpBuilder::InsertionGuard guard(t.b);
     t.b.setInsertionPoint(loop);
-    if (!isa<scf::ForallOp>(loop->getParentOp())) // the loop may have run before
+    if (loop->getParentOfType<scf::ForOp>()) // it may have run before
       t.barrier();
     t.where(t.less(loop.getLowerBound(), loop.getUpperBound()), [&] { copyFor(loop.getLowerBound(), t.index(0)); });
     commitCopies(t);

@@ -414,7 +414,7 @@ void shareLoop(ThreadCode &t, scf::ForOp loop, const Layouts &layouts, BlockStor
     const Product &p = layouts.products.find(op)->second;
     if (storage.registersOf(p.a))
       continue;
-    if (!isMade && !isa<scf::ForallOp>(loop->getParentOp())) // the loop may have run before
+    if (!isMade && loop->getParentOfType<scf::ForOp>()) // it may have run before
       t.barrier();
     isMade = true;
     WarpgroupProduct code = codeOf(p);
