@@ -221,10 +221,15 @@ private:
     if (parameter.type != ElementType::bf16 && parameter.type != ElementType::f16 && parameter.type != ElementType::f32)
       return fail(what + " is of elements of type " + elementName(parameter.type) + ", expected bf16, f16 or f32");
     const uint64_t bytes = elementBytes(parameter.type);
+    // A dimension that is not the first may be a cache's, which never has an extent of 0; rows are static.
+    auto isPossible = [&](size_t d) {
+      const Symbol symbol = map.shape[d].symbol;
+      return d == 0 || symbol == Symbol::one || (d + 1 < rank && (symbol == Symbol::context || symbol == Symbol::contextBlocks));
+    };
     for (size_t d = 0; d < rank; ++d)
-      if ((d && map.shape[d].symbol != Symbol::one) || map.box[d] == 0 || map.box[d] > kMaxTensorMapBox)
+      if (!isPossible(d) || map.box[d] == 0 || map.box[d] > kMaxTensorMapBox)
         return fail(what + " has shape " + printShape(map.shape) + " and a box of " + number(map.box[d]) + " in dimension " + number(d) +
-                    ", expected static sizes after the first and 1 to 256");
+                    ", expected static sizes after the first (or CTX and CTXB between the first and the last) and 1 to 256");
     const uint64_t row = map.shape.back().multiplier * bytes, boxRow = map.box.back() * bytes;
     if ((rank > 1 && row % kTensorMapUnitBytes) || boxRow % kTensorMapUnitBytes ||
         (map.swizzle && boxRow > uint64_t(kTensorMapUnitBytes) << map.swizzle))

@@ -186,14 +186,14 @@ std::optional<Product> Product::match(linalg::GenericOp op) {
   };
   auto rows = extent(0, p.out, 0), columns = extent(1, p.out, 1), depth = extent(2, p.a, 1);
   p.isRagged = ShapedType::isDynamic(ranges[1]) || ShapedType::isDynamic(ranges[2]);
-  if (!rows || !columns || !depth || (p.isRagged && p.isPanels))
+  if (!rows || !columns || !depth)
     return std::nullopt;
   p.rows = *rows;
   p.columns = *columns;
   p.k = *depth;
   p.aWidth = std::gcd(alignedElements(p.a), p.k);
   p.bWidth = std::gcd(alignedElements(p.b), p.isTransposed ? p.k : p.columns);
-  if (ShapedType::isDynamic(ranges[p.isTransposed ? 2 : 1]))
+  if (ShapedType::isDynamic(ranges[p.isTransposed ? 2 : 1]) && !p.isPanels) // panels are there or not as a whole
     p.bWidth = 1;
   if (ShapedType::isDynamic(ranges[2]) && !scratchOf(p.a))
     p.aWidth = 1;
@@ -326,8 +326,9 @@ private:
     while (demote())
       ;
     bool areAll = llvm::all_of(tiled, [&](const Product &p) { return registerOf(p.out); });
-    if (form == Form::warpgroup && !areAll) {
+    if (form == Form::warpgroup && (!areAll || !(isChain ? pipelineLoops() : true))) {
       layouts.registers.clear();
+      layouts.ahead.clear();
       tiled = wanted;
       return false;
     }
@@ -337,9 +338,52 @@ private:
 
   /// Products on warpgroups keep the producer's warp out of what they do, so all of a kernel's are of one kind, with rows in common.
   bool wantsWarpgroups() {
-    return hasWarpgroups && !isChain && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
-             return !p.isRagged && canUseWarpgroups(p) && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps && onWarpgroups(p).registers() <= kMaxRegisters;
+    return hasWarpgroups && layouts.products.empty() && llvm::all_of(tiled, [&](const Product &p) {
+             return canUseWarpgroups(p) && bool(scratchOf(p.a)) == isChain && p.rows == tiled[0].rows && p.rows <= 16 * maxWarps &&
+                    onWarpgroups(p).registers() <= kMaxRegisters;
            });
+  }
+
+  /// Products whose rows go on to another run where a loop is shared out between its consumers and the producer: every product is in one, with
+  /// an a in registers or made before the loop, and nothing else in it is in memory that threads share. Returns whether that is so.
+  bool pipelineLoops() {
+    for (const Product &p : tiled) {
+      auto loop = dyn_cast<scf::ForOp>(p.op->getParentOp());
+      if (!loop || !isOfIteration(p.b, loop) || (!layouts.ahead.contains(loop) && !canBePipelined(loop)))
+        return false;
+      layouts.ahead[loop].push_back(p.op);
+    }
+    return true;
+  }
+
+  bool canBePipelined(scf::ForOp loop) {
+    auto isOperandA = [&](Operation *op, Value v) {
+      return llvm::any_of(tiled, [&](const Product &p) { return p.op == op && p.op->getParentOp() == loop && p.a == v; });
+    };
+    // What a thread keeps, what nobody writes, and an a that this loop does not write, which it would do by an op that is refused here.
+    auto isFree = [&](Operation *op, Value v) {
+      auto type = dyn_cast<MemRefType>(v.getType());
+      return !type || registerOf(v) || (scratchOf(v) ? isOperandA(op, v) : isReadOnly(v));
+    };
+    bool isGood = true;
+    loop->walk([&](Operation *op) {
+      if (isa<linalg::GenericOp, memref::CopyOp, memref::LoadOp>(op))
+        isGood &= llvm::all_of(op->getOperands(), [&](Value v) { return isFree(op, v); });
+      else if (isa<memref::StoreOp>(op))
+        isGood = false;
+      // An op without registers would be shared out among all threads.
+      if (isa<linalg::GenericOp, memref::CopyOp>(op))
+        isGood &= llvm::any_of(op->getOperands(), [&](Value v) { return registerOf(v); });
+    });
+    return isGood;
+  }
+
+  static bool isReadOnly(Value view) {
+    while (auto op = view.getDefiningOp<ViewLikeOpInterface>())
+      view = op.getViewSource();
+    auto arg = dyn_cast<BlockArgument>(view);
+    auto function = arg ? dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp()) : func::FuncOp();
+    return function && !function.getArgAttr(arg.getArgNumber(), "llm.written");
   }
   static Fragments onWarpgroups(const Product &p) { return {p.rows / 16, 1, 1, int64_t(llvm::divideCeil(p.columns, 8))}; }
 
@@ -502,18 +546,27 @@ private:
     return changed;
   }
 
-  /// Whether the fragments reach as far as `op` does: a vector in registers may meet wider rows in memory.
-  bool covers(const Fragments &f, linalg::GenericOp op) {
+  /// Whether threads have the same rows of both, whole: then a vector of one is one of the other.
+  static bool haveSameRows(const Fragments &x, const Fragments &y) {
+    return x.warpsM == y.warpsM && x.fm == y.fm && x.warpsN == 1 && y.warpsN == 1;
+  }
+
+  /// Whether the fragments on which `op` runs if `r` is in registers reach as far as it does: those of a matrix, or, a vector may meet wider
+  /// rows in memory, the vector's.
+  bool covers(const Register &r, linalg::GenericOp op) {
+    Fragments f = r.fragments;
+    bool isMatrixThere = !r.isVector;
+    for (Value v : op->getOperands())
+      if (const Register *other = registerOf(v); other && !other->isVector && !isMatrixThere) {
+        isMatrixThere = true;
+        f = other->fragments;
+      }
     int64_t most[] = {f.rows(), f.columns()};
     for (auto [range, end] : llvm::zip(op.getStaticLoopRanges(), most))
       if (!ShapedType::isDynamic(range) && range > end)
         return false;
     // Where only the kernel knows how many columns there are, a matrix in registers bounds them.
-    return op.getNumLoops() < 2 || !ShapedType::isDynamic(op.getStaticLoopRanges()[1]) ||
-           llvm::any_of(op->getOperands(), [&](Value v) {
-             const Register *r = registerOf(v);
-             return r && !r->isVector;
-           });
+    return op.getNumLoops() < 2 || !ShapedType::isDynamic(op.getStaticLoopRanges()[1]) || isMatrixThere;
   }
 
   /// Whether `user` can have its operand `use`, a view of `scratch`, in registers.
@@ -521,7 +574,8 @@ private:
     auto agrees = [&](Value v) {
       const Register *other = registerOf(v);
       // Of a matrix and a vector of other rows, the vector goes to memory.
-      return !other || other->fragments == r.fragments || (other->isVector && !r.isVector);
+      return !other || other->fragments == r.fragments || (other->isVector && !r.isVector) ||
+             (r.isVector && haveSameRows(other->fragments, r.fragments));
     };
     if (isa<memref::DimOp>(user))
       return true;
@@ -542,7 +596,7 @@ private:
              out->fragments.fm == r.fragments.fm && p->k % 16 == 0 && p->k <= r.fragments.columns();
     }
     if (!canRunOnFragments(generic) || isVectorUse(generic, use) != std::optional<bool>(r.isVector) ||
-        !covers(r.fragments, generic))
+        !covers(r, generic))
       return false;
     if (generic.getNumReductionLoops() &&
         (r.fragments.warpsN != 1 || llvm::none_of(generic.getDpsInputs(), [&](Value v) { return registerOf(v) && !registerOf(v)->isVector; })))
@@ -584,10 +638,12 @@ private:
     kernel.walk([&](Operation *op) {
       if (!isa<linalg::GenericOp, memref::CopyOp>(op) || layouts.forms.contains(op))
         return;
+      bool isMatrixThere = false; // whose columns count
       for (Value v : op->getOperands())
-        if (const Register *r = registerOf(v)) {
+        if (const Register *r = registerOf(v); r && !isMatrixThere) {
           layouts.forms[op] = Form::fragments;
           layouts.fragmentsOf[op] = r->fragments;
+          isMatrixThere = !r->isVector;
         }
     });
     if (form == Form::tiled)
@@ -631,141 +687,6 @@ private:
 };
 
 } // namespace
-
-/// Gives the users of `old` the value `fresh` of another layout, views of it included.
-static void replaceBuffer(Value old, Value fresh) {
-  for (OpOperand &use : llvm::make_early_inc_range(old.getUses())) {
-    auto part = dyn_cast<memref::SubViewOp>(use.getOwner());
-    if (!part) {
-      use.set(fresh);
-      continue;
-    }
-    OpBuilder b(part);
-    auto type = memref::SubViewOp::inferRankReducedResultType(part.getType().getShape(), cast<MemRefType>(fresh.getType()),
-                                                              part.getMixedOffsets(), part.getMixedSizes(),
-                                                              part.getMixedStrides());
-    Value view = memref::SubViewOp::create(b, part.getLoc(), cast<MemRefType>(type), fresh, part.getMixedOffsets(),
-                                           part.getMixedSizes(), part.getMixedStrides());
-    replaceBuffer(part, view);
-    part.erase();
-  }
-}
-
-/// Zeros for the elements of `padded` beyond `shape`, up to whole steps of 16 in both dimensions, at the start of each workgroup.
-static void clearPadding(memref::AllocaOp padded, ArrayRef<int64_t> shape) {
-  auto kernel = padded->getParentOfType<func::FuncOp>();
-  OpBuilder b(padded);
-  b.setInsertionPointAfter(padded);
-  kernel.walk([&](scf::ForallOp forall) { b.setInsertionPointToStart(forall.getBody()); });
-  Location loc = padded.getLoc();
-  int64_t rows = padded.getType().getDimSize(0), columns = llvm::alignTo(shape[1], 16);
-  auto clear = [&](int64_t row, int64_t column) {
-    int64_t sizes[] = {rows - row, columns - column};
-    if (!sizes[0] || !sizes[1])
-      return;
-    SmallVector<OpFoldResult> offsets{b.getIndexAttr(row), b.getIndexAttr(column)}, ones(2, b.getIndexAttr(1)),
-        extents{b.getIndexAttr(sizes[0]), b.getIndexAttr(sizes[1])};
-    Value part = memref::SubViewOp::create(b, loc, padded, offsets, extents, ones);
-    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(padded.getType().getElementType()));
-    SmallVector<AffineMap> maps{AffineMap::get(2, 0, b.getContext()), b.getMultiDimIdentityMap(2)};
-    SmallVector<utils::IteratorType> kinds(2, utils::IteratorType::parallel);
-    linalg::GenericOp::create(b, loc, ValueRange{zero}, ValueRange{part}, maps, kinds,
-                              [](OpBuilder &nested, Location l, ValueRange args) { linalg::YieldOp::create(nested, l, args[0]); });
-  };
-  clear(0, shape[1]);
-  clear(shape[0], 0);
-}
-
-void padOperands(Layouts &layouts) {
-  constexpr int64_t kBank = 8, kStep = 16; // elements of 16 bytes: rows lie an odd number of them apart
-  for (auto &[op, product] : layouts.products)
-    for (bool isB : {false, true}) {
-      product = *Product::match(product.op); // another product of the same operand may have replaced it
-      Value operand = isB ? product.b : product.a;
-      auto scratch = scratchOf(operand);
-      if (layouts.forms.lookup(op) != Layouts::Form::tiled || !scratch || layouts.inRegisters(operand) || scratch->hasAttr("llm.shared"))
-        continue;
-      OpBuilder b(scratch);
-      // Whether its rows are k, which only its use as b says, another product may know.
-      SmallVector<int64_t> whole(scratch.getType().getShape()), shape{int64_t(llvm::alignTo(whole[0], kStep)), int64_t(llvm::alignTo(whole[1], kStep)) + kBank};
-      auto padded = memref::AllocaOp::create(b, scratch.getLoc(), MemRefType::get(shape, scratch.getType().getElementType()),
-                                             scratch.getAlignmentAttr());
-      padded->setAttr("llm.shared", b.getUnitAttr());
-      SmallVector<OpFoldResult> zeros(2, b.getIndexAttr(0)), ones(2, b.getIndexAttr(1)), sizes;
-      for (int64_t size : whole)
-        sizes.push_back(b.getIndexAttr(size));
-      Value view = memref::SubViewOp::create(b, scratch.getLoc(), padded, zeros, sizes, ones);
-      replaceBuffer(scratch, view);
-      scratch.erase();
-      clearPadding(padded, whole);
-    }
-  for (auto &[op, product] : layouts.products)
-    product = *Product::match(product.op);
-}
-
-/// The first and the last op of `body` under which `scratch` is used; nothing where it is used elsewhere.
-static std::optional<std::pair<unsigned, unsigned>> lifeOf(memref::AllocaOp scratch, Block *body, const llvm::DenseMap<Operation *, unsigned> &numbers) {
-  std::pair<unsigned, unsigned> life{~0u, 0};
-  SmallVector<Value> views{scratch};
-  while (!views.empty())
-    for (Operation *user : views.pop_back_val().getUsers()) {
-      if (isa<ViewLikeOpInterface>(user)) {
-        llvm::append_range(views, user->getResults());
-        continue;
-      }
-      Operation *top = body->findAncestorOpInBlock(*user);
-      if (!top || !isa<linalg::GenericOp, memref::CopyOp, memref::LoadOp, memref::StoreOp, memref::DimOp>(user))
-        return std::nullopt;
-      life = {std::min(life.first, numbers.lookup(top)), std::max(life.second, numbers.lookup(top))};
-    }
-  return life;
-}
-
-void shareScratch(func::FuncOp kernel, Layouts &layouts) {
-  constexpr int64_t kMuch = 64 << 10; // bytes; less of it leaves room for other blocks beside this one
-  SmallVector<memref::AllocaOp> all;
-  int64_t bytes = 0;
-  kernel.walk([&](memref::AllocaOp scratch) {
-    if (layouts.registers.contains(scratch))
-      return;
-    all.push_back(scratch);
-    bytes += scratch.getType().getNumElements() * scratch.getType().getElementTypeBitWidth() / 8;
-  });
-  auto forall = kernel.getBody().front().getOps<scf::ForallOp>();
-  if (bytes <= kMuch || forall.empty())
-    return;
-  Block *body = (*forall.begin()).getBody();
-  llvm::DenseMap<Operation *, unsigned> numbers;
-  for (Operation &op : *body)
-    numbers[&op] = numbers.size();
-  // In the order of their first use; each takes the place of one that has had its last.
-  struct Life {
-    memref::AllocaOp scratch;
-    unsigned first, last;
-    size_t number; ///< in the kernel
-  };
-  SmallVector<Life> lives, homes;
-  for (memref::AllocaOp scratch : all)
-    if (auto life = lifeOf(scratch, body, numbers))
-      lives.push_back({scratch, life->first, life->second, lives.size()});
-  llvm::sort(lives, [](const Life &x, const Life &y) { return std::tuple(x.first, x.last, x.number) < std::tuple(y.first, y.last, y.number); });
-  for (Life &life : lives) {
-    auto home = llvm::find_if(homes, [&](Life &h) {
-      return h.last < life.first && h.scratch.getType() == life.scratch.getType() &&
-             h.scratch->getAttrDictionary() == life.scratch->getAttrDictionary();
-    });
-    if (home == homes.end()) {
-      homes.push_back(life);
-      continue;
-    }
-    home->last = life.last;
-    home->scratch->moveBefore(&kernel.getBody().front(), kernel.getBody().front().begin()); // before all views
-    life.scratch.replaceAllUsesWith(home->scratch.getResult());
-    life.scratch.erase();
-  }
-  for (auto &[op, product] : layouts.products)
-    product = *Product::match(product.op);
-}
 
 Layouts assignLayouts(func::FuncOp kernel, int64_t maxThreads, Cores cores) {
   return cores == Cores::none ? Layouts() : Assignment(kernel, maxThreads, cores == Cores::warpgroups).run();

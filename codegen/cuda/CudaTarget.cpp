@@ -44,6 +44,7 @@ constexpr StringRef kMergedKernel = "llmc_steps";
 struct Lowering {
   unsigned sharedBytes;
   bool hasWarpgroups = false, isSimulated = false, hasBarriers = true, overlapsLaunches = false;
+  bool endsBeforeSimulation = false; ///< of what is simulated
   std::optional<MergeKernelsOptions> merges = {};
 };
 
@@ -69,6 +70,8 @@ void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
     pm.addPass(createMergeKernels(*lowering.merges));
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  if (!isSimulated)
+    pm.addPass(createSelectInstructions());
   pm.addPass(createExpandMath());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
@@ -90,7 +93,7 @@ void buildPipeline(OpPassManager &pm, const Lowering &lowering) {
   pm.addPass(createCSEPass());
   if (lowering.merges)
     pm.addPass(createMarkConstants());
-  if (isSimulated)
+  if (isSimulated && !lowering.endsBeforeSimulation)
     pm.addPass(createSimulateThreads());
 }
 
@@ -110,6 +113,7 @@ struct LowerTilesOptions : PassPipelineOptions<LowerTilesOptions> {
   Option<bool> hasWarpgroups{*this, "warpgroups", llvm::cl::desc("wgmma and the copy engine, as on sm_90a"), llvm::cl::init(false)};
   Option<bool> isSimulated{*this, "sim", llvm::cl::desc("Go on to code for the simulator"),
                            llvm::cl::init(false)};
+  Option<bool> endsBeforeSimulation{*this, "before-sim", llvm::cl::desc("What code for the simulator is made from"), llvm::cl::init(false)};
   Option<bool> merges{*this, "merge", llvm::cl::desc("Merge the kernels into one"), llvm::cl::init(false)};
 };
 
@@ -332,7 +336,8 @@ void registerCudaTarget() {
   static PassPipelineRegistration<LowerTilesOptions> pipeline(
       "cuda-lower-tiles", "Tile programs to the NVVM dialect",
       [](OpPassManager &pm, const LowerTilesOptions &options) {
-        Lowering lowering{options.sharedBytes, options.hasWarpgroups, options.isSimulated};
+        Lowering lowering{options.sharedBytes, options.hasWarpgroups, options.isSimulated || options.endsBeforeSimulation};
+        lowering.endsBeforeSimulation = options.endsBeforeSimulation;
         if (options.merges)
           lowering.merges = mergingFor(/*hasBulkCopies=*/true, options.sharedBytes, options.isSimulated);
         buildPipeline(pm, lowering);

@@ -62,7 +62,11 @@ std::optional<int64_t> usefulThreads(linalg::GenericOp op) {
 class Distribution {
 public:
   Distribution(func::FuncOp kernel, const Layouts &layouts)
-      : t(kernel, layouts.threads), layouts(layouts), storage(t, layouts) {}
+      : t(kernel, layouts.threads), layouts(layouts), storage(t, layouts) {
+    if (layouts.ring)
+      for (const auto &[loop, products] : layouts.ahead)
+        shareLoop(t, cast<scf::ForOp>(loop), layouts, storage);
+  }
 
   void distribute(linalg::GenericOp op) {
     start(op);

@@ -31,8 +31,9 @@ private:
 
 class OnFragments {
 public:
-  OnFragments(ThreadCode &t, linalg::GenericOp op, const Fragments &f, BlockStorage &storage)
-      : t(t), g(t.b, op), f(f), storage(storage), places(t, f) {
+  /// `isAlone`: threads without fragments do not come here.
+  OnFragments(ThreadCode &t, linalg::GenericOp op, const Fragments &f, BlockStorage &storage, bool isAlone)
+      : t(t), g(t.b, op), f(f), storage(storage), places(t, f), isAlone(isAlone) {
     for (OpOperand &operand : op->getOpOperands())
       touchesMemory |= isa<MemRefType>(operand.get().getType()) && !storage.registersOf(operand.get());
     op.getBody()->walk([&](memref::LoadOp) { touchesMemory = true; });
@@ -41,7 +42,7 @@ public:
   void emit() {
     // Warps that hold no fragments have nothing to do.
     int64_t warps = f.warpsM * f.warpsN;
-    t.where(warps * kWarp < t.threads ? t.less(t.warp, t.index(warps)) : Value(), [&] { emitRows(); });
+    t.where(!isAlone && warps * kWarp < t.threads ? t.less(t.warp, t.index(warps)) : Value(), [&] { emitRows(); });
   }
 
 private:
@@ -152,13 +153,13 @@ private:
   const Fragments &f;
   BlockStorage &storage;
   Places places;
-  bool touchesMemory = false;
+  bool touchesMemory = false, isAlone;
 };
 
 } // namespace
 
 void emitOnFragments(ThreadCode &t, linalg::GenericOp op, const Layouts &layouts, BlockStorage &storage) {
-  OnFragments(t, op, layouts.fragmentsOf.find(op)->second, storage).emit();
+  OnFragments(t, op, layouts.fragmentsOf.find(op)->second, storage, layouts.isAmongConsumers(op)).emit();
 }
 
 void emitOnFragments(ThreadCode &t, memref::CopyOp copy, const Layouts &layouts, BlockStorage &storage) {
@@ -171,7 +172,7 @@ void emitOnFragments(ThreadCode &t, memref::CopyOp copy, const Layouts &layouts,
                                         linalg::YieldOp::create(nested, l, args[0]);
                                       });
   t.b.setInsertionPoint(op);
-  OnFragments(t, op, layouts.fragmentsOf.find(copy)->second, storage).emit();
+  OnFragments(t, op, layouts.fragmentsOf.find(copy)->second, storage, layouts.isAmongConsumers(copy)).emit();
   op.erase();
 }
 

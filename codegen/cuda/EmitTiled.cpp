@@ -133,8 +133,12 @@ private:
   Value insideK(Value k) { return within(k, p.kDimension(), p.k, tiles * kTile); }
   /// `position` < the extent of b's dimension `dim`, which is `most` where it is known; null where all of the `end` positions are inside.
   Value within(Value position, int64_t dim, int64_t most, int64_t end) {
-    if (!p.isPanels && cast<MemRefType>(p.b.getType()).isDynamicDim(dim))
+    if (p.isPanels) {
+      if (dim == p.nDimension() && cast<MemRefType>(p.b.getType()).isDynamicDim(0))
+        return t.less(position, t.mul(memref::DimOp::create(t.b, t.loc, p.b, 0), 32));
+    } else if (cast<MemRefType>(p.b.getType()).isDynamicDim(dim)) {
       return t.less(position, memref::DimOp::create(t.b, t.loc, p.b, dim));
+    }
     return most == end ? Value() : t.less(position, t.index(most));
   }
 
@@ -201,17 +205,8 @@ private:
 
   OperandA operandA(Value tile, int64_t known, Value slot, int64_t k, int64_t fm, Value lowRow, Value right) {
     if (aRegisters) {
-      // Fragments 2 i and 2 i + 1 of 8 columns are 16 k: rows g and g + 8 of the first, then of the second.
-      int64_t fn = (known * kTile + k) / 8, columns = scratchFragments();
-      OperandA a;
-      for (int64_t i = 0; i < 4; ++i) {
-        auto element = [&](int64_t odd) -> Value {
-          int64_t at = 4 * (columns * fm + fn + i / 2) + 2 * (i % 2) + odd;
-          return memref::LoadOp::create(t.b, t.loc, aRegisters, t.index(at));
-        };
-        a.push_back(pack(t, element(0), element(1)));
-      }
-      return a;
+      int64_t columns = cast<MemRefType>(aRegisters.getType()).getDimSize(0) / (4 * f.fm); // fragments side by side in the scratch
+      return fragmentOfA(t, aRegisters, known * kTile + k, columns * fm);
     }
     Value m = t.add(t.add(t.mul(wm, 16 * f.fm), 16 * fm), lowRow);
     Value column = t.add(right, k);
@@ -224,11 +219,6 @@ private:
       address = t.pointer(aStage, {slot, m, column}, Space::shared);
     }
     return loadMatrices(t, address, 4, /*isTransposed=*/false);
-  }
-
-  /// Fragments side by side in the scratch that the a operand is.
-  int64_t scratchFragments() {
-    return cast<MemRefType>(aRegisters.getType()).getDimSize(0) / (4 * f.fm);
   }
 
   ThreadCode &t;
@@ -253,7 +243,7 @@ public:
     }
     OpBuilder::InsertionGuard guard(t.b);
     t.b.setInsertionPoint(loop);
-    if (!isa<scf::ForallOp>(loop->getParentOp())) // the loop may have run before
+    if (loop->getParentOfType<scf::ForOp>()) // it may have run before
       t.barrier();
     t.where(t.less(loop.getLowerBound(), loop.getUpperBound()), [&] { copyFor(loop.getLowerBound(), t.index(0)); });
     commitCopies(t);
@@ -279,19 +269,9 @@ private:
       Product p = layouts.products.find(op)->second;
       IRMapping mapping;
       mapping.map(loop.getInductionVar(), i);
-      p.b = forIteration(p.b, mapping);
+      p.b = t.forIteration(p.b, loop, mapping);
       TiledProduct(t, p, layouts.fragmentsOf.find(op)->second, storage).stage(t.index(0), slot);
     }
-  }
-
-  Value forIteration(Value v, IRMapping &mapping) {
-    Operation *op = v.getDefiningOp();
-    if (mapping.contains(v) || !op || op->getParentOp() != loop)
-      return mapping.lookupOrDefault(v);
-    for (Value operand : op->getOperands())
-      forIteration(operand, mapping);
-    t.b.clone(*op, mapping);
-    return mapping.lookup(v);
   }
 
   ThreadCode &t;

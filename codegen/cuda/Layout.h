@@ -72,6 +72,16 @@
 //    What lies outside of the argument (k beyond K, rows beyond T) arrives as zeros; rows of the tile that are other rows of the argument
 //    are computed and not stored.
 //
+//    Attention has two such products in a loop, of which the first makes the second's a. Then the loop is there twice, once for the consumers
+//    and once for the producer, and what is between the products is on the consumers' fragments. Only b goes through the ring, whole:
+//
+//       a made before the loop    [k / 64][rows][64 k]: a's slots side by side, written by the block's threads, with a fence to wgmma's proxy
+//       a in registers            the accumulators of 16 columns are a's fragment of 16 k, as for mma.sync
+//       slot                      b [n / 32][k][32 n], b being panels, or rows of k of which a copy takes 32 columns
+//
+//       producer   K0 V0 K1 V1 K2 V2 ...              as far ahead as the ring has slots
+//       consumer   S = Q K0 ─► P in registers ─► O += P V0,  S = Q K1 ─► ...       64 rows each; one multiplies while the other exponentiates
+//
 // 2. A streamed product (EmitStreamed.cpp): the same with at most 16 rows. It reads every weight once and is bound by that, so weights
 //    go from global memory straight into registers, 16 bytes a thread, as the 16-row operand of mma.sync; the rows of the call are
 //    its 8-column operand. k is split over the warps, whose sums are added in the order of the warps, through shared memory.
@@ -113,6 +123,9 @@ struct Fragments {
   static Fragments of(int64_t rows, int64_t columns, int64_t warps, bool wholeRows);
 };
 
+/// The allocation that `buffer` is a view of, if it is scratch.
+mlir::memref::AllocaOp scratchOf(mlir::Value buffer);
+
 /// out[m, n] += sum_k a[m, k] b[k, n], b given as [k, n], as [n, k] or as panels [n / 32, k, n % 32]; bf16 operands, f32 sums.
 struct Product {
   mlir::linalg::GenericOp op;
@@ -133,19 +146,18 @@ struct Product {
 
 /// Shared memory through which the operands of a kernel's products on warpgroups pass.
 struct WarpgroupRing {
-  static constexpr int64_t kTile = 64;         ///< k of a slot
+  static constexpr int64_t kTile = 64;         ///< k of a slot that has tiles of a, too
   static constexpr int64_t kMaxColumns = 256;  ///< of one wgmma
   static constexpr int64_t kAlignment = 1024;  ///< where the pattern of the widest swizzle repeats
   int64_t stages = 0, stageBytes = 0;
   int64_t blocks = 1; ///< of a cluster that fetch b together
   static WarpgroupRing of(llvm::ArrayRef<Product> products);
+  /// k of a slot: all of them where only b comes through the ring.
+  static int64_t tileOf(const Product &p) { return scratchOf(p.a) ? p.k : kTile; }
 };
 
-/// Whether the copy engine can bring the operands of `p` as wgmma wants them.
+/// Whether the copy engine can bring the operands of `p` as wgmma wants them, of an a that is scratch those of b.
 bool canUseWarpgroups(const Product &p);
-
-/// The allocation that `buffer` is a view of, if it is scratch.
-mlir::memref::AllocaOp scratchOf(mlir::Value buffer);
 
 /// A power of two up to 8 that divides every address of `view`'s innermost rows, in elements.
 int64_t alignedElements(mlir::Value view);
@@ -163,7 +175,7 @@ struct Layouts {
   };
   llvm::DenseMap<mlir::Operation *, Register> registers; ///< allocations that live in registers
   std::optional<WarpgroupRing> ring; ///< where products run on warpgroups
-  /// Tiled products whose b operand the loop around them brings an iteration ahead, in the order in which they are there.
+  /// Products whose b operand the loop around them brings an iteration or more ahead, in the order in which they are there.
   llvm::MapVector<mlir::Operation *, llvm::SmallVector<mlir::Operation *>> ahead;
   /// The loop that brings the operand of a product.
   mlir::Operation *loopOf(mlir::Operation *product) const {
@@ -171,6 +183,10 @@ struct Layouts {
       if (llvm::is_contained(products, product))
         return loop;
     return nullptr;
+  }
+  /// Whether `op` is in a loop that only consumers run: see 1. about warpgroups.
+  bool isAmongConsumers(mlir::Operation *op) const {
+    return ring && llvm::any_of(ahead, [&](const auto &entry) { return entry.first->isProperAncestor(op); });
   }
 
   bool inRegisters(mlir::Value buffer) const {

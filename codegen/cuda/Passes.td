@@ -79,4 +79,13 @@ def OverlapLaunches : Pass<"overlap-launches", "mlir::ModuleOp"> {
   let dependentDialects = ["mlir::LLVM::LLVMDialect", "mlir::NVVM::NVVMDialect"];
 }
 
+def SelectInstructions : Pass<"select-instructions", "mlir::ModuleOp"> {
+  let summary = "f32 functions that are one PTX instruction";
+  let description = [{
+    `arith.maximumf` becomes `max.NaN.f32`, and `math.exp2` that may be approximate (`afn`) `ex2.approx.ftz.f32`. Not for the simulator, which has
+    the expansions.
+  }];
+  let dependentDialects = ["mlir::LLVM::LLVMDialect"];
+}
+
 #endif

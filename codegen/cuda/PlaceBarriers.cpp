@@ -140,11 +140,26 @@ private:
     pending.add(iterate(entry, isFinal));
   }
 
+  /// What the products of a loop read of every iteration, made before it, is there before the loop: no barrier for it has to be in the loop.
+  void settleOperands(Operation &loop, Accesses &pending, bool isFinal) {
+    Accesses within = allAccesses(loop.getRegion(0)), made;
+    for (Operation *product : layouts.ahead.find(&loop)->second)
+      if (Value a = layouts.products.find(product)->second.a; isCommon(a) && !within.writes.contains(bufferOf(a)))
+        made.reads.insert(bufferOf(a));
+    if (!pending.conflictsWith(made))
+      return;
+    pending = Accesses();
+    if (isFinal)
+      barriers.push_back(&loop);
+  }
+
   void walk(Block &block, Accesses &pending, bool isFinal) {
     for (Operation &op : block) {
       if (auto forall = dyn_cast<scf::ForallOp>(op)) {
         walk(*forall.getBody(), pending, isFinal);
       } else if (isa<scf::ForOp, scf::WhileOp>(op)) {
+        if (layouts.ahead.contains(&op))
+          settleOperands(op, pending, isFinal);
         walkLoop(op.getRegions(), pending, isFinal);
       } else if (auto branch = dyn_cast<scf::IfOp>(op)) {
         Accesses otherwise = pending;

@@ -30,6 +30,50 @@ SmallVector<Value> multiplyAdd(ThreadCode &t, ValueRange a, ValueRange b, ValueR
   return result;
 }
 
+OperandA fragmentOfA(ThreadCode &t, Value accumulators, int64_t k, int64_t first) {
+  // Fragments 2 i and 2 i + 1 of 8 columns are 16 k: rows g and g + 8 of the first, then of the second.
+  OperandA a;
+  for (int64_t i = 0; i < 4; ++i) {
+    auto element = [&](int64_t odd) -> Value {
+      int64_t at = 4 * (first + k / 8 + i / 2) + 2 * (i % 2) + odd;
+      return memref::LoadOp::create(t.b, t.loc, accumulators, t.index(at));
+    };
+    a.push_back(pack(t, element(0), element(1)));
+  }
+  return a;
+}
+
+Value multiplyWarpgroup(ThreadCode &t, ValueRange a, Value descriptor, Value sums) {
+  int64_t count = cast<LLVM::LLVMStructType>(sums.getType()).getBody().size();
+  auto list = [](int64_t from, int64_t to) {
+    std::string text;
+    for (int64_t i = from; i < to; ++i)
+      text += (i > from ? ", $" : "$") + std::to_string(i);
+    return text;
+  };
+  int64_t ofA = count, ofB = ofA + a.size();
+  // Adds to the sums, with both signs positive, and b's n innermost.
+  std::string text = "{\n.reg .pred adds;\nsetp.ne.b32 adds, 1, 0;\nwgmma.mma_async.sync.aligned.m64n" + std::to_string(2 * count) +
+                     "k16.f32.bf16.bf16 {" + list(0, count) + "}, {" + list(ofA, ofB) + "}, $" + std::to_string(ofB) +
+                     ", adds, 1, 1, 1;\n}";
+  std::string constraints;
+  SmallVector<Value> operands(a);
+  operands.push_back(descriptor);
+  for (int64_t i = 0; i < count; ++i)
+    constraints += "=f,";
+  for (size_t i = 0; i < a.size(); ++i)
+    constraints += "r,";
+  constraints += "l";
+  for (int64_t i = 0; i < count; ++i) {
+    constraints += "," + std::to_string(i);
+    operands.push_back(LLVM::ExtractValueOp::create(t.b, t.loc, sums, i));
+  }
+  auto dialect = LLVM::AsmDialectAttr::get(t.b.getContext(), LLVM::AsmDialect::AD_ATT);
+  return LLVM::InlineAsmOp::create(t.b, t.loc, TypeRange{sums.getType()}, operands, text, constraints, /*has_side_effects=*/true,
+                                   /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None, dialect, ArrayAttr())
+      .getRes();
+}
+
 Value pack(ThreadCode &t, Value low, Value high) {
   // As integers: a processor without bf16 (the simulator's) would take a bf16 in a vector for a float to be rounded.
   Type half = t.b.getI16Type();

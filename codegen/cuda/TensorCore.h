@@ -12,6 +12,11 @@ using OperandB = llvm::SmallVector<mlir::Value, 2>;
 llvm::SmallVector<mlir::Value> loadMatrices(ThreadCode &t, mlir::Value address, int64_t count, bool isTransposed);
 /// The accumulators of one fragment after sums + a b.
 llvm::SmallVector<mlir::Value> multiplyAdd(ThreadCode &t, mlir::ValueRange a, mlir::ValueRange b, mlir::ValueRange sums);
+/// The a operand of 16 k from `k` on out of accumulators, of which a row of fragments begins with number `first`.
+OperandA fragmentOfA(ThreadCode &t, mlir::Value accumulators, int64_t k, int64_t first = 0);
+/// A warpgroup's sums (a struct) and a b, of 16 k: a in registers, b [k, n] in shared memory as `descriptor` says, n innermost. In flight as
+/// NVVM's wgmma, which takes no registers for a.
+mlir::Value multiplyWarpgroup(ThreadCode &t, mlir::ValueRange a, mlir::Value descriptor, mlir::Value sums);
 /// Two bf16 as one register, the first in the low half.
 mlir::Value pack(ThreadCode &t, mlir::Value low, mlir::Value high);
 

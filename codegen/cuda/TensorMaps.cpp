@@ -50,17 +50,17 @@ std::optional<GlobalBox> GlobalBox::of(Value view, unsigned inner) {
   }
   box.inner = inner;
   unsigned rank = type.getRank();
-  if (dims.size() < inner || dims.size() > inner + 1)
+  if (rank <= inner || dims.empty() || dims.size() > inner + 1)
     return std::nullopt;
-  for (auto [i, dim] : llvm::enumerate(ArrayRef<unsigned>(dims).take_back(inner)))
-    if (dim != rank - inner + i || type.isDynamicDim(dim))
+  for (size_t fromLast = 0; fromLast < std::min<size_t>(inner, dims.size()); ++fromLast)
+    if (dims[dims.size() - 1 - fromLast] != rank - 1 - fromLast)
       return std::nullopt;
   // A step of the view's first dimension is one of the leading dimensions taken as one, unless it has none.
   bool hasSteps = dims.size() > inner && cast<MemRefType>(view.getType()).getDimSize(0) != 1;
   for (unsigned dim = 0; dim < rank - inner; ++dim)
     if ((dim > 0 && type.isDynamicDim(dim)) || (hasSteps && dim > dims[0] && type.getDimSize(dim) != 1))
       return std::nullopt;
-  if (type.getDimSize(rank - 1) * ((type.getElementTypeBitWidth() + 7) / 8) % kRowBytes)
+  if (type.isDynamicDim(rank - 1) || type.getDimSize(rank - 1) * ((type.getElementTypeBitWidth() + 7) / 8) % kRowBytes)
     return std::nullopt;
   return box;
 }
@@ -71,33 +71,38 @@ std::optional<int64_t> GlobalBox::extentFromLast(unsigned i) const {
   return type.isDynamicDim(dim) ? std::nullopt : std::optional<int64_t>(type.getDimSize(dim));
 }
 
-/// [leading dimensions taken as one, the others ...] as integers and one text like llm.dims'.
+/// [leading dimensions taken as one, the others ...] as integers and texts like llm.dims'.
 static ArrayAttr shapeOf(func::FuncOp kernel, const GlobalBox &box) {
   auto type = cast<MemRefType>(box.argument.getType());
   Builder b(kernel.getContext());
   auto names = kernel.getArgAttrOfType<ArrayAttr>(box.argument.getArgNumber(), "llm.dims");
+  /// `factor` times the dynamic dimension number `dim`.
+  auto named = [&](int64_t factor, unsigned dim) -> Attribute {
+    StringRef name = cast<StringAttr>(names[type.getDynamicDimIndex(dim)]).getValue();
+    auto [given, symbol] = name.contains('*') ? name.split('*') : std::pair(StringRef("1"), name);
+    int64_t more = 1;
+    given.trim().getAsInteger(10, more);
+    return b.getStringAttr(std::to_string(factor * more) + "*" + symbol.trim().str());
+  };
   unsigned leading = type.getRank() - box.inner;
   int64_t factor = 1;
-  StringRef name;
+  std::optional<unsigned> dynamic;
   for (unsigned dim = 0; dim < leading; ++dim) {
     if (type.isDynamicDim(dim))
-      name = cast<StringAttr>(names[type.getDynamicDimIndex(dim)]).getValue();
+      dynamic = dim;
     else
       factor *= type.getDimSize(dim);
   }
-  SmallVector<Attribute> shape;
-  auto [given, symbol] = name.contains('*') ? name.split('*') : std::pair(StringRef("1"), name);
-  int64_t more = 1;
-  given.trim().getAsInteger(10, more);
-  shape.push_back(name.empty() ? Attribute(b.getI64IntegerAttr(factor))
-                               : b.getStringAttr(std::to_string(factor * more) + "*" + symbol.trim().str()));
-  for (int64_t extent : type.getShape().drop_front(leading))
-    shape.push_back(b.getI64IntegerAttr(extent));
+  SmallVector<Attribute> shape{dynamic ? named(factor, *dynamic) : Attribute(b.getI64IntegerAttr(factor))};
+  for (unsigned dim = leading; dim < type.getRank(); ++dim)
+    shape.push_back(type.isDynamicDim(dim) ? named(1, dim) : Attribute(b.getI64IntegerAttr(type.getDimSize(dim))));
   return b.getArrayAttr(shape);
 }
 
-Value tensorMapOf(ThreadCode &t, const GlobalBox &box, ArrayRef<int64_t> extents, Swizzle swizzle) {
+Value tensorMapOf(ThreadCode &t, const GlobalBox &box, ArrayRef<int64_t> last, Swizzle swizzle) {
   Builder b(t.b.getContext());
+  SmallVector<int64_t> extents(box.inner + 1 - last.size(), 1);
+  llvm::append_range(extents, last);
   DictionaryAttr wanted = b.getDictionaryAttr({
       b.getNamedAttr("parameter", b.getI64IntegerAttr(box.argument.getArgNumber())),
       b.getNamedAttr("shape", shapeOf(t.kernel, box)),
@@ -120,9 +125,11 @@ void copyBox(ThreadCode &t, Value map, const GlobalBox &box, ArrayRef<Value> at,
   Value first = t.value(box.offsets[0]);
   for (unsigned dim = 1; dim < leading; ++dim)
     first = t.add(t.mul(first, type.getDimSize(dim)), t.value(box.offsets[dim]));
-  SmallVector<Value> coordinates{t.add(first, at[0])};
-  for (unsigned i = 1; i <= box.inner; ++i)
-    coordinates.push_back(t.add(t.value(box.offsets[leading + i - 1]), at[i]));
+  SmallVector<Value> coordinates{first};
+  for (unsigned i = leading; i < type.getRank(); ++i)
+    coordinates.push_back(t.value(box.offsets[i]));
+  for (auto [c, more] : llvm::zip(MutableArrayRef<Value>(coordinates).take_back(at.size()), at))
+    c = t.add(c, more);
   std::reverse(coordinates.begin(), coordinates.end()); // the contiguous one first
   for (Value &c : coordinates)
     c = arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), c);

@@ -13,8 +13,8 @@ struct GlobalBox {
   llvm::SmallVector<mlir::OpFoldResult> offsets; ///< of the view, one for each dimension of the argument
   unsigned inner;                                ///< dimensions but for the first
 
-  /// What `view` is with `inner` dimensions of its own, if the copy engine can fetch it: a read-only argument in unit steps, rows at
-  /// multiples of 16 bytes.
+  /// What `view` is with `inner` dimensions of the argument apart from those taken as one, if the copy engine can fetch it: a read-only argument
+  /// in unit steps, rows at multiples of 16 bytes. The view has up to as many dimensions, its last ones being the argument's, and one more at most.
   static std::optional<GlobalBox> of(mlir::Value view, unsigned inner);
   /// The extent of the argument's dimension number `i` from the last (0: the contiguous one), if static.
   std::optional<int64_t> extentFromLast(unsigned i) const;
@@ -24,11 +24,11 @@ struct GlobalBox {
 /// How the copy engine places the rows of a box in shared memory: 16-byte chunks of 8 rows of 16 << n bytes change places.
 enum class Swizzle : int64_t { none, bytes32, bytes64, bytes128 };
 
-/// The argument of the kernel that describes boxes of `extents` elements of the view's argument, the first dimension first; added to the
-/// kernel unless it is there. It carries `llm.tensor_map = {parameter, shape, box, swizzle}`, `shape` as in llm.dims.
+/// The argument of the kernel that describes boxes of `extents` elements in the last dimensions of the view's argument, and of one in those
+/// before; added to the kernel unless it is there. It carries `llm.tensor_map = {parameter, shape, box, swizzle}`, `shape` as in llm.dims.
 mlir::Value tensorMapOf(ThreadCode &t, const GlobalBox &box, llvm::ArrayRef<int64_t> extents, Swizzle swizzle);
 
-/// Starts the copy of the box whose first element is `at` elements from the view's first to shared memory at `to`; the barrier at
+/// Starts the copy of the box whose first element is `at` elements from the view's first in the last dimensions to shared memory at `to`; the barrier at
 /// `barrier` counts its bytes. With `blocks`, to the same place in each of the first so many of the cluster, by the barrier there.
 void copyBox(ThreadCode &t, mlir::Value map, const GlobalBox &box, llvm::ArrayRef<mlir::Value> at, mlir::Value to, mlir::Value barrier,
              int64_t blocks = 1);

@@ -62,6 +62,16 @@ void ThreadCode::loop(Value from, Value to, int64_t step, function_ref<void(Valu
 
 void ThreadCode::barrier() { NVVM::Barrier0Op::create(b, loc); }
 
+Value ThreadCode::forIteration(Value v, scf::ForOp loop, IRMapping &mapping) {
+  Operation *op = v.getDefiningOp();
+  if (mapping.contains(v) || !op || op->getParentOp() != loop)
+    return mapping.lookupOrDefault(v);
+  for (Value operand : op->getOperands())
+    forIteration(operand, loop, mapping);
+  b.clone(*op, mapping);
+  return mapping.lookup(v);
+}
+
 Value ThreadCode::pointer(Value buffer, ValueRange at, Space space) {
   auto type = cast<MemRefType>(buffer.getType());
   LLVMTypeConverter converter(b.getContext());

@@ -48,6 +48,8 @@ public:
   /// for (i = from; i < to; i += step) body(i)
   void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body);
   void barrier();
+  /// `v`, which pure ops in the body of `loop` make, for another iteration: that which `mapping` has in the place of the loop's.
+  Value forIteration(Value v, mlir::scf::ForOp loop, mlir::IRMapping &mapping);
 
   /// The address of an element.
   Value pointer(Value buffer, mlir::ValueRange at, Space space);
@@ -107,13 +109,21 @@ public:
   };
   Ring ring();
 
-  /// Two slots for an operand that a loop brings ahead, by the product; null before there are any.
+  /// Shared memory for an operand of a product in a loop: of b two slots where the loop brings it ahead by cp.async, of a what wgmma reads in
+  /// every iteration. Null before there is any.
   mlir::Value &slotsOf(mlir::Operation *product) { return slots[product]; }
+
+  /// Of a loop shared out between consumers and producer: the number of its first tile of the ring, and that of the thread's warp.
+  struct Shared {
+    mlir::Value first, warp;
+  };
+  Shared &sharedLoop(mlir::Operation *loop) { return sharedLoops[loop]; }
 
 private:
   ThreadCode &t;
   const Layouts &layouts;
   llvm::DenseMap<mlir::Operation *, mlir::Value> known, slots;
+  llvm::DenseMap<mlir::Operation *, Shared> sharedLoops;
   std::optional<Ring> theRing;
   mlir::memref::AllocaOp pool;
   int64_t poolBytes = 0;
@@ -122,6 +132,8 @@ private:
 // Ops in the forms of Layout.h.
 void emitTiledProduct(ThreadCode &t, const Product &product, const Layouts &layouts, BlockStorage &storage);
 void emitWarpgroupProduct(ThreadCode &t, const Product &product, const Layouts &layouts, BlockStorage &storage);
+/// Shares a loop with products on warpgroups out: the consumers run it, the producer one that asks for the operands. Before its ops are spread.
+void shareLoop(ThreadCode &t, mlir::scf::ForOp loop, const Layouts &layouts, BlockStorage &storage);
 void emitStreamedProduct(ThreadCode &t, const Product &product, BlockStorage &storage);
 void emitOnFragments(ThreadCode &t, mlir::linalg::GenericOp op, const Layouts &layouts, BlockStorage &storage);
 void emitOnFragments(ThreadCode &t, mlir::memref::CopyOp op, const Layouts &layouts, BlockStorage &storage);

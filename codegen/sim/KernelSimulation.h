@@ -67,6 +67,20 @@ private:
   mlir::LogicalResult mbarrier(Op *op, sim::MbarrierOp kind, Value address, Value operand);
   mlir::LogicalResult tensorCopy(Op *op, Value map, Value shared, Value mbarrier, mlir::ValueRange coordinates, Value blocks = {});
   mlir::LogicalResult multiplyWarpgroup(mlir::NVVM::WgmmaMmaAsyncOp op);
+  mlir::LogicalResult multiplyWarpgroup(mlir::LLVM::InlineAsmOp op);
+  struct WgmmaOperands {
+    int64_t n;
+    sim::MatrixType type;
+    bool isAKMajor, isBKMajor, accumulates, negatesA, negatesB;
+    Value descriptorA, descriptorB;
+    llvm::SmallVector<Value> a, sums; ///< a: words where it is in registers
+  };
+  Value callWgmma(Op *op, const WgmmaOperands &operands, mlir::LLVM::LLVMStructType record);
+  /// Whether `op` is PTX of a wgmma.
+  static bool isWgmma(Op *op) {
+    auto text = llvm::dyn_cast<mlir::LLVM::InlineAsmOp>(op);
+    return text && text.getAsmString().contains("wgmma.mma_async");
+  }
   void settleAccumulator(mlir::LLVM::ExtractValueOp op);
   mlir::LogicalResult barrier(Op *op, Value id, Value threads, sim::BarrierKind kind, Value predicate);
   mlir::LogicalResult shuffle(mlir::NVVM::ShflOp op);

@@ -232,30 +232,60 @@ LogicalResult KernelSimulation::multiplyWarpgroup(NVVM::WgmmaMmaAsyncOp op) {
     return op.emitOpError("has no simulation; f16, bf16 and tf32 with float32 accumulators have");
   const bool isKMajorA = op.getLayoutA() == NVVM::MMALayout::row,
              isKMajorB = op.getLayoutB() == NVVM::MMALayout::col;
-  Value shape = frame(b.getI8Type(), sizeof(sim::WgmmaShape)), sums = frame(b.getI32Type(), n / 2);
+  WgmmaOperands operands{n, *type, isKMajorA, isKMajorB, op.getScaleD() == NVVM::WGMMAScaleOut::one,
+                         op.getScaleA() == NVVM::WGMMAScaleIn::neg, op.getScaleB() == NVVM::WGMMAScaleIn::neg,
+                         op.getDescriptorA(), op.getDescriptorB(), {}, {}};
+  for (int64_t i = 0; i < n / 2; ++i)
+    operands.sums.push_back(LLVM::ExtractValueOp::create(b, loc(), op.getInouts(), ArrayRef<int64_t>(i)));
+  return replace(op, callWgmma(op, operands, record));
+}
+
+/// The one form of wgmma that NVVM has no op for (codegen/cuda/TensorCore.cpp): bf16, a in registers, b with n innermost, added to the sums.
+/// Operands: four words of a, b's descriptor, the sums.
+LogicalResult KernelSimulation::multiplyWarpgroup(LLVM::InlineAsmOp op) {
+  auto record = cast<LLVM::LLVMStructType>(op.getRes().getType());
+  const int64_t n = 2 * record.getBody().size();
+  ValueRange all = op.getOperands();
+  constexpr size_t kWords = 4;
+  if (all.size() != kWords + 1 + n / 2 || !op.getAsmString().contains("m64n" + std::to_string(n) + "k16.f32.bf16.bf16 "))
+    return op.emitOpError("has no simulation; wgmma of bf16 with a in registers has");
+  Value none = i64(0);
+  WgmmaOperands operands{n, sim::MatrixType::bf16, true, false, true, false, false, none, all[kWords],
+                         llvm::to_vector(all.take_front(kWords)), llvm::to_vector(all.drop_front(kWords + 1))};
+  return replace(op, callWgmma(op, operands, record));
+}
+
+Value KernelSimulation::callWgmma(Operation *op, const WgmmaOperands &w, LLVM::LLVMStructType record) {
+  Value shape = frame(b.getI8Type(), sizeof(sim::WgmmaShape)), sums = frame(b.getI32Type(), w.n / 2);
   auto store = [&](Value value, Value base, int64_t offset) {
     LLVM::StoreOp::create(b, loc(), value, at(base, offset));
   };
   auto flag = [&](bool value, int64_t offset) { store(constant(b.getI8Type(), value), shape, offset); };
-  store(i32(n), shape, offsetof(sim::WgmmaShape, n));
-  store(i32(int64_t(*type)), shape, offsetof(sim::WgmmaShape, type));
-  flag(isKMajorA, offsetof(sim::WgmmaShape, isAKMajor));
-  flag(isKMajorB, offsetof(sim::WgmmaShape, isBKMajor));
-  flag(op.getScaleD() == NVVM::WGMMAScaleOut::one, offsetof(sim::WgmmaShape, accumulates));
-  flag(op.getScaleA() == NVVM::WGMMAScaleIn::neg, offsetof(sim::WgmmaShape, negatesA));
-  flag(op.getScaleB() == NVVM::WGMMAScaleIn::neg, offsetof(sim::WgmmaShape, negatesB));
-  for (int64_t i = 0; i < n / 2; ++i)
-    store(LLVM::ExtractValueOp::create(b, loc(), op.getInouts(), ArrayRef<int64_t>(i)), sums, 4 * i);
-  call(sim::Function::wgmma, what(op), {shape, op.getDescriptorA(), op.getDescriptorB(), sums});
+  store(i32(w.n), shape, offsetof(sim::WgmmaShape, n));
+  store(i32(int64_t(w.type)), shape, offsetof(sim::WgmmaShape, type));
+  flag(w.isAKMajor, offsetof(sim::WgmmaShape, isAKMajor));
+  flag(w.isBKMajor, offsetof(sim::WgmmaShape, isBKMajor));
+  flag(w.accumulates, offsetof(sim::WgmmaShape, accumulates));
+  flag(w.negatesA, offsetof(sim::WgmmaShape, negatesA));
+  flag(w.negatesB, offsetof(sim::WgmmaShape, negatesB));
+  flag(!w.a.empty(), offsetof(sim::WgmmaShape, isAInRegisters));
+  for (auto [i, word] : llvm::enumerate(w.a))
+    store(word, shape, offsetof(sim::WgmmaShape, a) + 4 * i);
+  for (auto [i, sum] : llvm::enumerate(w.sums))
+    store(sum, sums, 4 * i);
+  call(sim::Function::wgmma, what(op), {shape, w.descriptorA, w.descriptorB, sums});
   Value result = LLVM::PoisonOp::create(b, loc(), record);
-  for (int64_t i = 0; i < n / 2; ++i)
+  for (int64_t i = 0; i < w.n / 2; ++i)
     result = insert(result, member(b.getF32Type(), sums, 4 * i), i);
-  return replace(op, result);
+  return result;
 }
 
 /// A float taken out of what may be a wgmma's result.
 void KernelSimulation::settleAccumulator(LLVM::ExtractValueOp op) {
   if (!op.getType().isF32() || !accumulators.contains(op.getContainer().getType()))
+    return;
+  // A wgmma that adds to sums takes them as they are.
+  if (llvm::all_of(op->getUsers(), [](Operation *user) { return isWgmma(user); }))
     return;
   b.setInsertionPointAfter(op);
   Value word = toWord(op.getResult());

@@ -82,6 +82,8 @@ LogicalResult KernelSimulation::run() {
     ops.push_back(op);
     if (auto wgmma = dyn_cast<NVVM::WgmmaMmaAsyncOp>(op))
       accumulators.insert(wgmma.getResults().getType());
+    else if (isWgmma(op))
+      accumulators.insert(op->getResult(0).getType());
   });
   changeSignature();
   for (Operation *op : ops)
@@ -273,8 +275,10 @@ LogicalResult KernelSimulation::rewriteMemory(Operation *op) {
         return erase(fence);
       })
       .Case<LLVM::InlineAsmOp>([&](LLVM::InlineAsmOp text) -> LogicalResult {
+        if (isWgmma(text))
+          return multiplyWarpgroup(text);
         if (!text.getAsmString().starts_with("prefetch.global.L2 [$0]"))
-          return text.emitOpError("has no simulation; of inline PTX only prefetch.global.L2 has");
+          return text.emitOpError("has no simulation; of inline PTX only prefetch.global.L2 and wgmma have");
         call(sim::Function::prefetch, what(text), {text.getOperands()[0], i32(0)});
         return erase(text);
       })

@@ -1,12 +1,12 @@
 // Kernels of appends, attention and latent attention: online softmax over blocks of 32 positions.
 //
-//   for each block j of 32 positions up to the last one visible:
+//   for each block j of 32 positions (a prompt's tile on a GPU takes 64) up to the last one visible:
 //     s   = scale * q k_j^T            masked to -inf where the position is not visible
 //     m'  = max(m, max s)              a = exp(m - m')        p = exp(s - m')
 //     l   = a l + sum p                acc = a acc + p v_j
 //   o = acc / l
 //
-// Blocks start at multiples of 32 of the position in the sequence, and a block that a row does not see
+// Blocks start at multiples of their width of the position in the sequence, and a block that a row does not see
 // changes none of its values (a = 1, p = 0), so a row's result depends neither on the rows beside it nor on
 // the pieces in which a prompt came.
 //
@@ -38,6 +38,8 @@ struct Queries {
   Value position; ///< index
   bool ascending;
   bool keysAreRows = false; ///< keys of a block are [32, d], not [d, 32]
+  /// Powers of two instead of e, of scores that are scaled there: an operation less for each, and a cheap one where targets have an instruction.
+  bool hasRoughPowers = false;
 };
 
 /// Which positions a row sees besides causally: see llm.attention.
@@ -59,10 +61,12 @@ struct Mask {
 Value i32Of(TileBuilder &t, Value index) { return arith::IndexCastOp::create(t.b, t.loc, t.b.getI32Type(), index); }
 
 /// Scaled scores of block `j`, -inf where a row does not see the position: causal masks.
-Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, std::optional<int64_t> window, Value j) {
-  Value offset = i32Of(t, t.sub(q.position, t.mul(j, kBlock)));
+Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, std::optional<int64_t> window, Value j, bool inPlace = false) {
+  int64_t width = TileBuilder::shapeOf(raw)[1];
+  Value offset = i32Of(t, t.sub(q.position, t.mul(j, width)));
   return t.mapWithColumn(
-      {q.count, kBlock}, {raw, offset}, {{0, 1}, {}}, [&](TileBuilder &t, ValueRange v, Value row, Value column) {
+      {q.count, width}, {raw, offset}, {{0, 1}, {}},
+      [&](TileBuilder &t, ValueRange v, Value row, Value column) {
         Value position = q.ascending ? arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, row)).getResult() : v[1];
         Value visible = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sle, i32Of(t, column), position);
         if (window) {
@@ -70,15 +74,29 @@ Value seenCausally(TileBuilder &t, Value raw, const Queries &q, double scale, st
           Value near = arith::CmpIOp::create(t.b, t.loc, arith::CmpIPredicate::sgt, i32Of(t, column), first);
           visible = arith::AndIOp::create(t.b, t.loc, visible, near);
         }
-        Value scaled = t.mulf(v[0], t.f32(scale));
+        Value scaled = scale == 1 ? v[0] : t.mulf(v[0], t.f32(scale));
         return arith::SelectOp::create(t.b, t.loc, visible, scaled, t.f32(-INFINITY)).getResult();
-      });
+      },
+      inPlace ? raw : Value());
+}
+
+/// The same, unscaled and in place, where most blocks are seen as a whole by all rows: these are left as they are.
+Value seenMostly(TileBuilder &t, Value raw, const Queries &q, std::optional<int64_t> window, Value j) {
+  int64_t width = TileBuilder::shapeOf(raw)[1];
+  Value first = t.mul(j, width), isCut = t.less(q.position, t.add(first, width - 1));
+  if (window) {
+    Value last = q.ascending ? t.add(q.position, q.count - 1) : q.position;
+    isCut = arith::OrIOp::create(t.b, t.loc, isCut, t.less(first, t.sub(t.add(last, 1), t.index(*window))));
+  }
+  return t.select(
+      isCut, [&](TileBuilder &t) -> SmallVector<Value> { return {seenCausally(t, raw, q, /*scale=*/1, window, j, /*inPlace=*/true)}; },
+      [&](TileBuilder &) -> SmallVector<Value> { return {raw}; })[0];
 }
 
 /// The same, row r seeing all positions before `ends[r]` (i32).
 Value seenTwoWay(TileBuilder &t, Value raw, double scale, Value ends, Value j) {
-  Value first = i32Of(t, t.mul(j, kBlock));
   auto shape = TileBuilder::shapeOf(raw);
+  Value first = i32Of(t, t.mul(j, shape[1]));
   return t.mapWithColumn({shape[0], shape[1]}, {raw, first, ends}, {{0, 1}, {}, {0}},
                          [&](TileBuilder &t, ValueRange v, Value, Value column) -> Value {
                            Value position = arith::AddIOp::create(t.b, t.loc, v[1], i32Of(t, column));
@@ -87,27 +105,45 @@ Value seenTwoWay(TileBuilder &t, Value raw, double scale, Value ends, Value j) {
                          });
 }
 
-/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` with keys [d, 32] and values
-/// [32, dv].
-SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, const Mask &mask, Value j,
+/// One block of the algorithm above: (max, sum, acc) of the rows after block `j` of `width` positions with keys [d, 32] and values [32, dv],
+/// or keys [p, d, 32] and values [32 p, dv] of as many blocks of the cache as are left of it, up to the width.
+SmallVector<Value> attendBlock(TileBuilder &t, const Queries &q, double scale, const Mask &mask, Value j, int64_t width,
                                Value keys, Value values, ValueRange carried) {
   int64_t m = q.count, valueWidth = TileBuilder::shapeOf(values)[1];
-  Value raw = t.contract(q.rows, keys, t.full({m, kBlock}, 0), /*aTransposed=*/false, q.keysAreRows);
-  Value scores = mask.ends ? seenTwoWay(t, raw, scale, mask.ends, j) : seenCausally(t, raw, q, scale, mask.window, j);
+  const bool isWhole = !ShapedType::isDynamic(TileBuilder::shapeOf(values)[0]);
+  Value zero = t.index(0), present = isWhole ? Value() : t.dim(values, 0);
+  // Of a tile [m, width], the columns of positions that the cache has.
+  auto partOf = [&](Value tile) { return isWhole ? tile : t.load(tile, {zero, zero}, {m, -1}, {m, -1}, {present}); };
+  // Of a cut tile begin with -0, which is not the constant of other zeros of this shape: one buffer of both could not be written in place.
+  Value nothing = t.full({m, width}, isWhole ? 0.0 : -0.0);
+  Value raw = t.contract(q.rows, keys, partOf(nothing), /*aTransposed=*/false, q.keysAreRows);
+  if (!isWhole)
+    raw = t.store(raw, nothing, {zero, zero}, {m, -1}, {present});
+  Value scores = mask.ends          ? seenTwoWay(t, raw, scale, mask.ends, j)
+                 : q.hasRoughPowers ? seenMostly(t, raw, q, mask.window, j)
+                                    : seenCausally(t, raw, q, scale, mask.window, j);
   Value oldMax = carried[0];
   Value newMax =
       t.reduce(scores, t.map({oldMax}, [](TileBuilder &, ValueRange v) { return v[0]; }), /*maximum=*/true);
-  Value fade =
-      t.map({oldMax, newMax}, [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
-  Value p = t.map({m, kBlock}, {scores, newMax}, {{0, 1}, {0}},
-                  [](TileBuilder &t, ValueRange v) { return t.exp(t.subf(v[0], v[1])); });
+  // e^(scale (x - max)): as a power of two, of which scale * max is rounded once, alike for the old one and all scores.
+  double unit = scale * M_LOG2E;
+  Value fade = t.map({oldMax, newMax}, [&](TileBuilder &t, ValueRange v) {
+    if (!q.hasRoughPowers)
+      return t.exp(t.subf(v[0], v[1]));
+    return t.roughExp2(t.subf(t.mulf(v[0], t.f32(unit)), t.mulf(v[1], t.f32(unit))));
+  });
+  Value p = t.map({m, width}, {scores, newMax}, {{0, 1}, {0}}, [&](TileBuilder &t, ValueRange v) {
+    if (!q.hasRoughPowers)
+      return t.exp(t.subf(v[0], v[1]));
+    return t.roughExp2(t.fma(v[0], t.f32(unit), t.mulf(v[1], t.f32(-unit))));
+  });
   Value sum = t.reduce(p, t.full({m}, 0));
   Value total = t.map({carried[1], fade, sum},
                       [](TileBuilder &t, ValueRange v) { return t.addf(t.mulf(v[0], v[1]), v[2]); });
   Value faded = t.map(
       {m, valueWidth}, {fade}, {{0}}, [](TileBuilder &t, ValueRange v) { return t.mulf(v[1], v[0]); },
       carried[2]);
-  return {newMax, total, t.contract(p, values, faded)};
+  return {newMax, total, t.contract(partOf(t.productOperand(p, TileBuilder::elementOf(values))), values, faded)};
 }
 
 /// acc / sum
@@ -119,17 +155,17 @@ Value normalised(TileBuilder &t, Value acc, Value sum) {
 
 using Blocks = function_ref<Value(TileBuilder &, Value block)>;
 
-/// (max, sum, acc) of the rows after blocks `from` .. `to` of positions. `keys(j)` gives [d, 32], `values(j)` [32, dv].
+/// (max, sum, acc) of the rows after blocks `from` .. `to` of `width` positions. `keys(j)` and `values(j)` are as attendBlock takes them.
 SmallVector<Value> attendBlocks(TileBuilder &t, const Queries &q, int64_t valueWidth, double scale, const Mask &mask,
-                                Blocks keys, Blocks values, Value from, Value to) {
+                                Blocks keys, Blocks values, Value from, Value to, int64_t width = kBlock) {
   int64_t m = q.count;
   if (mask.window) { // blocks before the first row's window are not visible to any row
-    Value first = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*mask.window)), t.index(0)), kBlock);
+    Value first = t.floorDiv(t.max(t.sub(t.add(q.position, 1), t.index(*mask.window)), t.index(0)), width);
     from = t.max(from, first);
   }
   Value lowest = t.full({m}, kMinus), zero = t.full({m}, 0), nothing = t.full({m, valueWidth}, 0);
   return t.loop(from, to, 1, {lowest, zero, nothing}, [&](TileBuilder &t, Value j, ValueRange carried) {
-    return attendBlock(t, q, scale, mask, j, keys(t, j), values(t, j), carried);
+    return attendBlock(t, q, scale, mask, j, width, keys(t, j), values(t, j), carried);
   });
 }
 
@@ -188,10 +224,10 @@ static Value valueBlock(TileEmitter &e, TileBuilder &t, llm::AttentionOp op, con
 namespace {
 
 /// M rows of a query head of a sequence, of which those that there are (TileBuilder::rows) begin at `first` of the call's rows and see
-/// positions up to their own, from `position` on; `blocks`: of positions that the last one sees.
+/// positions up to their own, from `position` on; the last one sees those before `end`.
 struct RowTile {
   SequenceValues seq;
-  Value head, first, position, blocks;
+  Value head, first, position, end;
 };
 
 } // namespace
@@ -209,8 +245,7 @@ static void forRowTiles(TileEmitter &e, TileBuilder &t, int64_t heads, int64_t m
            Value first = t.add(seq.first, row), column = t.mul(at[1], dv);
            Value share = t.load(destinations[0], {first, column}, {-1, dv}, {-1, dv});
            auto rows = [&](TileBuilder &t) -> SmallVector<Value> {
-             Value blocks = t.ceilDiv(t.add(seq.past, t.add(row, valid)), kBlock);
-             Value o = attended(t, {seq, at[1], first, t.add(seq.past, row), blocks});
+             Value o = attended(t, {seq, at[1], first, t.add(seq.past, row), t.add(seq.past, t.add(row, valid))});
              return {t.store(t.load(o, {zero, zero}, {-1, dv}, {-1, dv}), share, {zero, zero}, {-1, dv})};
            };
            Value made = t.select(t.less(zero, valid), rows, [&](TileBuilder &) -> SmallVector<Value> { return {share}; })[0];
@@ -225,16 +260,41 @@ static Value paddedQueries(TileBuilder &t, Value some, int64_t m) {
   return t.store(some, none, {zero, zero}, {-1, d});
 }
 
+/// A tile's rows and the positions that it takes at once: 128 x 64 where the sums of a row are at most 128 columns, which with the scores are what
+/// registers hold; else fewer of both.
+static std::pair<int64_t, int64_t> tileOf(const Tiles &tiles, int64_t keyWidth, int64_t valueWidth) {
+  constexpr int64_t kWide = 128, kFewRows = 64;
+  return {valueWidth > kWide ? std::min(kFewRows, tiles.attentionRows) : tiles.attentionRows,
+          std::max(keyWidth, valueWidth) > kWide ? kBlock : tiles.attentionKeys};
+}
+
 static void emitTiledAttention(TileEmitter &e, TileBuilder &t, llm::AttentionOp op) {
-  int64_t heads = op.getHeads(), group = heads / op.getKvHeads(), m = t.tiles.attentionRows;
-  int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / op.getKvHeads();
-  forRowTiles(e, t, heads, m, dv, [&](TileBuilder &t, const RowTile &tile) {
-    Type stored = TileBuilder::elementOf(e.argument(op.getKeys()));
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), group = heads / kvHeads;
+  int64_t d = llm::columns(op.getQ()) / heads, dv = llm::columns(op.getValues()) / kvHeads;
+  auto [m, width] = tileOf(t.tiles, d, dv);
+  const int64_t rows = m, positions = width, blocks = width / kBlock;
+  const double scale = op.getScale().convertToDouble();
+  Value keys = e.argument(op.getKeys()), values = e.argument(op.getValues());
+  Type stored = TileBuilder::elementOf(keys);
+  forRowTiles(e, t, heads, rows, dv, [&](TileBuilder &t, const RowTile &tile) {
     Value head = t.floorDiv(tile.head, group), own = e.tile(t, op.getQ(), {tile.first, -1, t.mul(tile.head, d), d});
-    auto sums = attendBlocks(
-        t, {paddedQueries(t, t.productOperand(own, stored), m), m, tile.position, true}, dv, op.getScale().convertToDouble(),
-        Mask{op.getWindow()}, [&](TileBuilder &t, Value j) { return keyBlock(e, t, op, tile.seq, head, j); },
-        [&](TileBuilder &t, Value j) { return valueBlock(e, t, op, tile.seq, head, j); }, t.index(0), tile.blocks);
+    Value keyRow = t.mul(head, d), column = t.mul(head, dv), zero = t.index(0);
+    // The cache may end within a tile of several of its blocks.
+    auto keyTile = [&](TileBuilder &t, Value j) {
+      if (blocks == 1)
+        return keyBlock(e, t, op, tile.seq, head, j);
+      Value first = t.mul(j, blocks), count = t.min(t.sub(t.dim(keys, 1), first), t.index(blocks));
+      return t.load(keys, {tile.seq.slot, first, keyRow, zero}, {1, -1, d, kBlock}, {-1, d, kBlock}, {count});
+    };
+    auto valueTile = [&](TileBuilder &t, Value j) {
+      if (blocks == 1)
+        return valueBlock(e, t, op, tile.seq, head, j);
+      Value first = t.mul(j, positions), count = t.min(t.sub(t.dim(values, 1), first), t.index(positions));
+      return t.load(values, {tile.seq.slot, first, column}, {1, -1, dv}, {-1, dv}, {count});
+    };
+    auto sums = attendBlocks(t, {paddedQueries(t, t.productOperand(own, stored), rows), rows, tile.position, true, /*keysAreRows=*/false, scale > 0},
+                             dv, scale, Mask{op.getWindow()}, keyTile, valueTile, zero, t.ceilDiv(tile.end, positions),
+                             positions);
     return normalised(t, sums[2], sums[1]);
   });
 }
@@ -509,7 +569,7 @@ static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAtt
                       SmallVector<Value> old{t.load(carried[0], {row}, {n}, {n}),
                                              t.load(carried[1], {row}, {n}, {n}),
                                              t.load(carried[2], {row, t.index(0)}, {n, dv}, {n, dv})};
-                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, Mask{}, j,
+                      auto fresh = attendBlock(t, {q, n, t.add(position, row), true}, scale, Mask{}, j, kBlock,
                                                keys, values, old);
                       return {t.store(fresh[0], carried[0], {row}, {n}),
                               t.store(fresh[1], carried[1], {row}, {n}),
@@ -547,9 +607,9 @@ static void emitExpandedAttention(TileEmitter &e, TileBuilder &t, llm::LatentAtt
 /// q is in the workgroup's own memory, and o takes its place there.
 static void emitTiledLatentAttention(TileEmitter &e, TileBuilder &t, llm::LatentAttentionOp op) {
   // Sums of 64 rows of 512 are what a workgroup's registers hold.
-  constexpr int64_t kSums = 64 * 512, kFewest = 16;
+  constexpr int64_t kSums = 64 * 512, kFewest = 16, kMost = 64;
   int64_t nope = op.getNope(), rope = op.getRope(), r = op.getLatent(), dv = op.getValueWidth(), width = r + rope;
-  int64_t m = t.tiles.attentionRows;
+  int64_t m = std::min(t.tiles.attentionRows, kMost);
   while (m > kFewest && m * r > kSums)
     m /= 2;
   int64_t some = columnsOfQuery(r);
@@ -572,7 +632,7 @@ static void emitTiledLatentAttention(TileEmitter &e, TileBuilder &t, llm::Latent
     auto sums = attendBlocks(
         t, {q, m, tile.position, true, /*keysAreRows=*/true}, r, /*scale=*/1, Mask{},
         [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, tile.seq, j, width); },
-        [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, tile.seq, j, r); }, zero, tile.blocks);
+        [&](TileBuilder &t, Value j) { return latentBlock(e, t, op, tile.seq, j, r); }, zero, t.ceilDiv(tile.end, kBlock));
     // Rows that there are take the place of their queries: room for another tile there is not.
     Value o = normalised(t, t.load(sums[2], {zero, zero}, {-1, r}, {-1, r}), t.load(sums[1], {zero}, {-1}, {-1}));
     o = t.load(t.store(t.productOperand(o, stored), q, {zero, zero}, {-1, r}), {zero, zero}, {m, r}, {m, r});

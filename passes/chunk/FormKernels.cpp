@@ -80,7 +80,8 @@ std::optional<Tiles> tilesOf(StringRef name) {
   tiles.rowsTogether = 16; // of the workgroups that 132 SMs run at a time: 16 tiles of rows and 8 twice as wide of columns are the fewest bytes
   tiles.stepRows = 16;
   tiles.stepPanels = 2;
-  tiles.attentionRows = 64;
+  tiles.attentionRows = 128; // a key or value read out of the L2 cache serves as many rows, which wgmma needs to be busy: 128 flop per byte
+  tiles.attentionKeys = 64;  // scores and the sums of 128 columns are 96 registers a thread; twice as many positions would be 128
   tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
   tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
   tiles.deltaScans = 33;   // a quarter of the SMs: segments are 2.4 times the products

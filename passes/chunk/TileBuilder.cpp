@@ -58,11 +58,22 @@ Value TileBuilder::subf(Value x, Value y) { return arith::SubFOp::create(b, loc,
 Value TileBuilder::mulf(Value x, Value y) { return arith::MulFOp::create(b, loc, x, y); }
 Value TileBuilder::divf(Value x, Value y) { return arith::DivFOp::create(b, loc, x, y); }
 Value TileBuilder::exp(Value x) { return math::ExpOp::create(b, loc, x); }
+Value TileBuilder::roughExp2(Value x) { return math::Exp2Op::create(b, loc, x, arith::FastMathFlags::afn); }
+Value TileBuilder::fma(Value x, Value y, Value z) { return math::FmaOp::create(b, loc, x, y, z); }
 Value TileBuilder::maxf(Value x, Value y) { return arith::MaximumFOp::create(b, loc, x, y); }
 
 Value TileBuilder::dim(Value tensor, int64_t i) {
   int64_t size = shapeOf(tensor)[i];
-  return size == ShapedType::kDynamic ? tensor::DimOp::create(b, loc, tensor, i).getResult() : index(size);
+  if (size != ShapedType::kDynamic)
+    return index(size);
+  if (auto slice = tensor.getDefiningOp<tensor::ExtractSliceOp>()) { // as many as it was asked for
+    llvm::SmallBitVector dropped = slice.getDroppedDims();
+    unsigned of = 0;
+    for (int64_t left = i; dropped[of] || left; ++of)
+      left -= !dropped[of];
+    return getValueOrCreateConstantIndexOp(b, loc, slice.getMixedSizes()[of]);
+  }
+  return tensor::DimOp::create(b, loc, tensor, i);
 }
 
 Value TileBuilder::empty(ArrayRef<int64_t> shape, Type element) {
@@ -181,13 +192,14 @@ Value TileBuilder::map(ValueRange inputs, Body body) {
 
 Value TileBuilder::mapWithColumn(ArrayRef<int64_t> shape, ValueRange inputs,
                                  ArrayRef<SmallVector<int64_t>> dims,
-                                 function_ref<Value(TileBuilder &, ValueRange, Value, Value)> body) {
+                                 function_ref<Value(TileBuilder &, ValueRange, Value, Value)> body, Value into) {
   int64_t last = shape.size() - 1;
-  return map(shape, inputs, dims, [&](TileBuilder &t, ValueRange args) {
+  auto withPlace = [&](TileBuilder &t, ValueRange args) {
     Value row = last ? linalg::IndexOp::create(t.b, t.loc, 0).getResult() : t.index(0);
     Value column = linalg::IndexOp::create(t.b, t.loc, last);
     return body(t, args, row, column);
-  });
+  };
+  return map(shape, inputs, dims, withPlace, into);
 }
 
 Value TileBuilder::contract(Value a, Value w, Value acc, bool aTransposed, bool bTransposed) {

@@ -58,6 +58,9 @@ public:
   Value mulf(Value x, Value y);
   Value divf(Value x, Value y);
   Value exp(Value x);
+  /// 2^x to a few ulp, powers that are not normal numbers perhaps as 0: an instruction where the target has one.
+  Value roughExp2(Value x);
+  Value fma(Value x, Value y, Value z); ///< x y + z, rounded once
   Value maxf(Value x, Value y);
 
   // Tiles.
@@ -98,7 +101,7 @@ public:
   Value
   mapWithColumn(llvm::ArrayRef<int64_t> shape, mlir::ValueRange inputs,
                 llvm::ArrayRef<llvm::SmallVector<int64_t>> dims,
-                llvm::function_ref<Value(TileBuilder &, mlir::ValueRange, Value row, Value column)> body);
+                llvm::function_ref<Value(TileBuilder &, mlir::ValueRange, Value row, Value column)> body, Value into = {});
 
   // Control flow.
   using LoopBody =

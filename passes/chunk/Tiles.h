@@ -15,8 +15,8 @@ struct Tiles {
   int64_t widePanels = 0, wideColumns = 0;
   /// Tiles of a prompt's rows that are to meet the columns together, all of them before the next rows: they share what the cache holds. 0: all.
   int64_t rowsTogether = 0;
-  /// Query rows of attention's tile over a prompt; 0: 8 by 8.
-  int64_t attentionRows = 0;
+  /// Query rows of attention's tile over a prompt, and positions (a multiple of 32) that it takes at once; 0: 8 by 8, and 32.
+  int64_t attentionRows = 0, attentionKeys = 0;
   /// Tokens of a chunk of the delta rule over a prompt, where products of whole chunks pay; 0: row by row in chunks as the op says. And
   /// columns of a head's values that one workgroup takes through a sequence.
   int64_t deltaRows = 0, deltaColumns = 0;

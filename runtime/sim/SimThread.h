@@ -6,7 +6,7 @@
 
 namespace llmc::sim {
 
-inline constexpr int64_t kAbiVersion = 6;
+inline constexpr int64_t kAbiVersion = 7;
 
 struct Thread;
 
@@ -58,6 +58,8 @@ struct WgmmaShape {
   uint32_t n;
   MatrixType type;
   uint8_t isAKMajor, isBKMajor, accumulates, negatesA, negatesB;
+  uint8_t isAInRegisters; ///< the thread's are `a`, and the descriptor of a says nothing
+  uint32_t a[4];
 };
 
 /// A bulk tensor copy.

@@ -105,6 +105,16 @@ void Block::gatherMatrix(Fiber &fiber, uint64_t bits, uint32_t rows, uint32_t k,
     }
 }
 
+/// The elements of an a in the threads' registers (PTX ISA, fragment A of wgmma with 16-bit elements), as rows of k.
+static void gatherRegisters(const Fiber *threads, uint32_t k, std::vector<float> &values) {
+  values.resize(size_t(kRows) * k);
+  for (uint32_t t = 0; t < kGroup; ++t)
+    for (uint32_t e = 0; e < 8; ++e) {
+      const uint32_t lane = t % kWarp, row = 16 * (t / kWarp) + lane / 4 + 8 * (e / 2 % 2), column = 2 * (lane % 4) + 8 * (e / 4) + e % 2;
+      values[size_t(row) * k + column] = elementOf(threads[t].shape->type, threads[t].shape->a[e / 2], e % 2);
+    }
+}
+
 void Block::multiplyWarpgroup(Fiber &fiber) {
   Fiber *threads = &fibers_[fiber.number / kGroup * kGroup];
   const WgmmaShape &shape = *fiber.shape;
@@ -117,7 +127,10 @@ void Block::multiplyWarpgroup(Fiber &fiber) {
   fiber.known.stamp = grid.now;
   who.isAsyncProxy = true;
   std::vector<float> a, rowsOfB;
-  gatherMatrix(fiber, fiber.descriptorA, kRows, k, shape.type, shape.isAKMajor, who, a);
+  if (shape.isAInRegisters)
+    gatherRegisters(threads, k, a);
+  else
+    gatherMatrix(fiber, fiber.descriptorA, kRows, k, shape.type, shape.isAKMajor, who, a);
   gatherMatrix(fiber, fiber.descriptorB, n, k, shape.type, shape.isBKMajor, who, rowsOfB);
   std::vector<float> b(rowsOfB.size());
   const float sign = shape.negatesA != shape.negatesB ? -1.0f : 1.0f;

@@ -363,12 +363,12 @@ const BadPlan kBadPlans[] = {
        mapOf(p);
        p.kernels[0].parameters[0].type = ElementType::i64;
      }},
-    {"code object 0 launch 0 tensor map 0 has shape [16, T] and a box of 16 in dimension 1, expected static sizes after the first and 1 to 256",
+    {"code object 0 launch 0 tensor map 0 has shape [16, T] and a box of 16 in dimension 1, expected static sizes after the first (or CTX and CTXB between the first and the last) and 1 to 256",
      [](Plan &p) {
        Shape &shape = mapOf(p).shape;
        std::swap(shape[0], shape[1]);
      }},
-    {"code object 0 launch 0 tensor map 0 has shape [T, 16] and a box of 257 in dimension 0, expected static sizes after the first and 1 to 256",
+    {"code object 0 launch 0 tensor map 0 has shape [T, 16] and a box of 257 in dimension 0, expected static sizes after the first (or CTX and CTXB between the first and the last) and 1 to 256",
      [](Plan &p) { mapOf(p).box[0] = 257; }},
     {"code object 0 launch 0 tensor map 0 has rows of 32 bytes and boxes of 6, expected multiples of 16, and boxes not wider than their swizzle", [](Plan &p) { mapOf(p).box[1] = 3; }},
     {"code object 0 launch 0 tensor map 0 has rows of 32 bytes and boxes of 64, expected multiples of 16, and boxes not wider than their swizzle",

@@ -30,9 +30,15 @@ inline std::vector<uint16_t> values(size_t count, uint32_t seed) {
 /// The kernels of the one dispatch in `text`, compiled for the simulator.
 class OpKernels {
 public:
-  /// `maxTokens`: most rows in one call.
-  OpKernels(const std::string &text, const char *arch, int64_t maxTokens = 512);
-  void run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments);
+  /// `maxTokens`: most rows in one call. With a mistake that `mutate` makes in the one kernel, in the NVVM dialect.
+  OpKernels(const std::string &text, const char *arch, int64_t maxTokens = 512, const std::function<void(mlir::ModuleOp)> &mutate = {});
+  void run(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments) {
+    EXPECT_EQ(reportOf(kernel, sizes, std::move(arguments)), "") << kernel;
+  }
+  /// What the simulator finds; `change` changes a copy of what the launch is told.
+  std::string reportOf(const std::string &kernel, runtime::Dims sizes, std::vector<Argument> arguments,
+                       const std::function<void(runtime::KernelLaunch &)> &change = {});
+  const runtime::KernelLaunch &launch(const std::string &kernel) { return code.launches[kernel]; }
 
 private:
   CudaCode code;
