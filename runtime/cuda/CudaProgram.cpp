@@ -316,6 +316,7 @@ absl::Status CudaProgram::capture(const Dims &dims, Graph &graph) {
   if (!given.ok() || r) {
     if (!r && graph)
       gpu_.api().cuGraphDestroy(graph);
+    graph = nullptr;
     return given.ok() ? gpu_.failed("the kernels cannot be recorded", r) : given;
   }
   return absl::OkStatus();

@@ -34,9 +34,10 @@ absl::StatusOr<std::unique_ptr<CudaDriver>> CudaDriver::load(const std::string &
     if (!function && !missing)
       missing = symbol;
   };
-  if (find(driver->cuDriverGetVersion, "cuDriverGetVersion"); !missing)
-    driver->cuDriverGetVersion(&driver->version);
   find(driver->cuInit, "cuInit");
+  find(driver->cuDriverGetVersion, "cuDriverGetVersion");
+  if (driver->cuDriverGetVersion)
+    driver->cuDriverGetVersion(&driver->version);
   find(driver->cuDeviceGetCount, "cuDeviceGetCount");
   find(driver->cuDeviceGet, "cuDeviceGet");
   find(driver->cuDeviceGetName, "cuDeviceGetName");

@@ -108,12 +108,14 @@ TEST(CudaLoops, AreTheHostsWhereTheDriverHasNone) {
 TEST(CudaLoops, LeakNothingWhicheverCallFails) {
   Restore restore;
   const std::string path = artifactOf("llada-a", kFlags);
-  auto live = control<const char *()>("llmcSimLiveObjects");
+  auto live = control<const char *()>("llmcSimLiveObjects"), misuse = control<const char *()>("llmcSimReport");
+  const std::string before = misuse();
   control<void(int)>("llmcSimRunKernels")(0); // then no loop goes on
   std::set<std::string> failures;
   for (int64_t call = 0; call < 1000; ++call) {
     Filled made = fill(path, 2, call, kOutOfMemory);
     EXPECT_STREQ(live(), "") << "after " << made.failed;
+    EXPECT_EQ(misuse(), before) << "after " << made.failed;
     if (made.failed.empty())
       break;
     // Where a graph is waited for that goes, what the driver says is of no interest.

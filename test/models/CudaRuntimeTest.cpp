@@ -122,7 +122,8 @@ Use useModel(const std::string &path) {
 std::map<std::string, int> failEveryCall(bool isPersistent) {
   Restore restore;
   control<void(int)>("llmcSimRunKernels")(0);
-  auto live = control<const char *()>("llmcSimLiveObjects");
+  auto live = control<const char *()>("llmcSimLiveObjects"), misuse = control<const char *()>("llmcSimReport");
+  const std::string before = misuse();
   EXPECT_STREQ(live(), "");
   // One architecture: every run loads the code. With the merged kernel, whose table is memory too.
   const std::string path = artifactOf("llama-a", isPersistent ? "--target=cuda --sim --arch=sm_90a --persistent" : "--target=cuda --sim --arch=sm_90a");
@@ -134,6 +135,7 @@ std::map<std::string, int> failEveryCall(bool isPersistent) {
       control<void(int64_t, int)>("llmcSimFailCall")(call, code);
       auto [status, error, failed] = useModel(path);
       EXPECT_STREQ(live(), "") << "after " << failed;
+      EXPECT_EQ(misuse(), before) << "after " << failed;
       if (failed.empty()) {
         EXPECT_EQ(status, LLMC_OK) << error;
         if (!*control<const char *()>("llmcSimFailedCall")())

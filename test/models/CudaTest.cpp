@@ -153,6 +153,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Simulated,
                                          std::pair("kimi-a", "sm_80"), std::pair("kimi-a", "sm_90a"),
                                          std::pair("autodeco-llama", "sm_90a"),
                                          std::pair("qwen2-a", "sm_80"), std::pair("qwen3-a", "sm_80"),
+                                         std::pair("qwen3-b", "sm_90a"), // heads of 32 columns: attention on warpgroups
                                          std::pair("qwen3moe-a", "sm_80")),
                          [](const auto &info) {
                            std::string name = std::string(info.param.first) + "_" + info.param.second;
