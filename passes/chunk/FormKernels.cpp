@@ -1,7 +1,8 @@
 // form-kernels: dispatches become launches of kernels, each of which is a tile program. The skeletons are in
 // *Kernels.cpp.
-#include "passes/chunk/ColumnParts.h"
+#include "passes/chunk/KernelParts.h"
 #include "passes/chunk/LinearTiles.h"
+#include "passes/chunk/RowSymbols.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <numeric>
@@ -61,147 +62,12 @@ std::string keyOf(llm::DispatchOp dispatch, TypeRange operandTypes) {
   return key;
 }
 
-/// Sizes by name of the target's kind.
-///
-/// cuda: 128 x 128 keeps the tensor cores of an SM busy out of shared memory (64 multiply-adds per value read), with accumulators of 64
-/// registers a thread. Out of the L2 cache it does not keep those of wgmma busy: 132 SMs that do 600 TFLOP/s would read 9.4 TB/s. 128 x 256 need
-/// 7.0 TB/s, and 128 registers; 4096 columns make 128 such workgroups out of 1024 rows, about one an SM. A step's rows are the narrow side of
-/// mma.sync; 2 panels make its 64-column tiles.
-std::optional<Tiles> tilesOf(StringRef name) {
-  if (name == "cpu")
-    return Tiles();
-  if (name != "cuda")
-    return std::nullopt;
-  Tiles tiles;
-  tiles.promptRows = 128;
-  tiles.promptPanels = 4;
-  tiles.widePanels = 8;
-  tiles.wideColumns = 4096;
-  tiles.rowsTogether = 16; // of the workgroups that 132 SMs run at a time: 16 tiles of rows and 8 twice as wide of columns are the fewest bytes
-  tiles.stepRows = 16;
-  tiles.stepPanels = 2;
-  tiles.attentionRows = 128; // a key or value read out of the L2 cache serves as many rows, which wgmma needs to be busy: 128 flop per byte
-  tiles.attentionKeys = 64;  // scores and the sums of 128 columns are 96 registers a thread; twice as many positions would be 128
-  tiles.deltaRows = 32;    // more are fewer steps of the scan, but more than shared memory has room for where the factors are made
-  tiles.deltaColumns = 32; // two warps: a head's 128 columns are four workgroups, 32 heads fill 132 SMs
-  tiles.deltaScans = 33;   // a quarter of the SMs: segments are 2.4 times the products
-  tiles.segments = 32; // times 8 key heads: two one-warp workgroups an SM, each with 8 KiB of keys or values under way
-  tiles.narrowProducts = true;
-  return tiles;
-}
-
 struct FormKernels : impl::FormKernelsBase<FormKernels> {
   using FormKernelsBase::FormKernelsBase;
   Tiles sizes;
   llvm::StringMap<func::FuncOp> known;
   llvm::StringMap<SmallVector<int64_t>> usedBy; ///< operands of the dispatch that a part of it takes
   int64_t pieceTokens = 1;                      ///< prompts may be cut where all their kernels' segments end
-
-  /// The symbols of a canvas, or of what a canvas op knows by sequence and not by row; empty for rows.
-  SmallVector<StringRef> canvasSymbols(Operation *op, Value v) {
-    auto type = cast<RankedTensorType>(v.getType());
-    if (!llm::isCanvasOp(op))
-      return {};
-    if (auto emit = dyn_cast<llm::EmitBlockOp>(op); emit && emit.getNext() == v)
-      return {"S", "CTX"};
-    if (type.getElementType().isInteger(32) && type.getRank() == 2 && type.isDynamicDim(1))
-      return {"SLOTS", "CTX"};
-    if (type.getElementType().isInteger(32) && type.getRank() == 2)
-      return {"S"}; // bounds, progress, more
-    if (type.getElementType().isInteger(64) || isa<llm::AcceptPatchOp>(op))
-      return type.getRank() == 2 ? SmallVector<StringRef>{"S"} : SmallVector<StringRef>{}; // draws, sampling, settings
-    if (auto predict = dyn_cast<llm::PredictOp>(op);
-        predict && llvm::is_contained({Value(predict.getSampling()), Value(predict.getDraws()), Value(predict.getSettings())}, v))
-      return {"S"};
-    if (auto guide = dyn_cast<llm::GuideOp>(op); guide && guide.getSettings() == v)
-      return {"S"};
-    if (auto unmask = dyn_cast<llm::UnmaskOp>(op); unmask && unmask.getSettings() == v)
-      return {"S"};
-    if (auto next = dyn_cast<llm::NextRowsOp>(op); next && next.getSettings() == v)
-      return {"S"};
-    return {};
-  }
-
-  /// "T", "8*T", "SLOTS", ...: the symbols of a value's dynamic dimensions, from what the dispatch does with
-  /// it.
-  SmallVector<StringRef> symbolsOf(OpBuilder &b, Value v) {
-    auto type = cast<RankedTensorType>(v.getType());
-    if (type.hasStaticShape())
-      return {};
-    auto state = [&](Value s) { return s == v; };
-    if (Operation *maker = v.getDefiningOp())
-      if (auto symbols = canvasSymbols(maker, v); !symbols.empty())
-        return symbols;
-    for (Operation *user : v.getUsers()) {
-      if (auto symbols = canvasSymbols(user, v); !symbols.empty())
-        return symbols;
-      if (auto append = dyn_cast<llm::AppendOp>(user); append && state(append.getCache()))
-        return {"SLOTS", append.getKeyBlock() ? "CTXB" : "CTX"};
-      if (auto attention = dyn_cast<llm::AttentionOp>(user)) {
-        if (state(attention.getKeys()))
-          return {"SLOTS", "CTXB"};
-        if (state(attention.getValues()))
-          return {"SLOTS", "CTX"};
-      }
-      if (auto attention = dyn_cast<llm::LatentAttentionOp>(user); attention && state(attention.getCache()))
-        return {"SLOTS", "CTX"};
-      if (auto delta = dyn_cast<llm::DeltaRuleOp>(user); delta && state(delta.getState()))
-        return {"SLOTS"};
-      if (auto conv = dyn_cast<llm::ShortConvOp>(user); conv && state(conv.getTail()))
-        return {"SLOTS"};
-    }
-    if (int64_t k = rowsPerToken(v); k > 1)
-      return {b.getStringAttr(Twine(k) + "*T").getValue()};
-    return {"T"};
-  }
-
-  /// Whether a value is a table, or has the rows of one, that its dispatch takes rows from for those of another.
-  static bool hasOtherRows(Value v) {
-    return llvm::any_of(v.getUsers(), [&](Operation *user) {
-      if (auto select = dyn_cast<llm::SelectRowsOp>(user))
-        return v == select.getX() || v == select.getFrom();
-      if (auto attention = dyn_cast<llm::AttentionOp>(user))
-        return v == attention.getSeen();
-      if (auto next = dyn_cast<llm::NextRowsOp>(user))
-        return v == next.getMost();
-      auto regroup = dyn_cast<llm::RegroupRowsOp>(user);
-      return regroup && (v == regroup.getX() || v == regroup.getFrom());
-    });
-  }
-
-  /// The part of a weight that one token reads, where that is not all of it: a row of a table, some of the
-  /// experts.
-  std::optional<double> readShare(Value v) {
-    for (Operation *user : v.getUsers()) {
-      if (auto embed = dyn_cast<llm::EmbedOp>(user); embed && embed.getTable() == v)
-        return 1.0 / cast<RankedTensorType>(v.getType()).getDimSize(0);
-      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user);
-          linear && llvm::is_contained(linear.getWeights(), v))
-        return double(linear.getTopK()) / cast<RankedTensorType>(v.getType()).getDimSize(0);
-    }
-    return std::nullopt;
-  }
-
-  /// Rows of grouped (token, choice) pairs come k to a token.
-  int64_t rowsPerToken(Value v) {
-    if (Operation *def = v.getDefiningOp()) {
-      if (auto linear = dyn_cast<llm::ExpertLinearOp>(def))
-        return linear.getTopK();
-      if (auto dispatch = dyn_cast<llm::DispatchExpertsOp>(def); dispatch && v == dispatch.getOrder())
-        return llm::columns(dispatch.getIds());
-      if (isa<llm::MapOp, llm::SliceOp>(def))
-        return rowsPerToken(def->getOperand(0));
-      return 1;
-    }
-    for (Operation *user : v.getUsers()) {
-      if (auto linear = dyn_cast<llm::ExpertLinearOp>(user))
-        if (v == linear.getOrder() || (v == linear.getX() && linear.getGather() == 0))
-          return linear.getTopK();
-      if (auto combine = dyn_cast<llm::CombineExpertsOp>(user); combine && v == combine.getX())
-        return llm::columns(combine.getPlace());
-    }
-    return 1;
-  }
 
   /// A packed weight for `v` in front of the launch.
   Value pack(OpBuilder &b, Location loc, ValueRange weights, int64_t groups, int64_t panel, int64_t from = 0,
@@ -333,7 +199,7 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     }
 
     std::string key = keyOf(dispatch, ValueRange(inputs).getTypes()) + (isStep ? "step" : "");
-    if (SmallVector<Part> parts = partsOf(dispatch, root, isStep); !parts.empty()) {
+    if (SmallVector<KernelPart> parts = partsOf(dispatch, root, sizes, isStep); !parts.empty()) {
       // What one part reads another one may update: to those before it, it is an operand like others.
       for (int64_t operand : dispatch.getTied())
         if (operand >= 0) {
@@ -342,7 +208,9 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
         }
       SmallVector<Made> made;
       SmallVector<Value> results(dispatch.getNumResults());
-      for (const Part &part : parts)
+      if (auto rule = dyn_cast<llm::DeltaRuleOp>(root))
+        pieceTokens = std::lcm(pieceTokens, std::max<int64_t>(deltaSegment(rule, sizes), 1));
+      for (const KernelPart &part : parts)
         if (failed(launchPart(b, dispatch, root, passed, roles, key, part, isStep, made, results)))
           return failure();
       dispatch.replaceAllUsesWith(results);
@@ -360,108 +228,21 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     return success();
   }
 
-  /// What a part makes, by the token: a result of the dispatch (`result`), something of type `type` for the parts that follow, or both, if
-  /// `stands` says for which value of the body they find it. Or what a part before it has made, number `updates`, with more of it written.
-  struct Out {
-    Type type;
-    int64_t result = -1;
-    Value stands = {};
-    int64_t updates = -1;
-  };
+  /// What a part has made for those after it, and the value of the body that it stands for.
   struct Made {
     Value value, stands;
   };
-  /// One of the kernels that a dispatch takes: `body` makes `outs` of the dispatch's operands and of what the parts before it have made for
-  /// each other.
-  struct Part {
-    StringRef suffix;
-    SmallVector<Out> outs;
-    std::function<void(TileEmitter &, TileBuilder &, ValueRange before)> body;
-  };
-
-  /// What the first of two kernels over parts of columns writes: numbers, and the columns if it makes them and they are read again, by others
-  /// (then they are a result) or by the second kernel.
-  SmallVector<Out> outsOf(const ColumnParts &parts, bool areRead) {
-    SmallVector<Out> outs{{parts.type()}};
-    if (!parts.linear() || !areRead)
-      return outs;
-    Operation *end = parts.linear()->getBlock()->getTerminator();
-    auto found = llvm::find(end->getOperands(), parts.columns);
-    int64_t result = found == end->getOperands().end() ? -1 : found - end->getOperands().begin();
-    outs.push_back({parts.columns.getType(), result, parts.columns});
-    return outs;
-  }
-
-  SmallVector<Part> deltaRuleParts(llm::DispatchOp dispatch, llm::DeltaRuleOp op) {
-    const int64_t segment = deltaSegment(op, sizes);
-    const bool isCut = segment != 0;
-    if (isCut)
-      pieceTokens = std::lcm(pieceTokens, segment);
-    SmallVector<Out> factors, maps, states{{deltaOutputType(op)}}, last;
-    for (Type type : deltaFactorTypes(op, sizes))
-      factors.push_back({type});
-    for (Type type : deltaMapTypes(op))
-      maps.push_back({type});
-    if (isCut)
-      states.push_back({deltaOutputType(op)}); // at the starts of segments
-    for (unsigned i = 0; i < dispatch.getNumResults(); ++i)
-      (dispatch.getTied()[i] >= 0 ? states : last).push_back({dispatch.getResult(i).getType(), i});
-    size_t rows = factors.size() + (isCut ? maps.size() + 1 : 0); // number of the scan's output
-    SmallVector<Part> parts{{"_factors", factors, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitDeltaFactors(e, t, op); }}};
-    if (isCut) {
-      parts.push_back({"_maps", maps, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaMaps(e, t, op, before); }});
-      parts.push_back({"_additions", {{deltaAdditionType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaAdditions(e, t, op, before); }});
-    }
-    parts.push_back({"", states, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaScan(e, t, op, before); }});
-    if (isCut)
-      parts.push_back({"_segments", {{deltaOutputType(op), -1, {}, int64_t(rows)}},
-                       [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaSegments(e, t, op, before, before[rows + 1]); }});
-    parts.push_back({"_finish", last, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitDeltaFinish(e, t, op, before[rows]); }});
-    return parts;
-  }
-
-  /// The parts in which a dispatch goes, if it does: numbers over many columns by parts of the columns and what joins them; a step's attention
-  /// over segments of the context, likewise; the delta rule of a prompt.
-  SmallVector<Part> partsOf(llm::DispatchOp dispatch, Operation *root, bool isStep) {
-    auto result = [&](int64_t i) { return Out{dispatch.getResult(i).getType(), i}; };
-    if (auto op = dyn_cast<llm::ArgmaxOp>(root))
-      return {{"", outsOf(argmaxParts(op, sizes, isStep), false), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitArgmaxParts(e, t, op); }},
-              {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinArgmax(e, t, op, before[0]); }}};
-    if (auto op = dyn_cast<llm::PredictOp>(root))
-      return {{"", outsOf(predictParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitPredictParts(e, t, op); }},
-              {"_join", {result(0), result(1)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinPredict(e, t, op, before[0]); }}};
-    if (auto op = dyn_cast<llm::LogitStatisticsOp>(root)) {
-      int64_t last = op->getBlock()->getTerminator()->getNumOperands() - 1;
-      return {{"", outsOf(statisticsParts(op, sizes, isStep), true), [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitStatisticsParts(e, t, op); }},
-              {"_join", {result(last)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinStatistics(e, t, op, before[0]); }}};
-    }
-    int64_t segments = sizes.segments;
-    if (auto op = dyn_cast<llm::DeltaRuleOp>(root); op && op.getForm() == "chunk" && sizes.deltaRows && !isStep && canTileDeltaRule(dispatch, op, sizes))
-      return deltaRuleParts(dispatch, op);
-    if (!isStep || segments <= 1)
-      return {};
-    if (auto op = dyn_cast<llm::AttentionOp>(root); op && !op.getBlock() && !op.getSeen())
-      return {{"", {{segmentsType(op, segments)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitAttentionSegments(e, t, op); }},
-              {"_join", {result(0)}, [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinSegments(e, t, op, before.back()); }}};
-    if (auto op = dyn_cast<llm::LatentAttentionOp>(root); op && op.getForm() != "expanded")
-      return {{"_query", {{latentQueriesType(op)}}, [=](TileEmitter &e, TileBuilder &t, ValueRange) { emitLatentQueries(e, t, op); }},
-              {"", {{segmentsType(op, segments)}},
-               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitLatentSegments(e, t, op, before.back()); }},
-              {"_join", {result(0)},
-               [=](TileEmitter &e, TileBuilder &t, ValueRange before) { emitJoinLatentSegments(e, t, op, before.back()); }}};
-    return {};
-  }
 
   /// Launches a part with those operands that it uses, of `passed` and of `made` so far.
   template <typename Roles>
   LogicalResult launchPart(OpBuilder &b, llm::DispatchOp dispatch, Operation *root, ValueRange passed, const Roles &roles,
-                           const std::string &key, const Part &part, bool isStep, SmallVectorImpl<Made> &made,
+                           const std::string &key, const KernelPart &part, bool isStep, SmallVectorImpl<Made> &made,
                            SmallVectorImpl<Value> &results) {
     func::FuncOp &kernel = known[(Twine(key) + part.suffix).str()];
     SmallVector<int64_t> &used = usedBy[(Twine(key) + part.suffix).str()];
     SmallVector<Type> types;
     SmallVector<int64_t> updated; // operands of the dispatch
-    for (const Out &out : part.outs) {
+    for (const KernelOut &out : part.outs) {
       types.push_back(out.type);
       updated.push_back(out.result >= 0 ? dispatch.getTied()[out.result] : -1);
     }
@@ -669,11 +450,6 @@ struct FormKernels : impl::FormKernelsBase<FormKernels> {
     TileBuilder t(b, dispatch.getLoc(), sizes);
     body(made.emitter, t, *made.entry);
     return failure(made.emitter.failed());
-  }
-
-  /// Rows of an expert linear's result: "8*T".
-  static StringRef pairRows(OpBuilder &b, llm::ExpertLinearOp op) {
-    return op.getTopK() > 1 ? b.getStringAttr(Twine(op.getTopK()) + "*T").getValue() : StringRef("T");
   }
 
   /// Launches the kernel that puts the rows that `op` gathers side by side.

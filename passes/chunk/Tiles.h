@@ -1,6 +1,8 @@
 // What a target wants of tile programs: sizes, never algorithms.
 #pragma once
+#include "llvm/ADT/StringRef.h"
 #include <cstdint>
+#include <optional>
 
 namespace llmc {
 
@@ -31,5 +33,8 @@ struct Tiles {
 
   bool areShared() const { return promptRows != 0; }
 };
+
+/// The sizes of a kind of target, "cpu" or "cuda"; none for other names.
+std::optional<Tiles> tilesOf(llvm::StringRef target);
 
 } // namespace llmc
