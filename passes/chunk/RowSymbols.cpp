@@ -93,6 +93,8 @@ bool hasOtherRows(Value v) {
       return v == attention.getSeen();
     if (auto next = dyn_cast<llm::NextRowsOp>(user))
       return v == next.getMost();
+    if (auto open = dyn_cast<llm::OpenBlockOp>(user))
+      return v == open.getSequences();
     auto regroup = dyn_cast<llm::RegroupRowsOp>(user);
     return regroup && (v == regroup.getX() || v == regroup.getFrom());
   });
