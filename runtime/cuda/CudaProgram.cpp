@@ -166,9 +166,10 @@ absl::Status CudaProgram::launchTest(const DeviceLoop &loop, unsigned long long 
   return absl::OkStatus();
 }
 
-absl::Status CudaProgram::launchAll(size_t from, size_t to, const Dims &dims) {
+absl::Status CudaProgram::launchAll(size_t from, size_t to, const Dims &dims, bool mayOverlap) {
   bool isAfterKernel = false;
   for (size_t i = from; i < to; ++i) {
+    isAfterKernel &= mayOverlap;
     if (size_t merged = calls_[i].merged; merged != kNone) {
       if (absl::Status s = launchMerged(*merged_[merged]); !s.ok())
         return s;
@@ -287,7 +288,7 @@ absl::Status CudaProgram::captureLoops(const Dims &dims, Graph graph) {
     next = loop.first + loop.count;
     Nodes inside;
     absl::Status body = captureInto(node.bodies[0], inside, [&] {
-      absl::Status s = launchAll(loop.first, next, dims);
+      absl::Status s = launchAll(loop.first, next, dims, /*mayOverlap=*/false);
       return s.ok() ? launchTest(loop, node.handle, /*isFirst=*/false) : s;
     });
     if (!body.ok())

@@ -72,7 +72,7 @@ private:
   absl::Status copyOutputs(const Dims &dims);
   absl::Status launch(Call &call, const Dims &dims, bool &isAfterKernel);
   absl::Status launchMerged(const StepTable &table);
-  absl::Status launchAll(size_t from, size_t to, const Dims &dims);
+  absl::Status launchAll(size_t from, size_t to, const Dims &dims, bool mayOverlap = true);
   absl::Status launchTest(const DeviceLoop &loop, unsigned long long handle, bool isFirst);
   absl::Status describe(const Call &call, const Dims &dims);
   absl::Status capture(const Dims &dims, cuda::Graph &graph);

@@ -81,6 +81,21 @@ TEST(CudaLoops, FillMasksWithoutTheHost) {
   EXPECT_EQ(merged.kernels, 0);
 }
 
+/// Kernels of a loop's body are launched one after the other, whatever those outside of it are.
+TEST(CudaLoops, LaunchNothingEarlyInABody) {
+  Restore restore;
+  auto early = control<int64_t()>("llmcSimEarlyLaunches");
+  control<void(int)>("llmcSimRunKernels")(0); // then no loop goes on
+  const std::string path = artifactOf("llada-a", "--target=cuda --sim --arch=sm_90a --overlap-launches");
+  const int64_t before = early();
+  Filled made = fill(path);
+  EXPECT_EQ(made.status, LLMC_OK) << made.error;
+  EXPECT_GT(made.nodes, 0);
+  // Without the cache the body has as many kernels as there are outside of it.
+  EXPECT_GT(early(), before);
+  EXPECT_LE(2 * (early() - before), made.kernels);
+}
+
 /// A driver that refuses such a graph at whichever point leaves loops to the host. Kernels run only where the loop itself is refused.
 TEST(CudaLoops, AreTheHostsWhereTheDriverHasNone) {
   Restore restore;
