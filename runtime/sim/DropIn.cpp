@@ -2,13 +2,23 @@
 #include "runtime/sim/DropIn.h"
 #include "runtime/sim/SimControl.h"
 #include <cstdio>
+#include <cstdlib>
 
 using namespace llmc::cuda;
 
 namespace llmc::sim {
 
+/// The device as it is at first. LLMC_SIM_CAPABILITY=8.0 makes it one of that compute capability.
+static DeviceState *makeDevice() {
+  auto *made = new DeviceState;
+  const char *asked = getenv("LLMC_SIM_CAPABILITY");
+  if (asked && sscanf(asked, "%d.%d", &made->major, &made->minor) != 2)
+    fprintf(stderr, "llmc-sim: LLMC_SIM_CAPABILITY is '%s', expected one such as 8.0\n", asked);
+  return made;
+}
+
 DeviceState &device() {
-  static DeviceState *d = new DeviceState; // outlives every user
+  static DeviceState *d = makeDevice(); // outlives every user
   return *d;
 }
 

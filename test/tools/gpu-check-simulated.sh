@@ -1,20 +1,23 @@
 #!/bin/sh
-# Makes the folder of tools/gpu-check for one architecture and checks it in the simulator: a model of each family on both architectures, the other
-# tiny models on one.
-# usage: gpu-check-simulated.sh ARCH BUILD LIBRARY
+# Makes the folder of tools/gpu-check for half of the tiny models and checks it in the simulator, on a device of each architecture.
+# usage: gpu-check-simulated.sh HALF BUILD LIBRARY, where HALF is 0 or 1: every other model by name
 set -eu
-arch=$1
+half=$1
 build=$2
 library=$3
-folder=$build/test/tools/gpu-check-$arch
+root=$(cd "$(dirname "$0")/../.." && pwd)
+folder=$build/test/tools/gpu-check-$half
+models="" next=0
+for config in "$root"/test/golden/*/config.json; do
+  model=$(basename "$(dirname "$config")")
+  case $model in *-ae) continue ;; esac # comes with its model
+  [ $((next % 2)) != "$half" ] || models=$models${models:+,}$model
+  next=$((next + 1))
+done
 rm -rf "$folder"
 mkdir -p "$(dirname "$folder")"
-models=llama-a,qwen2-a,qwen3-a,qwen3moe-a,kimi-a,autodeco-llama,llada-moe-a,sdar-a,fastdllm-a,calm-a
-case $arch in
-  sm_80) models=$models,autodeco-qwen2,autodeco-qwen3moe,calm-b,dream-a,kimi-b,kimi-extreme,llada-a,llada2-a,llama-b,llama-d,qwen3moe-b ;;
-  *) models=$models,autodeco-llama-d,autodeco-qwen3,difflm-a,kimi-c,llada-b,llada2-b,llama-c,qwen3-b,sdar-moe-a ;;
-esac
-LLMC_BIN=$build/bin "$(dirname "$0")/../../tools/gpu-check" bundle "$folder" --sim --arch="$arch" \
-  --models="$models"
+LLMC_BIN=$build/bin "$root/tools/gpu-check" bundle "$folder" --sim --models="$models"
 # Products take bf16 operands and activations are stored as bf16.
-exec "$folder/check" --libcuda="$library" --kernel-tolerance=5e-3 --logits-tolerance=2e-2
+for capability in 9.0 8.0; do
+  LLMC_SIM_CAPABILITY=$capability "$folder/check" --libcuda="$library" --kernel-tolerance=5e-3 --logits-tolerance=2e-2
+done
