@@ -91,7 +91,7 @@ TEST(CudaLoops, LaunchNothingEarlyInABody) {
   Filled made = fill(path);
   EXPECT_EQ(made.status, LLMC_OK) << made.error;
   EXPECT_GT(made.nodes, 0);
-  // Without the cache the body has as many kernels as there are outside of it.
+  // The body has as many kernels as there are outside of it.
   EXPECT_GT(early(), before);
   EXPECT_LE(2 * (early() - before), made.kernels);
 }
